@@ -1,0 +1,121 @@
+"""`python -m ingest_api`: the server, and who may use it."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from marshmallow import ValidationError
+from sqlalchemy import Connection
+
+from ingest_api import keys, users
+from ingest_api.users import UserError
+from schema import database, logs
+from schema.cli import database_errors, load_settings
+from schema.settings import Settings, SettingsError
+
+
+@click.group()
+def main() -> None:
+    """Accept leads and read them back."""
+
+
+@main.command()
+def serve() -> None:
+    """Serve the API until SIGTERM."""
+    settings = load_settings()
+    try:
+        keys.ensure(settings)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    logs.configure("api", settings.log_level)
+    _prepare_metrics(settings)
+    # Not before: prometheus_client decides at its import whether several processes are summed up.
+    from ingest_api.server import Server
+
+    sys.argv = sys.argv[:1]
+    Server(settings).run()
+
+
+def _prepare_metrics(settings: Settings) -> None:
+    """Empty the directory in which the API processes add up their metrics."""
+    directory = settings.data_dir / "metrics" / "api"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+
+
+@main.group()
+def user() -> None:
+    """Make and change users. A password comes from a prompt, or from standard input."""
+
+
+@user.command("create")
+@click.argument("email")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    type=click.Choice(users.ROLES),
+    default=("ingest", "read"),
+    show_default=True,
+    help="What the user may do; may be given more than once.",
+)
+def create_user(email: str, roles: tuple[str, ...]) -> None:
+    """Make a user who may log in."""
+    password = _password()
+    with _transaction() as connection:
+        users.create(connection, email, password, list(roles))
+    click.echo(f"{email.lower()} may now log in as {', '.join(sorted(roles))}.")
+
+
+@user.command("list")
+def list_users() -> None:
+    """Show all users."""
+    with _transaction() as connection:
+        for each in users.list_all(connection):
+            state = "disabled" if each.disabled else "enabled"
+            click.echo(f"{each.email}\t{','.join(each.roles)}\t{state}\t{each.created_at:%Y-%m-%d %H:%M:%S}Z")
+
+
+@user.command("passwd")
+@click.argument("email")
+def change_password(email: str) -> None:
+    """Give a user another password; a disabled user may log in again."""
+    password = _password()
+    with _transaction() as connection:
+        users.change_password(connection, email, password)
+    click.echo(f"{email.lower()} has a new password.")
+
+
+@user.command("disable")
+@click.argument("email")
+def disable_user(email: str) -> None:
+    """Let a user log in no more. A token given out before is good until it expires, an hour at most."""
+    with _transaction() as connection:
+        users.disable(connection, email)
+    click.echo(f"{email.lower()} can no longer log in.")
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+        return password
+    return sys.stdin.readline().rstrip("\n")
+
+
+@contextmanager
+def _transaction() -> Iterator[Connection]:
+    settings = load_settings()
+    engine = database.writer(settings.primary_url, timeout=settings.database_timeout)
+    try:
+        with database_errors(), engine.begin() as connection:
+            yield connection
+    except UserError as error:
+        raise click.ClickException(str(error)) from None
+    except ValidationError as error:
+        raise click.ClickException(" ".join(error.messages_dict.get("_schema", error.messages))) from None
+    finally:
+        engine.dispose()

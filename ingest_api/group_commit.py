@@ -1,0 +1,198 @@
+"""Group commit: requests that are in flight together share one round trip to Redis.
+
+While one flush is on the wire, the next one fills; there is no timer, so a lone request
+waits for nobody. Redis runs with `appendfsync always`: a flush is on disk when it is
+answered, and all the requests in it have shared that fsync.
+"""
+
+import asyncio
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis.asyncio
+from redis.exceptions import NoScriptError, RedisError
+
+from ingest_api import metrics
+from schema import lead_id, logs
+from schema.lead_id import LeadId
+from schema.settings import Settings
+from schema.stream import ACCEPTED, INDEX, STREAM
+from schema.tickets import QUEUE
+
+SCRIPT = (Path(__file__).parent / "append.lua").read_text()
+
+# Bounds on one flush, so that Redis is never held up for long: leads, and bytes of payload.
+FLUSH_LEADS = 1000
+FLUSH_BYTES = 4 * 1024 * 1024
+
+_FIELDS = 4  # of the script's answer, for each operation
+
+log = logs.get(__name__)
+
+
+class QueueUnavailable(Exception):
+    """Redis did not take the flush. Whether it was written is unknown; no lead in it was promised."""
+
+
+class Verdict(enum.IntEnum):
+    """What the script did with an operation. Its numbers are those in append.lua."""
+
+    DONE = 0
+    LIMITED = 1
+    FULL = 2
+    REPEATED = 3
+    CONFLICT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """A lead to append: its id and its JSON."""
+
+    id: LeadId
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What one request asks of a flush: be counted, and have leads appended, all of them or none."""
+
+    rate_key: str = ""  # empty: not limited
+    leads: tuple[Lead, ...] = ()
+    key: str = ""  # of the idempotency record; empty: none
+    digest: bytes = b""  # SHA-256 of the body
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of an operation."""
+
+    verdict: Verdict
+    used: int  # requests in the client's window, this one included; 0 when not limited
+    window_left: int  # milliseconds
+    id: LeadId  # the lead's, when its key was used before; else empty
+
+
+@dataclass(slots=True)
+class _Waiting:
+    operation: Operation
+    future: asyncio.Future[Answer] = field(repr=False)
+
+
+class GroupCommit:
+    """One process's line to the queue. Use it from the event loop that made it.
+
+    `on_appended` is called after each flush that appended leads, with their number, the
+    leads waiting and the tickets waiting, all as of that flush.
+    """
+
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        settings: Settings,
+        on_appended: Callable[[int, int, int], None],
+    ) -> None:
+        self._client = client
+        self._head = [
+            settings.queue_max,
+            settings.rate_limit,
+            settings.rate_limit_window * 1000,
+            settings.idempotency_ttl,
+        ]
+        self._on_appended = on_appended
+        self._timeout = settings.redis_timeout
+        self._sha = ""
+        self._next: list[_Waiting] = []
+        self._flusher: asyncio.Task[None] | None = None
+
+    async def submit(self, operation: Operation) -> Answer:
+        """Put an operation into the next flush and wait for its answer.
+
+        On return with DONE, the operation's leads are in the stream, as durable as Redis's
+        `appendfsync` makes them.
+
+        Raises QueueUnavailable within twice the Redis timeout.
+        """
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._next.append(_Waiting(operation, future))
+        if self._flusher is None:
+            self._flusher = asyncio.create_task(self._flush_all())
+        return await future
+
+    async def close(self) -> None:
+        """Wait for what is under way, then close the connection."""
+        if self._flusher is not None:
+            await self._flusher
+        await self._client.aclose()
+
+    async def _flush_all(self) -> None:
+        try:
+            while self._next:
+                batch = self._take()
+                try:
+                    await self._flush(batch)
+                except (RedisError, OSError, TimeoutError) as error:
+                    await self._fail(batch, error)
+                except BaseException:
+                    await self._fail(batch, QueueUnavailable("stopped"))
+                    raise
+        finally:
+            self._flusher = None
+
+    def _take(self) -> list[_Waiting]:
+        """Take the next flush's operations off the line: always one, then as many as the bounds allow."""
+        leads = size = taken = 0
+        for waiting in self._next:
+            leads += len(waiting.operation.leads)
+            size += sum(len(lead.payload) for lead in waiting.operation.leads)
+            if taken and (leads > FLUSH_LEADS or size > FLUSH_BYTES):
+                break
+            taken += 1
+        batch, self._next = self._next[:taken], self._next[taken:]
+        return batch
+
+    async def _flush(self, batch: list[_Waiting]) -> None:
+        arguments: list[str | bytes | int] = [*self._head, len(batch)]
+        for waiting in batch:
+            operation = waiting.operation
+            arguments += (operation.rate_key, operation.key, operation.digest, len(operation.leads))
+            for lead in operation.leads:
+                second = lead_id.micros_of(lead.id) // 1_000_000
+                arguments += (lead.id, second - second % 60, lead.payload)
+        with metrics.FLUSH_SECONDS.time():
+            reply = await asyncio.wait_for(self._run(arguments), self._timeout)
+        metrics.FLUSH_OPERATIONS.observe(len(batch))
+        appended = 0
+        for number, waiting in enumerate(batch):
+            verdict, used, left, known = reply[2 + number * _FIELDS : 2 + (number + 1) * _FIELDS]
+            answer = Answer(Verdict(verdict), used, left, known)
+            if answer.verdict is Verdict.DONE:
+                appended += len(waiting.operation.leads)
+            if not waiting.future.done():
+                waiting.future.set_result(answer)
+        if appended:
+            metrics.ACCEPTED.inc(appended)
+            self._on_appended(appended, reply[0], reply[1])
+
+    async def _run(self, arguments: list[str | bytes | int]) -> list:
+        keys = (STREAM, INDEX, ACCEPTED, QUEUE)
+        if not self._sha:
+            self._sha = await self._client.script_load(SCRIPT)
+        try:
+            return await self._client.evalsha(self._sha, len(keys), *keys, *arguments)
+        except NoScriptError:
+            # A Redis that was started again has forgotten the script, and has not run it.
+            self._sha = await self._client.script_load(SCRIPT)
+            return await self._client.evalsha(self._sha, len(keys), *keys, *arguments)
+
+    async def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
+        """Answer the flush that failed, and all that were waiting behind it: they would wait as long again."""
+        batch, self._next = batch + self._next, []
+        metrics.FLUSH_FAILURES.inc()
+        log.error("flush failed", reason=type(error).__name__, operations=len(batch))
+        for waiting in batch:
+            if not waiting.future.done():
+                waiting.future.set_exception(QueueUnavailable(type(error).__name__))
+        # The answer may still come: on this connection it would be taken for the next one's.
+        await self._client.connection_pool.disconnect()

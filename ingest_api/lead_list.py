@@ -1,0 +1,205 @@
+"""Finds one page of leads, in a bounded number of statements and without counting rows.
+
+In the order of creation the counts by time bucket lead to any page (schema.counts). In
+another order, or with a filter, an index that ends in the id gives the page's ids, and the
+rows are fetched after.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
+
+from ingest_api.cursor import After
+from ingest_api.list_query import ListQuery
+from schema import counts, lead_id
+from schema.lead_id import LeadId
+from schema.tables import leads
+
+COLUMNS = {
+    "createdAt": leads.c.id,
+    "firstName": leads.c.first_name,
+    "lastName": leads.c.last_name,
+    "email": leads.c.email,
+}
+
+# Most leads of a filter that are sorted by a column the filter's index does not order.
+SORT_MAX = 10_000
+
+_MICROS = 1_000_000
+_MICROS_END = 1 << 58  # after any id's time
+
+
+class TooManyToSort(Exception):
+    """The filter leaves more than SORT_MAX leads, and no index has them in the order asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: its rows in order, the number of leads in the whole list, and where the next page begins."""
+
+    rows: list[Row[Any]]
+    total: int
+    after: After | None
+
+
+def find(connection: Connection, query: ListQuery, after: After | None) -> Page:
+    """Return the page that `query` asks for, or the one after `after`.
+
+    All numbers and rows are of one snapshot, so the connection must be in a transaction.
+
+    Raises TooManyToSort.
+    """
+    in_order = query.sort == "createdAt"
+    if query.email is None and query.phone is None:
+        span = _Span.of(connection, query)
+        total = span.end - span.start
+        if in_order:
+            ids = _by_creation(connection, query, span, after)
+        elif span.bounded:
+            ids = _sorted(connection, query, total, "PRIMARY", after)
+        else:
+            ids = _by_column(connection, query, total, after)
+    else:
+        index = "leads_email" if query.email is not None else "leads_phone"
+        total = int(connection.execute(_matching(select(func.count()), query)).scalar_one())
+        if in_order or (query.sort == "email" and query.email is not None):
+            ids = _by_filter(connection, query, after)
+        else:
+            ids = _sorted(connection, query, total, index, after)
+    rows = _rows(connection, ids[: query.limit])
+    more = len(ids) > query.limit
+    return Page(rows, total, _after(query, rows[-1]) if more and rows else None)
+
+
+def _after(query: ListQuery, row: Row[Any]) -> After:
+    value = None if query.sort == "createdAt" else row._mapping[COLUMNS[query.sort]]
+    return After(value, row.id)
+
+
+def _offset(query: ListQuery) -> int:
+    return ((query.page or 1) - 1) * query.limit
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The leads created within the query's times: their positions in the order of creation, [start, end)."""
+
+    start: int
+    end: int
+    bounded: bool
+
+    @classmethod
+    def of(cls, connection: Connection, query: ListQuery) -> "_Span":
+        low, high = query.created_from, query.created_to
+        start = 0 if low is None else _position(connection, low)
+        end = counts.total(connection) if high is None else _position(connection, high + 1)
+        return cls(start, max(start, end), low is not None or high is not None)
+
+
+def _position(connection: Connection, micros: int) -> int:
+    """Return how many leads were created before `micros`; counts rows of one second at most."""
+    second, fraction = divmod(micros, _MICROS)
+    position = counts.before(connection, second)
+    if fraction:
+        within = select(func.count()).where(leads.c.id >= lead_id.at(second * _MICROS), leads.c.id < lead_id.at(micros))
+        position += int(connection.execute(within).scalar_one())
+    return position
+
+
+def _by_creation(connection: Connection, query: ListQuery, span: _Span, after: After | None) -> list[LeadId]:
+    """Return the ids of a page in the order of creation, and one more when there is a next page."""
+    statement = _matching(select(leads.c.id), query).limit(query.limit + 1)
+    statement = statement.order_by(leads.c.id if query.ascending else leads.c.id.desc())
+    if after is not None:
+        return _ids(connection, statement.where(_beyond(leads.c.id, after.id, query.ascending)))
+    offset = _offset(query)
+    if offset >= span.end - span.start:
+        return []
+    place = counts.locate(connection, span.start + offset if query.ascending else span.end - 1 - offset)
+    if place is None:
+        return []
+    if query.ascending:
+        return _ids(connection, statement.where(leads.c.id >= place.first).offset(place.skip))
+    return _ids(connection, statement.where(leads.c.id < place.last).offset(place.stored - 1 - place.skip))
+
+
+def _by_filter(connection: Connection, query: ListQuery, after: After | None) -> list[LeadId]:
+    """Return the ids of a page of a filter whose index has them in order: by creation within equal values."""
+    index = "leads_email" if query.email is not None else "leads_phone"
+    statement = _matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({index})", "mysql")
+    statement = statement.order_by(leads.c.id if query.ascending else leads.c.id.desc()).limit(query.limit + 1)
+    if after is not None:
+        statement = statement.where(_beyond(leads.c.id, after.id, query.ascending))
+    return _ids(connection, statement.offset(_offset(query) if after is None else 0))
+
+
+def _by_column(connection: Connection, query: ListQuery, total: int, after: After | None) -> list[LeadId]:
+    """Return the ids of a page of all leads by a column, from its index alone, from whichever end is nearer."""
+    column = COLUMNS[query.sort]
+    statement = select(leads.c.id).with_hint(leads, f"FORCE INDEX (leads_{column.name})", "mysql")
+    wanted = query.limit + 1
+    if after is not None:
+        # Two ranges of the index; as one condition with OR neither MySQL nor MariaDB would seek to it.
+        same = statement.where(column == after.value, _beyond(leads.c.id, after.id, query.ascending))
+        ids = _ids(connection, _ordered(same, column, query.ascending).limit(wanted))
+        if len(ids) < wanted:
+            rest = statement.where(_beyond(column, after.value, query.ascending))
+            ids += _ids(connection, _ordered(rest, column, query.ascending).limit(wanted - len(ids)))
+        return ids
+    offset = _offset(query)
+    if offset >= total:
+        return []
+    if offset <= total // 2:
+        return _ids(connection, _ordered(statement, column, query.ascending).limit(wanted).offset(offset))
+    wanted = min(wanted, total - offset)
+    backwards = _ordered(statement, column, not query.ascending).limit(wanted).offset(total - offset - wanted)
+    return _ids(connection, backwards)[::-1]
+
+
+def _sorted(connection: Connection, query: ListQuery, total: int, index: str, after: After | None) -> list[LeadId]:
+    """Return the ids of a page of a filter in an order that its index does not have: the database sorts them."""
+    if total > SORT_MAX:
+        raise TooManyToSort
+    column = COLUMNS[query.sort]
+    statement = _matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({index})", "mysql")
+    if after is not None:
+        same = (column == after.value) & _beyond(leads.c.id, after.id, query.ascending)
+        statement = statement.where(_beyond(column, after.value, query.ascending) | same)
+    statement = _ordered(statement, column, query.ascending).limit(query.limit + 1)
+    return _ids(connection, statement.offset(_offset(query) if after is None else 0))
+
+
+def _matching(statement: Select[Any], query: ListQuery) -> Select[Any]:
+    conditions: list[ColumnElement[bool]] = []
+    if query.email is not None:
+        conditions.append(leads.c.email == query.email)
+    if query.phone is not None:
+        conditions.append(leads.c.phone == query.phone)
+    if query.created_from is not None:
+        conditions.append(leads.c.id >= lead_id.at(min(query.created_from, _MICROS_END)))
+    if query.created_to is not None:
+        conditions.append(leads.c.id < lead_id.at(min(query.created_to + 1, _MICROS_END)))
+    return statement.select_from(leads).where(*conditions)
+
+
+def _ordered(statement: Select[Any], column: Any, ascending: bool) -> Select[Any]:
+    if ascending:
+        return statement.order_by(column, leads.c.id)
+    return statement.order_by(column.desc(), leads.c.id.desc())
+
+
+def _beyond(column: Any, value: object, ascending: bool) -> ColumnElement[bool]:
+    beyond: ColumnElement[bool] = column > value if ascending else column < value
+    return beyond
+
+
+def _ids(connection: Connection, statement: Select[Any]) -> list[LeadId]:
+    return [bytes(each) for each in connection.execute(statement).scalars()]
+
+
+def _rows(connection: Connection, ids: list[LeadId]) -> list[Row[Any]]:
+    if not ids:
+        return []
+    found = {row.id: row for row in connection.execute(select(leads).where(leads.c.id.in_(ids)))}
+    return [found[each] for each in ids]

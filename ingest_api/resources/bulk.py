@@ -1,0 +1,77 @@
+"""POST /api/leads/bulk"""
+
+import asyncio
+from typing import Any
+
+from falcon.asgi import Request, Response
+from marshmallow import ValidationError
+
+from ingest_api import body, metrics
+from ingest_api.accepting import Accepting
+from ingest_api.body import BULK_BODY_MAX, JSON, NDJSON, NotJson
+from ingest_api.envelope import invalid, success
+from ingest_api.tokens import Tokens
+from schema import lead, lead_id
+
+BULK_MAX = 1000  # leads
+
+# Leads checked between two turns of the event loop: some 2 ms.
+CHECKED_AT_ONCE = 50
+
+
+class Bulk:
+    """Many leads in one request, as a JSON array or as NDJSON."""
+
+    def __init__(self, tokens: Tokens, accepting: Accepting, body_timeout: float) -> None:
+        self._tokens = tokens
+        self._accepting = accepting
+        self._body_timeout = body_timeout
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        """Accept the valid ones: 202 once all of those are durable in the queue; 400 when none is valid."""
+        self._tokens.require(req, "ingest")
+        items = await self._items(req)
+        results: list[dict[str, Any]] = []
+        valid: list[dict[str, Any]] = []
+        places: list[int] = []
+        for index, item in enumerate(items):
+            try:
+                valid.append(lead.check(body.decode(item) if isinstance(item, bytes) else item))
+                places.append(index)
+                results.append({"index": index})
+            except NotJson as error:
+                results.append({"index": index, "errors": {"body": [str(error)]}})
+            except ValidationError as error:
+                results.append({"index": index, "errors": error.normalized_messages()})
+            if index % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1:
+                await asyncio.sleep(0)
+        if not valid:
+            raise invalid(_flattened(results))
+        ids = await self._accepting.many(req, valid)
+        for index, new_id in zip(places, ids, strict=True):
+            results[index]["id"] = lead_id.to_text(new_id)
+        rejected = len(results) - len(valid)
+        metrics.REJECTED.labels("bulk_item").inc(rejected)
+        success(resp, 202, "Leads accepted", {"accepted": len(valid), "rejected": rejected, "results": results})
+
+    async def _items(self, req: Request) -> list[Any]:
+        """Return the decoded items of an array, or the lines of NDJSON as bytes."""
+        kind = body.media_type(req, JSON, NDJSON)
+        content = await body.read(req, BULK_BODY_MAX, self._body_timeout)
+        if kind == NDJSON:
+            items: Any = list(body.lines(content))
+        else:
+            try:
+                items = body.decode(content)
+            except NotJson as error:
+                raise invalid({"body": [str(error)]}, "bad_json") from None
+            if not isinstance(items, list):
+                raise invalid({"body": ["This value should be a JSON array of leads."]})
+        if not 1 <= len(items) <= BULK_MAX:
+            raise invalid({"body": [f"The body should hold 1 to {BULK_MAX} leads."]})
+        return items
+
+
+def _flattened(results: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Name each broken field by the item's index: `0.email`."""
+    return {f"{result['index']}.{name}": messages for result in results for name, messages in result["errors"].items()}

@@ -1,0 +1,71 @@
+"""/health/live, /health/ready and /metrics"""
+
+import asyncio
+from collections.abc import Awaitable
+
+import falcon
+from falcon.asgi import Request, Response
+from sqlalchemy import Connection, text
+
+from ingest_api import metrics
+from ingest_api.envelope import RETRY_AWAY, Refusal, success
+from ingest_api.queue_reader import QueueReader
+from ingest_api.read_path import ReadPath
+
+# Longest time (seconds) for a part to answer before it counts as away.
+PATIENCE = 2.0
+
+
+class Live:
+    """Whether this process answers, whatever its neighbours do."""
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Answer 200."""
+        success(resp, 200, "Alive", {"live": True})
+
+    on_head = on_get
+
+
+class Ready:
+    """Whether the queue and the database answer."""
+
+    def __init__(self, read_path: ReadPath, queue: QueueReader) -> None:
+        self._read_path = read_path
+        self._queue = queue
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Answer 200, or 503 with the parts that are away."""
+        queue, database = await asyncio.gather(_answers(self._queue.ping()), _answers(self._read_path.run(_select_one)))
+        away = {"queue": queue, "database": database}
+        errors = {part: ["This part does not answer."] for part, answers in away.items() if not answers}
+        if errors:
+            raise Refusal(
+                falcon.HTTP_503,
+                f"Not ready: {', '.join(errors)}",
+                "not_ready",
+                errors=errors,
+                retry_after=RETRY_AWAY,
+            )
+        success(resp, 200, "Ready", {"queue": True, "database": True})
+
+    on_head = on_get
+
+
+class Metrics:
+    """The metrics, for Prometheus."""
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Answer the metrics of all API processes as text."""
+        resp.data, resp.content_type = await asyncio.to_thread(metrics.exposition)
+
+
+async def _answers(question: Awaitable[object]) -> bool:
+    try:
+        await asyncio.wait_for(question, PATIENCE)
+    except (Refusal, TimeoutError):
+        return False
+    return True
+
+
+def _select_one(connection: Connection) -> None:
+    connection.execute(text("SELECT 1"))

@@ -1,0 +1,55 @@
+"""GET /api/leads/{id}"""
+
+from typing import Any
+
+import falcon
+from falcon.asgi import Request, Response
+from sqlalchemy import Connection, select
+
+from ingest_api.envelope import Refusal, success, success_encoded
+from ingest_api.presentation import stored_lead
+from ingest_api.queue_reader import QueueReader
+from ingest_api.read_path import ReadPath
+from ingest_api.tokens import Tokens
+from schema import lead, lead_id
+from schema.lead_id import LeadId
+from schema.tables import leads
+
+
+class Lead:
+    """One lead, wherever it is."""
+
+    def __init__(self, tokens: Tokens, read_path: ReadPath, queue: QueueReader) -> None:
+        self._tokens = tokens
+        self._read_path = read_path
+        self._queue = queue
+
+    async def on_get(self, req: Request, resp: Response, id: str) -> None:
+        """Answer the lead with its state, from the moment its 202 was sent."""
+        self._tokens.require(req, "read")
+        try:
+            wanted = lead_id.from_text(id)
+        except ValueError:
+            raise _not_found() from None
+        found = await self._read_path.run(_stored, wanted)
+        if found is None:
+            payload = await self._queue.find(wanted)
+            if payload is not None:
+                success_encoded(resp, 200, "Lead", lead.with_state(payload, "queued"))
+                return
+            # It may have been stored between the two looks.
+            found = await self._read_path.run(_stored, wanted)
+        if found is None:
+            raise _not_found()
+        success(resp, 200, "Lead", found)
+
+    on_head = on_get
+
+
+def _stored(connection: Connection, wanted: LeadId) -> dict[str, Any] | None:
+    row = connection.execute(select(leads).where(leads.c.id == wanted)).first()
+    return stored_lead(row) if row else None
+
+
+def _not_found() -> Refusal:
+    return Refusal(falcon.HTTP_404, "There is no lead with this id.", "lead_unknown")

@@ -1,0 +1,104 @@
+"""GET /api/leads/stats"""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from falcon.asgi import Request, Response
+from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate
+from sqlalchemy import Connection
+
+from ingest_api import list_query
+from ingest_api.envelope import invalid, success
+from ingest_api.list_query import UNKNOWN, Moment
+from ingest_api.queue_reader import QueueReader
+from ingest_api.read_path import ReadPath
+from ingest_api.tokens import Tokens
+from schema import accepted, counts
+from schema.accepted import Accepted
+from schema.counts import DAY, HOUR, MINUTE
+
+WIDTHS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
+
+# Buckets in one answer: a day of minutes, two months of hours, four years of days.
+BUCKETS_MAX = 1500
+
+# Without a range: so many buckets up to now.
+BUCKETS_DEFAULT = 24
+
+
+class StatsQuerySchema(Schema):
+    """The parameters as they stand in the query string. Loads a width and [start, end) in seconds since 1970."""
+
+    class Meta:
+        unknown = RAISE
+
+    error_messages = {"unknown": UNKNOWN}
+
+    start = Moment(data_key="from", load_default=None, metadata={"description": "A time in the first bucket"})
+    end = Moment(data_key="to", end=True, load_default=None, metadata={"description": "A time in the last bucket"})
+    interval = fields.String(
+        load_default="hour",
+        validate=validate.OneOf(tuple(WIDTHS), error=f"This value should be one of {', '.join(WIDTHS)}."),
+    )
+
+    @post_load
+    def _range(self, data: dict[str, Any], **_: Any) -> tuple[int, int, int]:
+        width = WIDTHS[data["interval"]]
+        last = int(time.time()) if data["end"] is None else data["end"] // 1_000_000
+        end = last - last % width + width
+        if data["start"] is None:
+            return width, max(0, end - BUCKETS_DEFAULT * width), end
+        first = data["start"] // 1_000_000
+        start = first - first % width
+        if start >= end:
+            raise ValidationError("This time should not be after `to`.", "from")
+        if end - start > BUCKETS_MAX * width:
+            raise ValidationError(
+                f"At most {BUCKETS_MAX} buckets: choose a shorter range or a longer interval.", "from"
+            )
+        return width, start, end
+
+
+STATS_QUERY = StatsQuerySchema()
+
+
+class Stats:
+    """How many leads came in and how many are stored, over time, from the counts alone."""
+
+    def __init__(self, tokens: Tokens, read_path: ReadPath, queue: QueueReader) -> None:
+        self._tokens = tokens
+        self._read_path = read_path
+        self._queue = queue
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Answer the accepted and stored leads of each bucket, those without any too."""
+        self._tokens.require(req, "read")
+        try:
+            width, start, end = list_query.parse(STATS_QUERY, req.params)
+        except ValidationError as error:
+            raise invalid(error.normalized_messages()) from None
+        fresh = await self._queue.accepted()
+        success(resp, 200, "Statistics", await self._read_path.run(_stats, fresh, width, start, end))
+
+    on_head = on_get
+
+
+def _stats(connection: Connection, fresh: Accepted, width: int, start: int, end: int) -> dict[str, Any]:
+    stored = counts.by_bucket(connection, width, start, end)
+    came = accepted.by_bucket(connection, fresh, width, start, end)
+    return {
+        "interval": next(name for name, each in WIDTHS.items() if each == width),
+        "from": _text(start),
+        "to": _text(end),
+        "accepted": sum(came.values()),
+        "stored": sum(stored.values()),
+        "items": [
+            {"time": _text(first), "accepted": came.get(first, 0), "stored": stored.get(first, 0)}
+            for first in range(start, end, width)
+        ],
+    }
+
+
+def _text(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,110 @@
+"""The server: gunicorn around uvicorn workers."""
+
+import asyncio
+import logging
+import os
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+from prometheus_client import multiprocess
+from uvicorn.server import Server as UvicornServer
+from uvicorn_worker import UvicornWorker
+
+from ingest_api import app
+from schema.settings import Settings
+
+# Seconds between two looks at whether gunicorn's master still lives.
+ORPHAN_CHECK = 0.2
+
+# Seconds a connection may stay open between two requests; longer than common proxies keep theirs idle.
+KEEP_ALIVE = 75
+
+# Seconds without a heartbeat after which the master kills a worker.
+HEARTBEAT_TIMEOUT = 30
+
+# Seconds by which the worker's own patience at a stop is shorter than the master's.
+MARGIN = 3
+
+
+class Log(Logger):
+    """gunicorn's log, sent to ours."""
+
+    def setup(self, cfg: Any) -> None:
+        """Leave all writing to the root logger."""
+        super().setup(cfg)
+        self.error_log.handlers = []
+        self.error_log.propagate = True
+
+
+class Worker(UvicornWorker):
+    """An API process. It leaves, after its open requests, when its master was killed: the next one needs the port."""
+
+    CONFIG_KWARGS = {
+        "loop": "uvloop",
+        "http": "httptools",
+        "lifespan": "on",
+        "access_log": False,
+        # We read X-Forwarded-For ourselves; uvicorn would believe any loopback peer.
+        "proxy_headers": False,
+        "server_header": False,
+    }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        logging.getLogger("uvicorn.error").propagate = True
+
+    async def _serve(self) -> None:
+        self.config.app = self.wsgi
+        self.config.timeout_graceful_shutdown = max(1, int(self.cfg.graceful_timeout) - MARGIN)
+        server = UvicornServer(config=self.config)
+        self._install_sigquit_handler()
+        watch = asyncio.create_task(self._leave_with_master(server))
+        await server.serve(sockets=self.sockets)
+        watch.cancel()
+        if not server.started:
+            raise SystemExit(Arbiter.WORKER_BOOT_ERROR)
+
+    async def _leave_with_master(self, server: UvicornServer) -> None:
+        while os.getppid() == self.ppid:
+            await asyncio.sleep(ORPHAN_CHECK)
+        server.should_exit = True
+
+
+class Server(BaseApplication):
+    """gunicorn with our settings and none of its files or flags."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set gunicorn's options."""
+        settings = self._settings
+        options: dict[str, Any] = {
+            "bind": f"{_bracketed(settings.http_host)}:{settings.http_port}",
+            "workers": settings.http_workers,
+            "worker_class": Worker,
+            "keepalive": KEEP_ALIVE,
+            "timeout": HEARTBEAT_TIMEOUT,
+            "graceful_timeout": settings.http_shutdown_timeout,
+            "proc_name": "lead-ingest",
+            "control_socket_disable": True,
+            "child_exit": _forget_metrics,
+            "logger_class": Log,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """Make the application, in the process that will serve it."""
+        return app.create(self._settings)
+
+
+def _forget_metrics(_: Arbiter, worker: UvicornWorker) -> None:
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

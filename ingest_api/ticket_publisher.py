@@ -1,0 +1,97 @@
+"""Sends tickets from a thread of its own: no request waits for the broker, and none fails with it."""
+
+import threading
+import time
+
+from kombu.exceptions import OperationalError
+
+from ingest_api import metrics
+from schema import logs
+from schema.settings import Settings
+from schema.tickets import STORE_LEADS, celery_app, tickets_missing
+
+# Seconds from the first lead that has no ticket until it gets one.
+LINGER = 0.1
+
+# Most tickets owed: a broker that was away for long is not flooded, one ticket leads to the next.
+OWED_MAX = 1000
+
+log = logs.get(__name__)
+
+
+class TicketPublisher:
+    """One ticket for each full batch of appended leads, or LINGER seconds after the first lead without one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._app = celery_app(settings)
+        self._batch_size = settings.batch_size
+        self._changed = threading.Condition()
+        self._leads = 0  # appended since the last ticket
+        self._owed = False  # whether leads wait that no waiting ticket speaks of
+        self._since = 0.0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="tickets", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread. Call it after the fork."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Publish what is owed and end the thread, or give it up after `timeout` seconds."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(timeout)
+
+    def appended(self, leads: int, waiting: int, tickets: int) -> None:
+        """Note a flush: `leads` appended, and the leads and tickets that wait after it. Never blocks."""
+        with self._changed:
+            # A ticket that waits will be fetched later than now, and then finds these leads.
+            if not tickets_missing(waiting, tickets, self._batch_size):
+                self._leads = 0
+                self._owed = False
+                return
+            if not self._owed:
+                self._owed = True
+                self._since = time.monotonic()
+                self._changed.notify()
+            self._leads = min(self._leads + leads, OWED_MAX * self._batch_size)
+            if self._leads >= self._batch_size:
+                self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            tickets = self._wait()
+            if tickets == 0:
+                return
+            for _ in range(tickets):
+                if not self._publish():
+                    break
+
+    def _wait(self) -> int:
+        """Wait until tickets are due and return their number; 0 when it is time to stop."""
+        with self._changed:
+            while True:
+                full = self._leads // self._batch_size
+                due = self._owed and (self._stopping or time.monotonic() - self._since >= LINGER)
+                if full or due:
+                    self._leads -= full * self._batch_size
+                    self._owed = self._leads > 0 and not due
+                    self._since = time.monotonic()
+                    if due:
+                        self._leads = 0
+                    return full or 1
+                if self._stopping:
+                    return 0
+                self._changed.wait(LINGER - (time.monotonic() - self._since) if self._owed else None)
+
+    def _publish(self) -> bool:
+        try:
+            self._app.send_task(STORE_LEADS, retry=False, ignore_result=True)
+        except (OperationalError, OSError) as error:
+            # Not tried again: the sweep finds the leads.
+            metrics.TICKET_FAILURES.inc()
+            log.warning("ticket not sent", reason=type(error).__name__)
+            return False
+        metrics.TICKETS.inc()
+        return True

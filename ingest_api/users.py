@@ -1,0 +1,123 @@
+"""Users: who may log in, with which roles. Passwords are kept as argon2id hashes."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import argon2
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from schema.lead import Email
+from schema.tables import users
+
+ROLES = ("admin", "ingest", "read")
+
+PASSWORD_MIN = 8  # characters, NIST SP 800-63B section 5.1.1.2
+PASSWORD_MAX = 1024  # characters: bounds the work of hashing
+
+# OWASP's password storage cheat sheet: argon2id with 19 MiB, 2 passes, 1 lane.
+_hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+
+# Verified for a user who does not exist, so that the answer takes as long as for one who does.
+_NOBODY = _hasher.hash("nobody's password")
+
+
+class UserError(Exception):
+    """A user cannot be made or changed as asked; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user without the password."""
+
+    email: str
+    roles: list[str]
+    disabled: bool
+    created_at: datetime  # UTC, naive
+
+
+def authenticate(connection: Connection, email: str, password: str) -> User | None:
+    """Return the user if the password is right and the user is not disabled, in the same time as if not."""
+    row = connection.execute(select(users).where(users.c.email == email.lower())).first()
+    try:
+        _hasher.verify(row.password_hash if row else _NOBODY, password)
+    except argon2.exceptions.VerificationError:
+        return None
+    if row is None or row.disabled:
+        return None
+    return _user(row)
+
+
+def create(connection: Connection, email: str, password: str, roles: list[str]) -> None:
+    """Make a user.
+
+    Raises UserError when one with that address exists, or something is not as it should be.
+    """
+    address = Email().deserialize(email.lower())
+    now = _now()
+    try:
+        connection.execute(
+            insert(users).values(
+                email=address,
+                password_hash=_hash(password),
+                roles=_join(roles),
+                disabled=False,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+    except IntegrityError:
+        raise UserError(f"{address} exists already") from None
+
+
+def change_password(connection: Connection, email: str, password: str) -> None:
+    """Give a user another password, and enable the user again.
+
+    Raises UserError.
+    """
+    _update(connection, email, password_hash=_hash(password), disabled=False)
+
+
+def disable(connection: Connection, email: str) -> None:
+    """Let a user log in no more. Tokens given out before stay valid until they expire.
+
+    Raises UserError.
+    """
+    _update(connection, email, disabled=True)
+
+
+def list_all(connection: Connection) -> list[User]:
+    """Return all users by address."""
+    return [_user(row) for row in connection.execute(select(users).order_by(users.c.email))]
+
+
+def count(connection: Connection) -> int:
+    """Return how many users there are."""
+    return int(connection.execute(select(func.count()).select_from(users)).scalar_one())
+
+
+def _update(connection: Connection, email: str, **values: object) -> None:
+    statement = update(users).where(users.c.email == email.lower()).values(**values, updated_at=_now())
+    if connection.execute(statement).rowcount == 0:
+        raise UserError(f"there is no user {email}")
+
+
+def _hash(password: str) -> str:
+    if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
+        raise UserError(f"a password has {PASSWORD_MIN} to {PASSWORD_MAX} characters")
+    return _hasher.hash(password)
+
+
+def _join(roles: list[str]) -> str:
+    unknown = sorted(set(roles) - set(ROLES))
+    if unknown or not roles:
+        raise UserError(f"roles are {', '.join(ROLES)}" + (f"; not {', '.join(unknown)}" if unknown else ""))
+    return ",".join(sorted(set(roles)))
+
+
+def _user(row: object) -> User:
+    return User(row.email, row.roles.split(","), bool(row.disabled), row.created_at)  # type: ignore[attr-defined]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

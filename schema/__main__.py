@@ -1,0 +1,26 @@
+"""`python -m schema`: the database's tables."""
+
+import click
+
+from schema import database
+from schema.cli import database_errors, load_settings
+
+
+@click.group()
+def main() -> None:
+    """Look after the database."""
+
+
+@main.command()
+@click.option("--revision", default="head", show_default=True, help="The revision to go to.")
+def migrate(revision: str) -> None:
+    """Bring the tables to a revision."""
+    settings = load_settings()
+    if not settings.database_url:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with database_errors():
+        database.migrate(settings.primary_url, revision)
+    click.echo("The tables are up to date.")
+
+
+main()

@@ -1,0 +1,189 @@
+"""The database: engines, migrations, and what its errors mean. Nothing else knows which database it is."""
+
+import enum
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+import alembic.config
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+# Longest wait for another writer's transaction on SQLite, which has one writer at a time.
+SQLITE_BUSY_SECONDS = 10
+
+# Recycle connections before the server's wait_timeout (8 hours by default) or a proxy's closes them.
+RECYCLE_SECONDS = 600
+
+
+class Reaction(enum.Enum):
+    """What an error of the database calls for."""
+
+    DUPLICATE = "duplicate"  # a key is there already: look which, insert the rest
+    AGAIN = "again"  # the server gave up this transaction in favour of another: run it again at once
+    POISON = "poison"  # a row cannot be stored, whoever tries
+    AWAY = "away"  # no database that takes writes: keep everything, try later
+    UNKNOWN = "unknown"  # anything else
+
+
+# Numbers from MySQL's server error reference and MariaDB's; 4025 is MariaDB's failed CHECK.
+_DUPLICATE = {1062, 1586}
+_AGAIN = {1205, 1213}
+_POISON = {
+    *(1048, 1264, 1265, 1292, 1364, 1366, 1367, 1406, 1411, 1452, 1525, 1644, 1690),
+    *(3140, 3819, 4025),
+}
+# Client errors: no connection, connection lost, packet out of order.
+_AWAY = {0, 2002, 2003, 2005, 2006, 2013, 2014, 2026, 2027, 2055}
+# Too many connections, shutdown, disk or table full, no rights, no such database or table yet, interrupted,
+# read-only, a required primary gone.
+_AWAY |= {1021, 1036, 1040, 1041, 1044, 1045, 1049, 1053, 1114, 1129, 1142, 1146, 1152, 1158, 1159, 1160, 1161}
+_AWAY |= {1184, 1203, 1226, 1290, 1317, 1792, 1836, 1927, 1969, 3024, 3100, 3168, 4031}
+
+
+def reaction_to(error: BaseException) -> Reaction:
+    """Tell what `error`, raised by a statement or by connecting, calls for."""
+    if isinstance(error, PoolTimeout):
+        return Reaction.AWAY
+    if not isinstance(error, DBAPIError):
+        return Reaction.POISON if _is_unencodable(error) else Reaction.UNKNOWN
+    cause = error.orig
+    if error.connection_invalidated:
+        return Reaction.AWAY
+    if isinstance(cause, sqlite3.Error):
+        return _reaction_to_sqlite(cause)
+    if cause is not None and _is_unencodable(cause):
+        return Reaction.POISON
+    code = cause.args[0] if cause is not None and cause.args else None
+    for codes, reaction in (
+        (_DUPLICATE, Reaction.DUPLICATE),
+        (_AGAIN, Reaction.AGAIN),
+        (_POISON, Reaction.POISON),
+        (_AWAY, Reaction.AWAY),
+    ):
+        if code in codes:
+            return reaction
+    return Reaction.UNKNOWN
+
+
+def _is_unencodable(error: BaseException) -> bool:
+    return isinstance(error, UnicodeError)
+
+
+def _reaction_to_sqlite(error: sqlite3.Error) -> Reaction:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code in (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE):
+        return Reaction.DUPLICATE
+    # The low byte is the error's class: https://sqlite.org/rescode.html
+    match code and code & 0xFF:
+        case sqlite3.SQLITE_CONSTRAINT | sqlite3.SQLITE_MISMATCH | sqlite3.SQLITE_TOOBIG:
+            return Reaction.POISON
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return Reaction.AGAIN
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
+            return Reaction.AWAY
+    if "no such table" in str(error):
+        return Reaction.AWAY
+    return Reaction.UNKNOWN
+
+
+def reason_of(error: BaseException) -> str:
+    """Name an error without any value of the row it speaks of: class and code, for logs and dead letters."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    code = getattr(cause, "sqlite_errorname", None) or (cause.args[0] if cause.args else "")
+    known = isinstance(code, int) or (isinstance(code, str) and code.startswith("SQLITE_"))
+    return f"{type(cause).__name__} {code}" if known else type(cause).__name__
+
+
+def writer(url: str, *, timeout: int, pool_size: int = 1) -> Engine:
+    """Make an engine for transactions that write. Connects at first use, never here.
+
+    `timeout` (seconds) bounds the connecting and every answer. Make it after a fork, never before.
+    """
+    if make_url(url).drivername.startswith("sqlite"):
+        return _sqlite(url, begin="BEGIN IMMEDIATE", pool_size=pool_size, timeout=timeout)
+    # READ COMMITTED: a look for rows that exist sees those another worker has just committed.
+    return _mysql(url, pool_size=pool_size, timeout=timeout, isolation_level="READ COMMITTED")
+
+
+def reader(url: str, *, timeout: int, pool_size: int) -> Engine:
+    """Make an engine whose transactions see one snapshot and do not write. Connects at first use."""
+    if make_url(url).drivername.startswith("sqlite"):
+        return _sqlite(url, begin="BEGIN", pool_size=pool_size, timeout=timeout)
+    # REPEATABLE READ: all statements of one list page see the counts and the rows of one moment.
+    return _mysql(url, pool_size=pool_size, timeout=timeout, isolation_level="REPEATABLE READ")
+
+
+def _mysql(url: str, *, pool_size: int, timeout: int, **options: Any) -> Engine:
+    return create_engine(
+        # Without the prefix MySQL warns of each BINARY value that is not UTF-8.
+        make_url(url).update_query_dict({"charset": "utf8mb4", "binary_prefix": "true"}),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=timeout,
+        pool_pre_ping=True,
+        pool_recycle=RECYCLE_SECONDS,
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": timeout,
+            "read_timeout": timeout,
+            "write_timeout": timeout,
+            "init_command": "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+        },
+        **options,
+    )
+
+
+def _sqlite(url: str, *, begin: str, pool_size: int, timeout: int) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=timeout,
+        hide_parameters=True,
+        connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _: Any) -> None:
+        # The driver's own BEGIN comes too late: we send it.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        # A lead leaves the queue when its row is committed, so the row must be on disk by then.
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    """Bring the database's tables to `revision`. Does nothing when they are there.
+
+    Raises SQLAlchemyError when the database does not answer or refuses.
+    """
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["url"] = url
+    alembic.command.upgrade(config, revision)
+
+
+__all__ = [
+    "Engine",
+    "Reaction",
+    "SQLAlchemyError",
+    "migrate",
+    "reaction_to",
+    "reader",
+    "reason_of",
+    "writer",
+]

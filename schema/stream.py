@@ -1,0 +1,97 @@
+"""The queue in Redis: its keys, its consumer group, and how an entry holds a lead.
+
+leads:stream       stream   the accepted leads that are not stored yet; an entry leaves when its row is committed
+leads:dead         stream   the dead letters: leads that cannot be stored, each with its reason
+leads:index        hash     lead id (16 bytes) -> where it waits: "<entry>" or "dead:<entry>"
+leads:accepted     hash     "<width>:<first second>" -> leads accepted in that bucket; "epoch" -> when it began
+leads:rate:<ip>    string   requests of that client in its window; expires with the window
+leads:key:<sha>    string   lead id and SHA-256 of the body that an Idempotency-Key was used with
+leads:tickets      list     Celery's queue of tickets (kombu names the list like the queue); leads:sweeps likewise
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import orjson
+
+from schema import lead_id
+from schema.lead_id import LeadId
+
+STREAM = "leads:stream"
+DEAD = "leads:dead"
+INDEX = "leads:index"
+ACCEPTED = "leads:accepted"
+RATE = "leads:rate:"
+KEY = "leads:key:"
+
+GROUP = "workers"
+
+# Fields of an entry: the lead as schema.lead.encode wrote it; for a dead letter also why.
+LEAD_FIELD = b"lead"
+REASON_FIELD = b"reason"
+
+DEAD_PREFIX = b"dead:"
+
+
+class BadEntry(ValueError):
+    """An entry that holds no lead; the message says what is wrong, without any of its values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One lead in the stream: the entry's name in Redis, and the lead as it was accepted."""
+
+    name: bytes  # "<milliseconds>-<number>", given by Redis
+    payload: bytes  # JSON
+
+    def row(self) -> dict[str, object]:
+        """Decode the payload as a row of the table `leads`, keyed by column.
+
+        Raises BadEntry.
+        """
+        return decode(self.payload)
+
+
+def parse(name: bytes, fields: dict[bytes, bytes] | None) -> Entry:
+    """Make an Entry of what Redis returned. Fields that hold no lead give an empty payload."""
+    return Entry(name, (fields or {}).get(LEAD_FIELD, b""))
+
+
+def decode(payload: bytes) -> dict[str, object]:
+    """Decode the JSON that `schema.lead.encode` wrote into a row of the table `leads`.
+
+    Raises BadEntry.
+    """
+    try:
+        lead = orjson.loads(payload)
+        data = lead["additionalData"]
+        return {
+            "id": lead_id.from_text(lead["id"]),
+            "first_name": lead["firstName"],
+            "last_name": lead["lastName"],
+            "email": lead["email"],
+            "phone": lead["phone"],
+            "date_of_birth": date.fromisoformat(lead["dateOfBirth"]),
+            "additional_data": None if data is None else orjson.dumps(data).decode(),
+            "created_at": _parse_time(lead["createdAt"]),
+            "updated_at": _parse_time(lead["updatedAt"]),
+        }
+    except orjson.JSONDecodeError:
+        raise BadEntry("not JSON") from None
+    except KeyError as error:
+        raise BadEntry(f"no {error.args[0]}") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadEntry(f"{type(error).__name__} in a field") from None
+
+
+def _parse_time(text: str) -> datetime:
+    """Read what `schema.lead.format_time` wrote: a naive datetime in UTC."""
+    return datetime.fromisoformat(text.removesuffix("Z"))
+
+
+def id_of(payload: bytes) -> LeadId | None:
+    """Return the id within a payload, or None when it holds none."""
+    try:
+        return lead_id.from_text(orjson.loads(payload)["id"])
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,66 @@
+"""Tickets: Celery messages that say "go and fetch". They hold no lead, and losing one loses nothing."""
+
+from celery import Celery
+from kombu import Queue
+
+from schema.settings import Settings
+
+# The Celery queue; on Redis, kombu keeps it in a list of the same name.
+QUEUE = "leads:tickets"
+
+# Beat's sweeps wait apart, so that the length of QUEUE says how many batches are waiting.
+SWEEP_QUEUE = "leads:sweeps"
+
+STORE_LEADS = "store_leads"
+SWEEP = "sweep"
+
+# Seconds after which a broker that does not answer is given up.
+BROKER_TIMEOUT = 5
+
+# A sweep that nobody fetched for this long (seconds) is dropped: newer ones have come.
+SWEEP_EXPIRES = 30
+
+
+def celery_app(settings: Settings) -> Celery:
+    """Make the Celery app that both sides share: one queue, no results, JSON only. Connects at first use."""
+    app = Celery("lead-ingest", broker=settings.broker_url)
+    app.conf.update(
+        task_queues=[Queue(name, routing_key=name) for name in (QUEUE, SWEEP_QUEUE)],
+        task_default_queue=QUEUE,
+        task_default_routing_key=QUEUE,
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        task_serializer="json",
+        accept_content=["json"],
+        timezone="UTC",
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "socket_timeout": BROKER_TIMEOUT,
+            "socket_connect_timeout": BROKER_TIMEOUT,
+            "socket_keepalive": True,
+        },
+        # A pool process keeps one ticket at a time, so that the others can be seen in the queue.
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_concurrency=settings.worker_concurrency,
+        # A lost connection to the broker does not end a batch: the stream, not Celery, says what is done.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        beat_schedule={
+            SWEEP: {
+                "task": SWEEP,
+                "schedule": settings.sweep_interval,
+                "options": {"queue": SWEEP_QUEUE, "expires": SWEEP_EXPIRES},
+            }
+        },
+        beat_schedule_filename=str(settings.data_dir / "beat" / "schedule"),
+        beat_max_loop_interval=settings.sweep_interval,
+    )
+    return app
+
+
+def tickets_missing(waiting: int, tickets: int, batch_size: int) -> int:
+    """Return how many tickets are missing for `waiting` leads: one that waits speaks of a whole batch."""
+    return max(0, -(-waiting // batch_size) - tickets)

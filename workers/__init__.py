@@ -1,0 +1,1 @@
+"""The Celery side: moves leads from the stream into the database, in batches."""

@@ -1,0 +1,163 @@
+"""One pool process's place in the consumer group: takes leads from the stream and settles them.
+
+A lead that was taken is pending until it is settled, buried or released. What a process
+leaves pending when it dies, or is stopped for longer than `claim_after`, another takes over.
+"""
+
+import os
+import socket
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+from redis.exceptions import ResponseError
+
+from schema import logs, stream
+from schema.settings import Settings
+from schema.stream import Entry
+from schema.tickets import QUEUE
+
+BURY = (Path(__file__).parent / "bury.lua").read_text()
+
+log = logs.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one look at the stream brought."""
+
+    entries: list[Entry] = field(default_factory=list)
+    # Delivered so often without being finished that each is tried alone.
+    suspects: list[Entry] = field(default_factory=list)
+    # Delivered so often that nobody tries again.
+    hopeless: list[Entry] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.entries) + len(self.suspects) + len(self.hopeless)
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits: leads in the stream, those being stored too, and tickets in the Celery queue."""
+
+    waiting: int
+    tickets: int
+
+
+class Consumer:
+    """A consumer of the group. Each process has a name of its own, never used again."""
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self._client = client
+        self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._claim_after = int(settings.claim_after * 1000)
+        self._alone = settings.deliveries_alone
+        self._max = settings.deliveries_max
+        self._bury = client.register_script(BURY)
+
+    def take(self, most: int) -> Taken:
+        """Take up to `most` leads: first those that another process left, then new ones. Never blocks.
+
+        Raises RedisError.
+        """
+        try:
+            return self._take(most)
+        except ResponseError as error:
+            if not str(error).startswith("NOGROUP"):
+                raise
+        self._make_group()
+        return self._take(most)
+
+    def settle(self, entries: list[Entry], ids: list[bytes]) -> Backlog:
+        """Remove stored leads from the queue. Only call it once their rows are committed.
+
+        Raises RedisError; then some process will find the leads again, and their rows.
+        """
+        with self._client.pipeline(transaction=True) as pipeline:
+            if entries:
+                names = [entry.name for entry in entries]
+                pipeline.xack(stream.STREAM, stream.GROUP, *names)
+                pipeline.xdel(stream.STREAM, *names)
+            if ids:
+                pipeline.hdel(stream.INDEX, *ids)
+            pipeline.xlen(stream.STREAM)
+            pipeline.llen(QUEUE)
+            *_, waiting, tickets = pipeline.execute()
+        return Backlog(waiting, tickets)
+
+    def bury(self, entry: Entry, reason: str) -> bool:
+        """Make an entry a dead letter with its reason, in one step; False when another did before.
+
+        Raises RedisError.
+        """
+        lead = stream.id_of(entry.payload) or b""
+        keys = [stream.STREAM, stream.DEAD, stream.INDEX]
+        return bool(self._bury(keys=keys, args=[stream.GROUP, entry.name, reason, lead]))
+
+    def release(self, entries: list[Entry]) -> None:
+        """Leave leads to whoever looks next, without counting this delivery against them.
+
+        Raises RedisError; then they are claimed when `claim_after` is over.
+        """
+        if entries:
+            self._client.xclaim(
+                stream.STREAM,
+                stream.GROUP,
+                self._name,
+                min_idle_time=0,
+                message_ids=[entry.name for entry in entries],
+                idle=self._claim_after,
+                retrycount=0,
+                justid=True,
+            )
+
+    def _take(self, most: int) -> Taken:
+        taken = self._claim(most)
+        rest = most - len(taken)
+        if rest > 0:
+            answer = self._client.xreadgroup(stream.GROUP, self._name, {stream.STREAM: ">"}, count=rest)
+            for _, found in answer or ():
+                taken.entries.extend(stream.parse(*each) for each in found)
+        return taken
+
+    def _claim(self, most: int) -> Taken:
+        taken = Taken()
+        _, found, _ = self._client.xautoclaim(
+            stream.STREAM, stream.GROUP, self._name, min_idle_time=self._claim_after, start_id="0-0", count=most
+        )
+        if not found:
+            return taken
+        log.info("leads claimed", leads=len(found))
+        deliveries = {
+            pending["message_id"]: pending["times_delivered"]
+            for pending in self._client.xpending_range(
+                stream.STREAM,
+                stream.GROUP,
+                min=found[0][0],
+                max=found[-1][0],
+                count=len(found),
+                consumername=self._name,
+            )
+        }
+        for each in found:
+            entry = stream.parse(*each)
+            times = deliveries.get(entry.name, 1)
+            if times > self._max:
+                taken.hopeless.append(entry)
+            elif times > self._alone:
+                taken.suspects.append(entry)
+            else:
+                taken.entries.append(entry)
+        return taken
+
+    def _make_group(self) -> None:
+        """Make the consumer group, from the stream's beginning: all that is there is still to be stored."""
+        try:
+            self._client.xgroup_create(stream.STREAM, stream.GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+            return
+        # Right on the first start; later it means that Redis has lost its data.
+        log.warning("consumer group made")

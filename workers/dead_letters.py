@@ -1,0 +1,74 @@
+"""Dead letters: leads that cannot be stored. They never expire; an operator looks, mends and replays."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import redis
+
+from schema import stream
+
+REPLAY = (Path(__file__).parent / "replay.lua").read_text()
+
+PAGE = 500  # letters read at once
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One dead letter."""
+
+    name: str  # its entry in the dead-letter stream
+    reason: str
+    payload: bytes  # the lead as it was accepted, JSON
+
+    @property
+    def lead(self) -> bytes | None:
+        """The lead's id, or None when the payload holds none."""
+        return stream.id_of(self.payload)
+
+    @property
+    def since(self) -> datetime:
+        """When it became a dead letter, by Redis's clock, in UTC."""
+        return datetime.fromtimestamp(int(self.name.partition("-")[0]) / 1000, UTC)
+
+
+class DeadLetters:
+    """The dead-letter stream. Every method raises RedisError when Redis is away."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._replay = client.register_script(REPLAY)
+
+    def __iter__(self) -> Iterator[DeadLetter]:
+        """Walk all letters, the oldest first."""
+        start = "-"
+        while page := self._client.xrange(stream.DEAD, start, "+", count=PAGE):
+            yield from (_letter(*each) for each in page)
+            start = f"({page[-1][0].decode()}"
+
+    def find(self, name: str) -> DeadLetter | None:
+        """Return one letter, or None."""
+        found = self._client.xrange(stream.DEAD, name, name)
+        return _letter(*found[0]) if found else None
+
+    def replay(self, letter: DeadLetter) -> bool:
+        """Put a letter's lead back into the queue, in one step; False when another did before.
+
+        The next ticket or sweep finds it. A lead whose row is there already is not stored again.
+        """
+        keys = [stream.STREAM, stream.DEAD, stream.INDEX]
+        return bool(self._replay(keys=keys, args=[letter.name, letter.payload, letter.lead or b""]))
+
+    def drop(self, letter: DeadLetter) -> bool:
+        """Delete a letter, and so the lead, for good; False when it was gone before."""
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.xdel(stream.DEAD, letter.name)
+            if letter.lead:
+                pipeline.hdel(stream.INDEX, letter.lead)
+            return bool(pipeline.execute()[0])
+
+
+def _letter(name: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
+    reason = fields.get(stream.REASON_FIELD, b"").decode()
+    return DeadLetter(name.decode(), reason, fields.get(stream.LEAD_FIELD, b""))

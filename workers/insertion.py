@@ -1,0 +1,89 @@
+"""Puts a batch of leads into the database: one transaction, each lead once, the bad ones set apart."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from schema import counts
+from schema.database import Reaction, reaction_to, reason_of
+from schema.lead_id import LeadId
+from schema.tables import leads
+
+LeadRow = dict[str, Any]  # keyed by the columns of the table `leads`
+
+
+@dataclass(slots=True)
+class Inserted:
+    """What became of a batch, by lead id."""
+
+    stored: list[LeadId] = field(default_factory=list)
+    present: list[LeadId] = field(default_factory=list)  # their rows were there before
+    poison: dict[LeadId, str] = field(default_factory=dict)  # cannot be stored, and why
+
+
+def store(connection: Connection, rows: list[LeadRow], slot: int) -> Inserted:
+    """Insert `rows` and count them, in one transaction. On return it is committed.
+
+    `slot` spreads the counting of processes that store at the same moment. When a
+    statement fails nothing of the batch is in the database, except when the connection is
+    lost at COMMIT: then either all of it is or nothing, and running it again settles which.
+
+    Raises SQLAlchemyError when the database is away or wants the transaction run again.
+    """
+    try:
+        with connection.begin():
+            connection.execute(insert(leads), rows)
+            ids = [row["id"] for row in rows]
+            counts.add(connection, ids, slot)
+        return Inserted(stored=ids)
+    except (SQLAlchemyError, UnicodeError) as error:
+        if reaction_to(error) not in (Reaction.DUPLICATE, Reaction.POISON):
+            raise
+    with connection.begin():
+        inserted = _one_by_one_if_need_be(connection, rows)
+        counts.add(connection, inserted.stored, slot)
+    return inserted
+
+
+def _one_by_one_if_need_be(connection: Connection, rows: list[LeadRow]) -> Inserted:
+    inserted = Inserted()
+    unique = {row["id"]: row for row in rows}
+    known = _known(connection, list(unique))
+    inserted.present.extend(known)
+    _insert(connection, [row for each, row in unique.items() if each not in known], inserted)
+    return inserted
+
+
+def _insert(connection: Connection, rows: list[LeadRow], inserted: Inserted) -> None:
+    """Insert rows in one statement; halve those that hold a bad one until it stands alone."""
+    if not rows:
+        return
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(leads), rows)
+        inserted.stored.extend(row["id"] for row in rows)
+        return
+    except (SQLAlchemyError, UnicodeError) as error:
+        reaction, reason = reaction_to(error), reason_of(error)
+        if reaction not in (Reaction.DUPLICATE, Reaction.POISON):
+            raise
+    if reaction is Reaction.DUPLICATE:
+        # Another process was faster since we looked.
+        known = _known(connection, [row["id"] for row in rows])
+        if known:
+            inserted.present.extend(known)
+            _insert(connection, [row for row in rows if row["id"] not in known], inserted)
+            return
+    if len(rows) == 1:
+        inserted.poison[rows[0]["id"]] = reason
+        return
+    half = len(rows) // 2
+    _insert(connection, rows[:half], inserted)
+    _insert(connection, rows[half:], inserted)
+
+
+def _known(connection: Connection, ids: list[LeadId]) -> set[LeadId]:
+    found = connection.execute(select(leads.c.id).where(leads.c.id.in_(ids))).scalars()
+    return {bytes(each) for each in found}

@@ -1,0 +1,38 @@
+"""How a process waits for a database that is away: longer each time, never together with the others."""
+
+import random
+import time
+from collections.abc import Callable
+
+FIRST = 0.5  # seconds
+LONGEST = 30.0  # seconds
+
+
+class Patience:
+    """Says whether it is time to try again."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, jitter: Callable[[], float] = random.random
+    ) -> None:
+        self._clock = clock
+        self._jitter = jitter
+        self._failures = 0
+        self._until = 0.0
+
+    def is_over(self) -> bool:
+        """Tell whether enough time has passed since the last failure."""
+        return self._clock() >= self._until
+
+    def failed(self) -> float:
+        """Note a failure; return the seconds until the next try: half to all of a span that doubles each time."""
+        span = min(LONGEST, FIRST * 2**self._failures)
+        wait = span * (0.5 + self._jitter() / 2)
+        # Past this many the span no longer grows.
+        self._failures = min(self._failures + 1, 10)
+        self._until = self._clock() + wait
+        return wait
+
+    def succeeded(self) -> None:
+        """Note a success."""
+        self._failures = 0
+        self._until = 0.0

@@ -1,0 +1,154 @@
+"""Stores one batch: take, insert, commit, and only then remove from the queue."""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from schema import logs
+from schema.database import Reaction, reaction_to, reason_of
+from schema.settings import Settings
+from schema.stream import BadEntry, Entry
+from schema.tickets import tickets_missing
+from workers import insertion
+from workers.consumer import Backlog, Consumer, Taken
+from workers.insertion import LeadRow
+from workers.patience import Patience
+
+# Times a transaction is run that the server keeps giving up in favour of others (1205, 1213).
+ATTEMPTS = 5
+
+# Longest pause between two of them, seconds.
+PAUSE = 0.05
+
+NEVER_FINISHED = "delivered many times and never finished"
+
+log = logs.get(__name__)
+
+
+class StoringFailed(Exception):
+    """A batch was not stored and stays in the queue. The message names the error and quotes no lead."""
+
+
+class DatabaseAway(Exception):
+    """The database takes no writes at the moment."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one ticket did, in leads. It is the task's result, so it holds nothing personal."""
+
+    stored: int = 0
+    present: int = 0
+    dead: int = 0
+
+
+class Storing:
+    """Stores batches, one for each call of `run`. Make it after the fork."""
+
+    def __init__(self, consumer: Consumer, engine: Engine, settings: Settings, *, publish: Callable[[], None]) -> None:
+        self._consumer = consumer
+        self._engine = engine
+        self._batch_size = settings.batch_size
+        self._publish = publish
+        self._patience = Patience()
+        self._slot = os.getpid()
+
+    def run(self) -> dict[str, int]:
+        """Store up to one batch of waiting leads, and publish the next ticket when one is missing.
+
+        On return the leads are committed and out of the queue. While the database is away
+        nothing is taken. Raises StoringFailed; then the leads are still in the queue.
+        """
+        outcome = Outcome()
+        if self._patience.is_over():
+            try:
+                self._run(outcome)
+                self._patience.succeeded()
+            except DatabaseAway as error:
+                log.warning("database away", reason=str(error), next_try=round(self._patience.failed(), 1))
+            except RedisError as error:
+                raise StoringFailed(f"queue: {type(error).__name__}") from None
+        return asdict(outcome)
+
+    def _run(self, outcome: Outcome) -> None:
+        try:
+            connection = self._engine.connect()
+        except SQLAlchemyError as error:
+            raise _failure(error) from None
+        with connection:
+            taken = self._consumer.take(self._batch_size)
+            if not taken:
+                return
+            for entry in taken.hopeless:
+                outcome.dead += self._consumer.bury(entry, NEVER_FINISHED)
+            self._guard(connection, taken, outcome)
+
+    def _guard(self, connection: Connection, taken: Taken, outcome: Outcome) -> None:
+        """Store what was taken; when the database goes away meanwhile, leave the rest to the next try."""
+        unfinished = [taken.entries, *([suspect] for suspect in taken.suspects)]
+        backlog = Backlog(0, 0)
+        while unfinished:
+            try:
+                backlog = self._store(connection, unfinished[0], outcome)
+            except SQLAlchemyError as error:
+                failure = _failure(error)
+                if isinstance(failure, DatabaseAway):
+                    self._consumer.release([entry for entries in unfinished for entry in entries])
+                raise failure from None
+            del unfinished[0]
+        if tickets_missing(backlog.waiting, backlog.tickets, self._batch_size):
+            self._send_ticket()
+
+    def _store(self, connection: Connection, entries: list[Entry], outcome: Outcome) -> Backlog:
+        """Store entries in one transaction, settle them, and bury those that cannot be stored."""
+        rows: list[LeadRow] = []
+        by_id: dict[bytes, list[Entry]] = {}
+        bad: list[tuple[Entry, str]] = []
+        for entry in entries:
+            try:
+                row = entry.row()
+            except BadEntry as error:
+                bad.append((entry, str(error)))
+                continue
+            rows.append(row)
+            by_id.setdefault(row["id"], []).append(entry)
+        inserted = self._insert(connection, rows) if rows else insertion.Inserted()
+        for lead, reason in inserted.poison.items():
+            bad.extend((entry, reason) for entry in by_id.pop(lead))
+        backlog = self._consumer.settle([entry for group in by_id.values() for entry in group], list(by_id))
+        outcome.stored += len(inserted.stored)
+        outcome.present += len(inserted.present)
+        for entry, reason in bad:
+            log.error("dead letter", entry=entry.name.decode(), reason=reason)
+            outcome.dead += self._consumer.bury(entry, reason)
+        return backlog
+
+    def _insert(self, connection: Connection, rows: list[LeadRow]) -> insertion.Inserted:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return insertion.store(connection, rows, self._slot)
+            except SQLAlchemyError as error:
+                if reaction_to(error) is not Reaction.AGAIN or attempt == ATTEMPTS:
+                    raise
+                log.info("transaction run again", reason=reason_of(error), attempt=attempt)
+                time.sleep(random.uniform(0, PAUSE))
+        raise AssertionError("unreachable")
+
+    def _send_ticket(self) -> None:
+        try:
+            self._publish()
+        except (OperationalError, OSError) as error:
+            log.warning("ticket not sent", reason=type(error).__name__)
+
+
+def _failure(error: SQLAlchemyError) -> Exception:
+    if reaction_to(error) in (Reaction.AWAY, Reaction.AGAIN):
+        return DatabaseAway(reason_of(error))
+    return StoringFailed(reason_of(error))

@@ -1,0 +1,62 @@
+"""The sweep: what tickets alone would leave undone."""
+
+import time
+from collections.abc import Callable
+
+import redis
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from schema import accepted, logs, stream
+from schema.accepted import Accepted
+from schema.database import reason_of
+from schema.settings import Settings
+from schema.tickets import QUEUE, tickets_missing
+
+# Most tickets published by one sweep: each full batch publishes the next one anyway.
+TICKETS_MAX = 100
+
+log = logs.get(__name__)
+
+
+class Sweeping:
+    """Runs every few seconds, sent by beat. Make it after the fork."""
+
+    def __init__(self, client: redis.Redis, engine: Engine, settings: Settings, *, publish: Callable[[], None]) -> None:
+        self._client = client
+        self._engine = engine
+        self._batch_size = settings.batch_size
+        self._publish = publish
+
+    def run(self) -> dict[str, int]:
+        """Publish tickets when leads wait and no ticket does, and copy the counts of accepted leads."""
+        published = 0
+        try:
+            published = self._publish_missing()
+            self._copy_accepted()
+        except (RedisError, OperationalError, OSError) as error:
+            log.warning("sweep cut short", reason=type(error).__name__)
+        except SQLAlchemyError as error:
+            log.warning("accepted counts not copied", reason=reason_of(error))
+        return {"tickets": published}
+
+    def _publish_missing(self) -> int:
+        waiting, tickets = self._client.xlen(stream.STREAM), self._client.llen(QUEUE)
+        if tickets:
+            return 0
+        missing = min(tickets_missing(waiting, tickets, self._batch_size), TICKETS_MAX)
+        for _ in range(missing):
+            self._publish()
+        return missing
+
+    def _copy_accepted(self) -> None:
+        fresh = Accepted.parse(self._client.hgetall(stream.ACCEPTED))
+        if not fresh.numbers:
+            return
+        with self._engine.begin() as connection:
+            accepted.copy(connection, fresh)
+        outdated = fresh.outdated(time.time())
+        if outdated:
+            self._client.hdel(stream.ACCEPTED, *outdated)

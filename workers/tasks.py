@@ -1,0 +1,45 @@
+"""The tasks. All may run any number of times, at the same time, on any host."""
+
+from functools import cache
+
+from schema import database
+from schema.connections import blocking_redis
+from schema.tickets import STORE_LEADS, SWEEP
+from workers.app import app, settings
+from workers.consumer import Consumer
+from workers.storing import Storing
+from workers.sweeping import Sweeping
+
+# Seconds a worker waits for Redis: there is no client to answer, but a hung server must not hold it for ever.
+REDIS_TIMEOUT = 5.0
+
+
+@app.task(name=STORE_LEADS)
+def store_leads() -> dict[str, int]:
+    """Store one batch of waiting leads; return how many were stored, present before, and dead-lettered."""
+    return _storing().run()
+
+
+@app.task(name=SWEEP)
+def sweep() -> dict[str, int]:
+    """Publish the tickets that are missing, and copy the counts of accepted leads to the database."""
+    return _sweeping().run()
+
+
+def _publish() -> None:
+    app.send_task(STORE_LEADS, retry=False)
+
+
+# Made at the first task of a pool process, so never before its fork.
+@cache
+def _storing() -> Storing:
+    client = blocking_redis(settings, timeout=REDIS_TIMEOUT)
+    engine = database.writer(settings.primary_url, timeout=settings.database_timeout)
+    return Storing(Consumer(client, settings), engine, settings, publish=_publish)
+
+
+@cache
+def _sweeping() -> Sweeping:
+    client = blocking_redis(settings, timeout=REDIS_TIMEOUT)
+    engine = database.writer(settings.primary_url, timeout=settings.database_timeout)
+    return Sweeping(client, engine, settings, publish=_publish)
