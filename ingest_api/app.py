@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import falcon
 import falcon.asgi
+from falcon.asgi import Request, Response
 
 from ingest_api import keys
 from ingest_api.accepting import Accepting
@@ -25,6 +25,8 @@ from ingest_api.tokens import Tokens
 from schema import database
 from schema.connections import async_redis
 from schema.settings import Settings
+
+AsgiApp = falcon.asgi.App[Request, Response]
 
 # Connections for looking into the queue, beside the one that flushes.
 QUEUE_READERS = 8
@@ -56,7 +58,7 @@ class _Lifespan:
         await self._queue.close()
 
 
-def create(settings: Settings) -> falcon.asgi.App:
+def create(settings: Settings) -> AsgiApp:
     """Make the application of one API process. Call it after the fork. Connects at first use, never here.
 
     Raises SettingsError when the token keys are not there.
@@ -76,16 +78,16 @@ def create(settings: Settings) -> falcon.asgi.App:
     accepting = Accepting(commit, limit)
     body_timeout = settings.http_body_timeout
 
-    app = falcon.asgi.App(
-        media_type=JSON, middleware=[Around(settings, limit), _Lifespan(commit, publisher, read_path, queue)]
-    )
+    app = AsgiApp(media_type=JSON)
+    app.add_middleware(Around(settings, limit))
+    app.add_middleware(_Lifespan(commit, publisher, read_path, queue))
     app.set_error_serializer(serialize_error)
     app.add_error_handler(Exception, answer_defect)
     app.add_route("/api/login_check", Login(read_path, tokens, body_timeout))
     app.add_route("/api/leads", Leads(tokens, accepting, read_path, Cursors(private), body_timeout))
     app.add_route("/api/leads/bulk", Bulk(tokens, accepting, body_timeout))
     app.add_route("/api/leads/stats", Stats(tokens, read_path, queue))
-    app.add_route("/api/leads/{id}", Lead(tokens, read_path, queue))
+    app.add_route("/api/leads/{lead}", Lead(tokens, read_path, queue))
     app.add_route("/health/live", Live())
     app.add_route("/health/ready", Ready(read_path, queue))
     app.add_route("/metrics", Metrics())

@@ -5,6 +5,7 @@ from typing import Any
 import falcon
 import orjson
 from falcon.asgi import Request, Response
+from marshmallow import ValidationError
 
 from schema import logs
 
@@ -46,6 +47,11 @@ class Refusal(falcon.HTTPError):
 def invalid(errors: dict[str, list[str]], reason: str = "invalid") -> Refusal:
     """Make the answer to a request whose fields, parameters or body are wrong."""
     return Refusal(falcon.HTTP_400, "Validation failed", reason, errors=errors)
+
+
+def broken_fields(error: ValidationError) -> Refusal:
+    """Make the answer to fields or parameters that marshmallow refused."""
+    return invalid(error.messages_dict)
 
 
 def unavailable(message: str, reason: str, retry_after: int = RETRY_AWAY) -> Refusal:

@@ -10,6 +10,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import redis.asyncio
 from redis.exceptions import NoScriptError, RedisError
@@ -93,7 +94,7 @@ class GroupCommit:
         settings: Settings,
         on_appended: Callable[[int, int, int], None],
     ) -> None:
-        self._client = client
+        self._client: Any = client  # redis-py's types leave open what a script returns
         self._head = [
             settings.queue_max,
             settings.rate_limit,
@@ -175,16 +176,17 @@ class GroupCommit:
             metrics.ACCEPTED.inc(appended)
             self._on_appended(appended, reply[0], reply[1])
 
-    async def _run(self, arguments: list[str | bytes | int]) -> list:
+    async def _run(self, arguments: list[str | bytes | int]) -> list[Any]:
         keys = (STREAM, INDEX, ACCEPTED, QUEUE)
         if not self._sha:
             self._sha = await self._client.script_load(SCRIPT)
         try:
-            return await self._client.evalsha(self._sha, len(keys), *keys, *arguments)
+            answer: list[Any] = await self._client.evalsha(self._sha, len(keys), *keys, *arguments)
         except NoScriptError:
             # A Redis that was started again has forgotten the script, and has not run it.
             self._sha = await self._client.script_load(SCRIPT)
-            return await self._client.evalsha(self._sha, len(keys), *keys, *arguments)
+            answer = await self._client.evalsha(self._sha, len(keys), *keys, *arguments)
+        return answer
 
     async def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
         """Answer the flush that failed, and all that were waiting behind it: they would wait as long again."""

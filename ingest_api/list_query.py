@@ -1,11 +1,12 @@
 """The parameters of a list: which leads, in which order, which page."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from schema.lead import EMAIL_MAX, PHONE_MAX
 
@@ -101,9 +102,6 @@ class ListQuery:
 class ListQuerySchema(Schema):
     """The parameters as they stand in the query string."""
 
-    class Meta:
-        unknown = RAISE
-
     error_messages = {"unknown": UNKNOWN}
 
     page = WholeNumber(1, PAGE_MAX, load_default=None, metadata={"description": "Page, from 1"})
@@ -144,7 +142,7 @@ class ListQuerySchema(Schema):
 LIST_QUERY = ListQuerySchema()
 
 
-def parse(schema: Schema, parameters: dict[str, Any]) -> Any:
+def parse(schema: Schema, parameters: Mapping[str, str | list[str]]) -> Any:
     """Load query parameters, each of which may be given once, by `schema`.
 
     Raises marshmallow's ValidationError.

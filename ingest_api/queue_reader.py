@@ -1,7 +1,7 @@
 """Looks into the queue: a lead that is not stored yet, and the numbers of accepted leads."""
 
 from collections.abc import Awaitable
-from typing import Any, cast
+from typing import Any
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -16,14 +16,14 @@ class QueueReader:
     """Reads from Redis on connections of its own, so that no reader waits behind a flush."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
-        self._client = client
+        self._client: Any = client  # redis-py's types leave open whether text or bytes come back
 
     async def find(self, lead_id: LeadId) -> bytes | None:
         """Return the JSON of a lead that waits in the stream or among the dead letters, or None.
 
         Two look-ups, however many leads wait. Raises the 503 when Redis is away.
         """
-        place = await self._ask(self._client.hget(stream.INDEX, lead_id))  # type: ignore[arg-type]
+        place = await self._ask(self._client.hget(stream.INDEX, lead_id))
         if place is None:
             return None
         dead = place.startswith(stream.DEAD_PREFIX)
@@ -49,8 +49,8 @@ class QueueReader:
         """Close the connections."""
         await self._client.aclose()
 
-    async def _ask(self, command: Any) -> Any:
+    async def _ask(self, command: Awaitable[Any]) -> Any:
         try:
-            return await cast(Awaitable[Any], command)
+            return await command
         except (RedisError, OSError, TimeoutError):
             raise unavailable("The queue does not answer.", "queue_away") from None

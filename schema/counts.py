@@ -12,6 +12,7 @@ different rows and do not wait for each other's COMMIT.
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.dialects import mysql, sqlite
@@ -108,7 +109,7 @@ def locate(connection: Connection, position: int) -> Place | None:
     return Place(lead_id.at(start * _MICROS), lead_id.at(end * _MICROS), position, stored)
 
 
-def _buckets(width: int, start: int, end: int) -> Select[tuple[int, int]]:
+def _buckets(width: int, start: int, end: int) -> Select[Any]:
     table = lead_counts
     return (
         select(table.c.bucket, func.sum(table.c.stored))

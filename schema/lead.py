@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import orjson
-from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate
+from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from schema import lead_id
 from schema.lead_id import LeadId
@@ -127,9 +127,6 @@ def _deeper_than(value: Any, levels: int) -> bool:
 class LeadSchema(Schema):
     """A lead as a client sends it. All broken fields are reported at once, unknown ones too."""
 
-    class Meta:
-        unknown = RAISE
-
     error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}
 
     firstName = Name(required=True, metadata={"description": "First name", "example": "Ada"})
@@ -159,7 +156,8 @@ def check(data: object) -> dict[str, Any]:
     """
     if not isinstance(data, dict):
         raise ValidationError({"body": [NOT_OBJECT]})
-    return LEAD.load(data)
+    fields: dict[str, Any] = LEAD.load(data)
+    return fields
 
 
 def format_time(moment: datetime) -> str:

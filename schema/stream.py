@@ -11,6 +11,7 @@ leads:tickets      list     Celery's queue of tickets (kombu names the list like
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 import orjson
 
@@ -33,6 +34,9 @@ REASON_FIELD = b"reason"
 DEAD_PREFIX = b"dead:"
 
 
+LeadRow = dict[str, Any]  # keyed by the columns of the table `leads`
+
+
 class BadEntry(ValueError):
     """An entry that holds no lead; the message says what is wrong, without any of its values."""
 
@@ -44,7 +48,7 @@ class Entry:
     name: bytes  # "<milliseconds>-<number>", given by Redis
     payload: bytes  # JSON
 
-    def row(self) -> dict[str, object]:
+    def row(self) -> LeadRow:
         """Decode the payload as a row of the table `leads`, keyed by column.
 
         Raises BadEntry.
@@ -57,7 +61,7 @@ def parse(name: bytes, fields: dict[bytes, bytes] | None) -> Entry:
     return Entry(name, (fields or {}).get(LEAD_FIELD, b""))
 
 
-def decode(payload: bytes) -> dict[str, object]:
+def decode(payload: bytes) -> LeadRow:
     """Decode the JSON that `schema.lead.encode` wrote into a row of the table `leads`.
 
     Raises BadEntry.

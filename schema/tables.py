@@ -1,5 +1,7 @@
 """The tables, as SQLAlchemy Core sees them. The migrations make them; a test holds the two together."""
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -20,7 +22,7 @@ from sqlalchemy.dialects import mysql
 from schema.lead import EMAIL_MAX, NAME_MAX, PHONE_MAX
 
 # One collation everywhere: text sorts and compares by code point on SQLite, MySQL and MariaDB alike.
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
     "mysql_collate": "utf8mb4_bin",

@@ -1,7 +1,7 @@
 """Tickets: Celery messages that say "go and fetch". They hold no lead, and losing one loses nothing."""
 
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 
 from schema.settings import Settings
 

@@ -9,6 +9,7 @@ import socket
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import redis
 from redis.exceptions import ResponseError
@@ -49,7 +50,7 @@ class Consumer:
     """A consumer of the group. Each process has a name of its own, never used again."""
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
-        self._client = client
+        self._client: Any = client  # redis-py's types leave open whether text or bytes come back
         self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._claim_after = int(settings.claim_after * 1000)
         self._alone = settings.deliveries_alone

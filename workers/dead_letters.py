@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -37,7 +38,7 @@ class DeadLetters:
     """The dead-letter stream. Every method raises RedisError when Redis is away."""
 
     def __init__(self, client: redis.Redis) -> None:
-        self._client = client
+        self._client: Any = client  # redis-py's types leave open whether text or bytes come back
         self._replay = client.register_script(REPLAY)
 
     def __iter__(self) -> Iterator[DeadLetter]:

@@ -1,7 +1,6 @@
 """Puts a batch of leads into the database: one transaction, each lead once, the bad ones set apart."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -9,9 +8,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from schema import counts
 from schema.database import Reaction, reaction_to, reason_of
 from schema.lead_id import LeadId
+from schema.stream import LeadRow
 from schema.tables import leads
-
-LeadRow = dict[str, Any]  # keyed by the columns of the table `leads`
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ class Patience:
 
     def failed(self) -> float:
         """Note a failure; return the seconds until the next try: half to all of a span that doubles each time."""
-        span = min(LONGEST, FIRST * 2**self._failures)
+        span = min(LONGEST, FIRST * 2.0**self._failures)
         wait = span * (0.5 + self._jitter() / 2)
         # Past this many the span no longer grows.
         self._failures = min(self._failures + 1, 10)

@@ -14,11 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from schema import logs
 from schema.database import Reaction, reaction_to, reason_of
 from schema.settings import Settings
-from schema.stream import BadEntry, Entry
+from schema.stream import BadEntry, Entry, LeadRow
 from schema.tickets import tickets_missing
 from workers import insertion
 from workers.consumer import Backlog, Consumer, Taken
-from workers.insertion import LeadRow
 from workers.patience import Patience
 
 # Times a transaction is run that the server keeps giving up in favour of others (1205, 1213).

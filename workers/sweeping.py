@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import redis
 from kombu.exceptions import OperationalError
@@ -25,7 +26,7 @@ class Sweeping:
     """Runs every few seconds, sent by beat. Make it after the fork."""
 
     def __init__(self, client: redis.Redis, engine: Engine, settings: Settings, *, publish: Callable[[], None]) -> None:
-        self._client = client
+        self._client: Any = client  # redis-py's types leave open whether text or bytes come back
         self._engine = engine
         self._batch_size = settings.batch_size
         self._publish = publish

