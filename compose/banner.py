@@ -9,7 +9,7 @@ LEAD = (
 )
 
 
-def banner(settings: Settings, *, test_user: bool) -> str:
+def banner(settings: Settings, *, test_user: bool, warning: str) -> str:
     """Return the addresses, the credentials, and a line that sends a first lead when pasted into a shell."""
     api = f"http://{settings.http_host}:{settings.http_port}"
     queue = "embedded" if settings.embedded_redis else "given by LEADS_REDIS_URL"
@@ -32,10 +32,12 @@ def banner(settings: Settings, *, test_user: bool) -> str:
             "  Send a first lead, and list what is stored:",
             "",
             f"TOKEN=$(curl -s {api}/api/login_check -H 'Content-Type: application/json' -d '{login}'"
-            " | sed 's/.*\"token\":\"\\([^\"]*\\)\".*/\\1/')"
+            ' | sed \'s/.*"token":"\\([^"]*\\)".*/\\1/\')'
             f" && curl -s {api}/api/leads -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json'"
             f" -d '{LEAD}' && echo && sleep 1 && curl -s {api}/api/leads -H \"Authorization: Bearer $TOKEN\" && echo",
         ]
     else:
         lines.append("  Login     make a user with: python -m ingest_api user create EMAIL")
+    if warning:
+        lines += ["", f"  WARNING   {warning}"]
     return "\n".join([*lines, "", "  Ctrl-C stops everything and loses nothing.", ""])

@@ -5,25 +5,25 @@ circus starts again what dies. All processes end with this one, however it ends.
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
-import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
-import redis
 from circus.arbiter import Arbiter
 from circus.watcher import Watcher
+from tornado.ioloop import IOLoop
 
 from compose import preparation, processes
 from compose.banner import banner
 from compose.preparation import CannotStart
 from compose.processes import Process
 from schema import settings as settings_module
-from schema.connections import blocking_redis
-from schema.settings import Settings, SettingsError, variable
+from schema.settings import Settings, SettingsError
 from schema.tickets import celery_app
 
 # Seconds between two looks at whether a process died.
@@ -48,32 +48,28 @@ class Local:
         self._queue = [processes.queue(settings)] if settings.embedded_redis else []
         self._service = processes.service(settings)
 
-    async def run(self, *, test_user: bool, with_parent: bool) -> int:
-        """Run until a signal, or until the parent is gone; return the exit status."""
+    async def run(self, greeting: str, *, with_parent: bool) -> int:
+        """Run until a signal, or until the parent is gone; show the greeting when ready; return the exit status."""
         watchers = [self._watcher(each) for each in (*self._queue, *self._service)]
         arbiter = Arbiter(
             watchers,
             endpoint="inproc://control",
             pubsub_endpoint="inproc://events",
             check_delay=CHECK_DELAY,
-            loop=_tornado_loop(),
-            proc_name="lead-ingest",
+            loop=IOLoop.current(),
         )
-        arbiter.initialize()
         loop = asyncio.get_running_loop()
         background = [asyncio.create_task(self._bound_logs())]
         if with_parent:
             background.append(asyncio.create_task(self._stop_with_parent()))
         status = 0
         try:
-            arbiter.ctrl.start()
-            arbiter._running = True
-            # circus has put in its own; ours stop the queue last.
+            # These take the place of circus's own, which would stop the queue and its users at once.
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, self._stop.set)
-            await arbiter.start_watchers()
+            await arbiter.start()
             if await self._until_ready():
-                print(banner(self._settings, test_user=test_user), flush=True)
+                print(greeting, flush=True)
                 await self._stop.wait()
             elif not self._stop.is_set():
                 print(f"Not ready after {READY_TIMEOUT} s: see {self._logs}", file=sys.stderr, flush=True)
@@ -117,7 +113,12 @@ class Local:
         settings = self._settings
         api = f"http://{_reachable(settings.http_host)}:{settings.http_port}/health/ready"
         flower = f"http://{_reachable(settings.flower_host)}:{settings.flower_port}/healthcheck"
-        for question in (lambda: _answers(api), lambda: bool(app.control.ping(timeout=0.3)), lambda: _answers(flower)):
+        questions: tuple[Callable[[], bool], ...] = (
+            lambda: _answers(api),
+            lambda: bool(app.control.ping(timeout=0.3)),
+            lambda: _answers(flower),
+        )
+        for question in questions:
             while not await asyncio.to_thread(_quietly, question):
                 if self._stop.is_set() or asyncio.get_running_loop().time() > deadline:
                     return False
@@ -146,16 +147,8 @@ def _rotate(log: Path) -> None:
 
 def _kill_group(leader: int) -> None:
     """End what is left of a process's own group."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-
-
-def _tornado_loop() -> object:
-    from tornado.ioloop import IOLoop
-
-    return IOLoop.current()
 
 
 def _reachable(host: str) -> str:
@@ -168,22 +161,11 @@ def _answers(url: str) -> bool:
         return bool(response.status == 200)
 
 
-def _quietly(question: object) -> bool:
+def _quietly(question: Callable[[], bool]) -> bool:
     try:
-        return bool(question())  # type: ignore[operator]
-    except Exception:
+        return question()
+    except Exception:  # whatever it is, the part is not ready
         return False
-
-
-def _check_queue(settings: Settings) -> None:
-    """Say so when the given Redis does not answer, or does not keep what it is given."""
-    client = blocking_redis(settings, timeout=5)
-    try:
-        client.ping()
-    except redis.RedisError as error:
-        raise CannotStart(f"{variable('redis_url')}: the server does not answer: {type(error).__name__}") from None
-    finally:
-        client.close()
 
 
 def main() -> int:
@@ -191,13 +173,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stop-with-parent", action="store_true", help="stop when the process that started this ends")
     options = parser.parse_args()
+    # circus, Celery and Alembic speak of things that nobody at a terminal needs.
     logging.disable(logging.WARNING)
     try:
         settings = settings_module.load()
         lock = preparation.take_data_dir(settings)
         preparation.check_ports(settings)
-        if not settings.embedded_redis:
-            _check_queue(settings)
+        warning = preparation.check_queue(settings)
         preparation.prepare_keys(settings)
         test_user = preparation.prepare_database(settings)
         preparation.remove_stale_socket(settings)
@@ -206,7 +188,9 @@ def main() -> int:
         return 2
 
     async def run() -> int:
-        return await Local(settings).run(test_user=test_user, with_parent=options.stop_with_parent)
+        return await Local(settings).run(
+            banner(settings, test_user=test_user, warning=warning), with_parent=options.stop_with_parent
+        )
 
     with lock:
         return asyncio.run(run())

@@ -1,15 +1,17 @@
 """What must be right before the first process starts: each check ends in one clear line, or in nothing."""
 
+import errno
 import fcntl
-import os
 import socket
 import time
-from typing import IO
+from typing import IO, Any
 
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingest_api import keys, users
 from schema import database
+from schema.connections import blocking_redis
 from schema.database import reason_of
 from schema.settings import Settings, SettingsError, variable
 
@@ -70,9 +72,34 @@ def _check_port(host: str, port: int, name: str) -> None:
                 probe.bind(address)
             return
         except OSError as error:
-            if time.monotonic() > deadline or not isinstance(error, OSError) or error.errno != 98:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                 raise CannotStart(f"{name}: cannot listen on {host} port {port}: {error.strerror}") from None
             time.sleep(0.2)
+
+
+def check_queue(settings: Settings) -> str:
+    """Look at the Redis that was given; return a warning when it does not keep what it is given, or "".
+
+    Raises CannotStart when it does not answer.
+    """
+    if settings.embedded_redis:
+        return ""
+    client = blocking_redis(settings, timeout=PATIENCE)
+    try:
+        client.ping()
+        kept: dict[Any, Any] = {**client.config_get("appendonly"), **client.config_get("appendfsync")}
+    except ResponseError:
+        return "Redis does not say how it keeps its data: see docs/reliability.md"
+    except RedisError as error:
+        raise CannotStart(f"{variable('redis_url')}: the server does not answer: {type(error).__name__}") from None
+    finally:
+        client.close()
+    if kept == {"appendonly": "yes", "appendfsync": "always"}:
+        return ""
+    return (
+        f"Redis runs with appendonly {kept.get('appendonly')} and appendfsync {kept.get('appendfsync')}: "
+        "when it is killed, accepted leads can be lost. Set appendonly yes and appendfsync always."
+    )
 
 
 def prepare_keys(settings: Settings) -> None:
@@ -110,8 +137,3 @@ def remove_stale_socket(settings: Settings) -> None:
     """Remove the embedded queue's socket that a killed run left behind."""
     if settings.embedded_redis:
         settings.redis_socket.unlink(missing_ok=True)
-
-
-def parent() -> int:
-    """Return the process that started us."""
-    return os.getppid()

