@@ -41,12 +41,12 @@ format: $(VENV)/.test-installed ## Put the code into the house style
 docs: $(VENV)/.run-installed ## Write docs/configuration.md from the settings
 	@$(BIN)/python -m schema configuration > docs/configuration.md
 
-lock: $(VENV)/.test-installed ## Write the lock files anew from setup.cfg, with today's versions
+lock: $(VENV)/.test-installed ## Write the lock files anew from setup.cfg (UPGRADE=1: with the newest versions)
 	@$(call compile,requirements.lock,--extra embedded)
 	@$(call compile,requirements-dev.lock,--extra embedded --extra test --extra lock --constraint requirements.lock)
 
-compile = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-	--no-header --no-annotate --no-emit-index-url $(2) setup.cfg --output-file $(1)
+compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url $(if $(UPGRADE),--upgrade) $(2) setup.cfg --output-file $(1)
 
 clean: ## Remove the virtual environment and what the tools left (not var/, which holds leads)
 	rm -rf $(VENV) .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

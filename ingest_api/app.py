@@ -15,6 +15,7 @@ from ingest_api.queue_reader import QueueReader
 from ingest_api.rate_limit import RateLimit
 from ingest_api.read_path import ReadPath
 from ingest_api.resources.bulk import Bulk
+from ingest_api.resources.docs import Assets, OpenApi, Page
 from ingest_api.resources.health import Live, Metrics, Ready
 from ingest_api.resources.lead import Lead
 from ingest_api.resources.leads import Leads
@@ -88,6 +89,9 @@ def create(settings: Settings) -> AsgiApp:
     app.add_route("/api/leads/bulk", Bulk(tokens, accepting, body_timeout))
     app.add_route("/api/leads/stats", Stats(tokens, read_path, queue))
     app.add_route("/api/leads/{lead}", Lead(tokens, read_path, queue))
+    app.add_route("/api/openapi.json", OpenApi(settings))
+    app.add_route("/api/docs", Page())
+    app.add_route("/api/docs/{name}", Assets())
     app.add_route("/health/live", Live())
     app.add_route("/health/ready", Ready(read_path, queue))
     app.add_route("/metrics", Metrics())

@@ -68,6 +68,9 @@ class Moment(fields.Field[int]):
         return micros
 
 
+TIME_RULE = {"type": "string", "format": "date-time"}
+
+
 def _one_of(choices: tuple[str, ...]) -> validate.OneOf:
     return validate.OneOf(choices, error=f"This value should be one of {', '.join(choices)}.")
 
@@ -113,8 +116,10 @@ class ListQuerySchema(Schema):
     )
     email = fields.String(load_default=None, validate=validate.Length(1, EMAIL_MAX))
     phone = fields.String(load_default=None, validate=validate.Length(1, PHONE_MAX))
-    createdFrom = Moment(load_default=None, metadata={"description": "First time that belongs to the list"})
-    createdTo = Moment(end=True, load_default=None, metadata={"description": "Last time that does"})
+    createdFrom = Moment(
+        load_default=None, metadata={"description": "First time that belongs to the list", **TIME_RULE}
+    )
+    createdTo = Moment(end=True, load_default=None, metadata={"description": "Last time that does", **TIME_RULE})
 
     @validates_schema
     def _page_or_cursor(self, data: dict[str, Any], **_: Any) -> None:

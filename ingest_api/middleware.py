@@ -9,12 +9,15 @@ import falcon
 from falcon.asgi import Request, Response
 
 from ingest_api import metrics
-from ingest_api.envelope import serialize_error
+from ingest_api.envelope import JSON, serialize_error
 from ingest_api.rate_limit import RateLimit
 from schema import logs
 from schema.settings import Settings
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+# What a browser asks for.
+PAGES = "/api/docs"
 
 # Their leads are counted in the flush that appends them.
 COUNTED_WITH_APPEND = {("POST", "/api/leads"), ("POST", "/api/leads/bulk")}
@@ -42,7 +45,7 @@ class Around:
             context.counted = True
         elif (req.method, req.path) not in COUNTED_WITH_APPEND:
             await self._limit.count(req)
-        if not req.client_accepts("application/json") and req.path.startswith("/api"):
+        if not req.client_accepts(JSON) and req.path.startswith("/api") and not req.path.startswith(PAGES):
             raise falcon.HTTPNotAcceptable(title="This service answers in application/json only.")
 
     async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:

@@ -124,18 +124,33 @@ def _deeper_than(value: Any, levels: int) -> bool:
     return levels == 0 or any(_deeper_than(item, levels - 1) for item in value)
 
 
+# The same rules in the words of JSON Schema, as far as it has them.
+NAME_RULE = {"minLength": 1, "maxLength": NAME_MAX}
+EMAIL_RULE = {"format": "email", "maxLength": EMAIL_MAX}
+PHONE_RULE = {"pattern": PHONE_PATTERN}
+DATE_RULE = {"format": "date"}
+OBJECT_RULE = {"type": "object", "example": {"campaign": "spring"}}
+
+
 class LeadSchema(Schema):
     """A lead as a client sends it. All broken fields are reported at once, unknown ones too."""
 
     error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}
 
-    firstName = Name(required=True, metadata={"description": "First name", "example": "Ada"})
-    lastName = Name(required=True, metadata={"description": "Last name", "example": "Lovelace"})
-    email = Email(required=True, metadata={"description": "E-mail address", "example": "ada@example.com"})
-    phone = Phone(required=True, metadata={"description": "Telephone number, E.164", "example": "+442071234567"})
-    dateOfBirth = DateOfBirth(required=True, metadata={"description": "Date of birth", "example": "1990-12-10"})
+    firstName = Name(required=True, metadata={"description": "First name", "example": "Ada", **NAME_RULE})
+    lastName = Name(required=True, metadata={"description": "Last name", "example": "Lovelace", **NAME_RULE})
+    email = Email(required=True, metadata={"description": "E-mail address", "example": "ada@example.com", **EMAIL_RULE})
+    phone = Phone(
+        required=True, metadata={"description": "Telephone number, E.164", "example": "+442071234567", **PHONE_RULE}
+    )
+    dateOfBirth = DateOfBirth(
+        required=True,
+        metadata={"description": "Date of birth, 1900-01-01 to today", "example": "1990-12-10", **DATE_RULE},
+    )
     additionalData = AdditionalData(
-        allow_none=True, load_default=None, metadata={"description": "Anything else", "example": {"campaign": "x"}}
+        allow_none=True,
+        load_default=None,
+        metadata={"description": "Any JSON object of at most 16 KiB and 16 levels", **OBJECT_RULE},
     )
 
     @post_load

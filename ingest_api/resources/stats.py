@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from ingest_api import list_query
 from ingest_api.envelope import broken_fields, success
-from ingest_api.list_query import UNKNOWN, Moment
+from ingest_api.list_query import TIME_RULE, UNKNOWN, Moment
 from ingest_api.queue_reader import QueueReader
 from ingest_api.read_path import ReadPath
 from ingest_api.tokens import Tokens
@@ -32,8 +32,12 @@ class StatsQuerySchema(Schema):
 
     error_messages = {"unknown": UNKNOWN}
 
-    start = Moment(data_key="from", load_default=None, metadata={"description": "A time in the first bucket"})
-    end = Moment(data_key="to", end=True, load_default=None, metadata={"description": "A time in the last bucket"})
+    start = Moment(
+        data_key="from", load_default=None, metadata={"description": "A time in the first bucket", **TIME_RULE}
+    )
+    end = Moment(
+        data_key="to", end=True, load_default=None, metadata={"description": "A time in the last bucket", **TIME_RULE}
+    )
     interval = fields.String(
         load_default="hour",
         validate=validate.OneOf(tuple(WIDTHS), error=f"This value should be one of {', '.join(WIDTHS)}."),

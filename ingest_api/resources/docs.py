@@ -1,0 +1,87 @@
+"""/api/openapi.json and /api/docs"""
+
+import importlib.util
+from pathlib import Path
+
+import falcon
+import orjson
+from falcon.asgi import Request, Response
+
+from ingest_api import openapi
+from ingest_api.envelope import JSON
+from schema.settings import Settings
+
+# Swagger UI's own files, from the package that carries them: nothing is fetched from elsewhere.
+ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon-32x32.png": "image/png"}
+
+PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width">
+  <title>Lead Ingest</title>
+  <link rel="stylesheet" href="docs/swagger-ui.css">
+  <link rel="icon" href="docs/favicon-32x32.png">
+</head>
+<body>
+  <div id="ui"></div>
+  <script src="docs/swagger-ui-bundle.js"></script>
+  <script src="docs/start.js"></script>
+</body>
+</html>
+"""
+
+START = 'SwaggerUIBundle({url: "openapi.json", dom_id: "#ui", deepLinking: true, persistAuthorization: true});\n'
+
+_POLICY = (
+    "Content-Security-Policy",
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:",
+)
+
+
+class OpenApi:
+    """The OpenAPI document."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._document = orjson.dumps(openapi.document(settings))
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Answer the document as it is, without an envelope."""
+        resp.content_type = JSON
+        resp.data = self._document
+
+    on_head = on_get
+
+
+class Page:
+    """A page that shows the document and lets one try it."""
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Answer the page."""
+        resp.content_type = "text/html; charset=utf-8"
+        resp.set_headers((_POLICY,))
+        resp.text = PAGE
+
+    on_head = on_get
+
+
+class Assets:
+    """The page's files."""
+
+    def __init__(self) -> None:
+        found = importlib.util.find_spec("swagger_ui")
+        if found is None or found.origin is None:
+            raise ModuleNotFoundError("swagger_ui")
+        directory = Path(found.origin).parent / "static"
+        self._files = {name: ((directory / name).read_bytes(), kind) for name, kind in ASSETS.items()}
+        self._files["start.js"] = (START.encode(), "text/javascript")
+
+    async def on_get(self, req: Request, resp: Response, name: str) -> None:
+        """Answer one of the files."""
+        if name not in self._files:
+            raise falcon.HTTPNotFound
+        resp.data, resp.content_type = self._files[name]
+        resp.cache_control = ["public", "max-age=86400"]
+
+    on_head = on_get
