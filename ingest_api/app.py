@@ -10,11 +10,13 @@ from ingest_api.accepting import Accepting
 from ingest_api.cursor import Cursors
 from ingest_api.envelope import JSON, answer_defect, serialize_error
 from ingest_api.group_commit import GroupCommit
+from ingest_api.ledgers import Ledgers
 from ingest_api.middleware import Around
 from ingest_api.queue_reader import QueueReader
 from ingest_api.rate_limit import RateLimit
 from ingest_api.read_path import ReadPath
 from ingest_api.resources.bulk import Bulk
+from ingest_api.resources.dead_letters import Letters, Replay
 from ingest_api.resources.docs import Assets, OpenApi, Page
 from ingest_api.resources.health import Live, Metrics, Ready
 from ingest_api.resources.lead import Lead
@@ -24,13 +26,17 @@ from ingest_api.resources.stats import Stats
 from ingest_api.ticket_publisher import TicketPublisher
 from ingest_api.tokens import Tokens
 from schema import database
-from schema.connections import async_redis
+from schema.connections import async_redis, blocking_redis
+from schema.dead_letters import DeadLetters
 from schema.settings import Settings
 
 AsgiApp = falcon.asgi.App[Request, Response]
 
 # Connections for looking into the queue, beside the one that flushes.
 QUEUE_READERS = 8
+
+# Connections to the primary database, for look-ups that a replica cannot answer.
+PRIMARY_READERS = 2
 
 # Seconds that a stopping process gives the broker to take the tickets that are owed.
 LAST_TICKETS = 1.0
@@ -40,11 +46,11 @@ class _Lifespan:
     """Starts and stops what lives as long as the process, within its event loop."""
 
     def __init__(
-        self, commit: GroupCommit, publisher: TicketPublisher, read_path: ReadPath, queue: QueueReader
+        self, commit: GroupCommit, publisher: TicketPublisher, read_paths: tuple[ReadPath, ...], queue: QueueReader
     ) -> None:
         self._commit = commit
         self._publisher = publisher
-        self._read_path = read_path
+        self._read_paths = read_paths
         self._queue = queue
 
     async def process_startup(self, scope: Any, event: Any) -> None:
@@ -55,7 +61,8 @@ class _Lifespan:
         """Finish what was begun: by now every open request is answered."""
         await self._commit.close()
         self._publisher.stop(LAST_TICKETS)
-        self._read_path.close()
+        for read_path in self._read_paths:
+            read_path.close()
         await self._queue.close()
 
 
@@ -75,13 +82,21 @@ def create(settings: Settings) -> AsgiApp:
         database.reader(settings.replica_url, timeout=settings.database_timeout, pool_size=settings.database_pool_size),
         settings.database_pool_size,
     )
+    # What a replica may not have yet: idempotency keys.
+    primary = ReadPath(
+        database.reader(settings.primary_url, timeout=settings.database_timeout, pool_size=PRIMARY_READERS),
+        PRIMARY_READERS,
+    )
+    blocking = blocking_redis(settings, timeout=settings.redis_timeout)
+    ledgers = Ledgers(primary, blocking)
+    letters = DeadLetters(blocking)
     limit = RateLimit(settings, commit)
-    accepting = Accepting(commit, limit)
+    accepting = Accepting(commit, limit, primary)
     body_timeout = settings.http_body_timeout
 
     app = AsgiApp(media_type=JSON)
     app.add_middleware(Around(settings, limit))
-    app.add_middleware(_Lifespan(commit, publisher, read_path, queue))
+    app.add_middleware(_Lifespan(commit, publisher, (read_path, primary), queue))
     app.set_error_serializer(serialize_error)
     app.add_error_handler(Exception, answer_defect)
     app.add_route("/api/login_check", Login(read_path, tokens, body_timeout))
@@ -89,10 +104,12 @@ def create(settings: Settings) -> AsgiApp:
     app.add_route("/api/leads/bulk", Bulk(tokens, accepting, body_timeout))
     app.add_route("/api/leads/stats", Stats(tokens, read_path, queue))
     app.add_route("/api/leads/{lead}", Lead(tokens, read_path, queue))
+    app.add_route("/api/dead-letters", Letters(tokens, letters))
+    app.add_route("/api/dead-letters/replay", Replay(tokens, letters, body_timeout))
     app.add_route("/api/openapi.json", OpenApi(settings))
     app.add_route("/api/docs", Page())
     app.add_route("/api/docs/{name}", Assets())
     app.add_route("/health/live", Live())
-    app.add_route("/health/ready", Ready(read_path, queue))
-    app.add_route("/metrics", Metrics())
+    app.add_route("/health/ready", Ready(read_path, queue, ledgers))
+    app.add_route("/metrics", Metrics(ledgers))
     return app

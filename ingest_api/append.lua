@@ -5,11 +5,13 @@
 --
 -- KEYS  1 stream   2 index   3 accepted   4 tickets
 -- ARGV  1 most leads waiting   2 rate limit   3 its window (ms)   4 life of an idempotency key (s)   5 operations
---       then for each operation:  rate key or ""   idempotency key or ""   SHA-256 of the body or ""   leads
+--       then for each operation:  rate key or ""   idempotency key or ""   SHA-256 of the fields or ""
+--                                 1 when the database knows no such key, else 0   leads
 --       and for each of its leads:  id (16 bytes)   minute it was created in (s)   payload
 -- Returns  1 leads waiting   2 tickets waiting
 --          then for each operation:  verdict   requests used in the window   ms left of it   id, when it was used before
-local DONE, LIMITED, FULL, REPEATED, CONFLICT = 0, 1, 2, 3, 4
+local DONE, LIMITED, FULL, REPEATED, CONFLICT, UNSURE = 0, 1, 2, 3, 4, 5
+local KEY_PREFIX = #'leads:key:'
 
 local stream, index, accepted, tickets = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local most, limit, window, life = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -20,9 +22,20 @@ local waiting = redis.call('XLEN', stream)
 local answer = {0, 0}
 local at = 6
 
+-- Whether this Redis remembers all keys that are still alive: it has for that long, or it was the first there was.
+local sure
+local function remembers_all()
+  if sure == nil then
+    local known = redis.call('HMGET', accepted, 'epoch', 'first')
+    sure = known[2] == '1'
+      or (known[1] and tonumber(redis.call('TIME')[1]) - tonumber(known[1]) / 1000000 > life) or false
+  end
+  return sure
+end
+
 for _ = 1, tonumber(ARGV[5]) do
-  local rate, key, digest, leads = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  at = at + 4
+  local rate, key, digest, unknown, leads = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 4])
+  at = at + 5
   local verdict, id = DONE, ''
 
   if rate ~= '' then
@@ -41,11 +54,19 @@ for _ = 1, tonumber(ARGV[5]) do
     if known then
       id = string.sub(known, 1, 16)
       verdict = string.sub(known, 17) == digest and REPEATED or CONFLICT
+    elseif key ~= '' and unknown ~= '1' and not remembers_all() then
+      verdict = UNSURE
     elseif waiting + leads > most then
       verdict = FULL
     else
       for i = at, at + 3 * (leads - 1), 3 do
-        local entry = redis.call('XADD', stream, '*', 'lead', ARGV[i + 2])
+        local entry
+        if key == '' then
+          entry = redis.call('XADD', stream, '*', 'lead', ARGV[i + 2])
+        else
+          local name = string.sub(key, KEY_PREFIX + 1)
+          entry = redis.call('XADD', stream, '*', 'lead', ARGV[i + 2], 'key', name, 'digest', digest)
+        end
         redis.call('HSET', index, ARGV[i], entry)
         minutes[ARGV[i + 1]] = (minutes[ARGV[i + 1]] or 0) + 1
       end

@@ -45,6 +45,7 @@ class Verdict(enum.IntEnum):
     FULL = 2
     REPEATED = 3
     CONFLICT = 4
+    UNSURE = 5  # Redis may have forgotten the key: ask the database, and come again
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ class Operation:
     rate_key: str = ""  # empty: not limited
     leads: tuple[Lead, ...] = ()
     key: str = ""  # of the idempotency record; empty: none
-    digest: bytes = b""  # SHA-256 of the body
+    digest: bytes = b""  # SHA-256 of the lead's fields
+    unknown: bool = False  # whether the database was asked and does not know the key
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,13 @@ class GroupCommit:
         arguments: list[str | bytes | int] = [*self._head, len(batch)]
         for waiting in batch:
             operation = waiting.operation
-            arguments += (operation.rate_key, operation.key, operation.digest, len(operation.leads))
+            arguments += (
+                operation.rate_key,
+                operation.key,
+                operation.digest,
+                int(operation.unknown),
+                len(operation.leads),
+            )
             for lead in operation.leads:
                 second = lead_id.micros_of(lead.id) // 1_000_000
                 arguments += (lead.id, second - second % 60, lead.payload)

@@ -128,7 +128,10 @@ class ListQuerySchema(Schema):
 
     @post_load
     def _query(self, data: dict[str, Any], **_: Any) -> ListQuery:
-        phone = data["phone"]
+        email, phone = data["email"], data["phone"]
+        if email is not None:
+            # MySQL takes no account of blanks at the end, SQLite does.
+            email = email.strip()
         if phone is not None and phone.startswith(" "):
             phone = "+" + phone[1:]
         return ListQuery(
@@ -137,7 +140,7 @@ class ListQuerySchema(Schema):
             sort=data["sortBy"],
             ascending=data["sortOrder"] == "ASC",
             cursor=data["cursor"],
-            email=data["email"],
+            email=email,
             phone=phone,
             created_from=data["createdFrom"],
             created_to=data["createdTo"],

@@ -1,8 +1,12 @@
 """The API's metrics. All gunicorn processes of one service are summed up: see prometheus_client's multiprocess mode."""
 
+from collections.abc import Iterable
+
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 REQUESTS = Counter("leads_http_requests", "Requests answered.", ["route", "method", "status"])
 REQUEST_SECONDS = Histogram(
@@ -26,8 +30,23 @@ TICKETS = Counter("leads_tickets_published", "Tickets sent to the workers.")
 TICKET_FAILURES = Counter("leads_ticket_failures", "Tickets that the broker did not take.")
 
 
-def exposition() -> tuple[bytes, str]:
-    """Return the metrics of all API processes as Prometheus text, and its content type."""
+class _LedgerCollector(Collector):
+    def __init__(self, ledger: dict[str, int]) -> None:
+        self._ledger = ledger
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(
+            "leads_ledger", "Leads by where they are; `off` is how many accepted ones are nowhere.", labels=["place"]
+        )
+        for place, number in self._ledger.items():
+            family.add_metric([place], number)
+        yield family
+
+
+def exposition(ledger: dict[str, int] | None) -> tuple[bytes, str]:
+    """Return the metrics of all API processes, and the ledger, as Prometheus text, and its content type."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
+    if ledger is not None:
+        registry.register(_LedgerCollector(ledger))
     return prometheus_client.generate_latest(registry), prometheus_client.CONTENT_TYPE_LATEST

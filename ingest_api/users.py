@@ -39,6 +39,8 @@ class User:
 def authenticate(connection: Connection, email: str, password: str) -> User | None:
     """Return the user if the password is right and the user is not disabled, in the same time as if not."""
     row = connection.execute(select(users).where(users.c.email == email.lower())).first()
+    if row is not None and row.email != email.lower():
+        row = None  # MySQL takes no account of blanks at the end
     try:
         _hasher.verify(row.password_hash if row else _NOBODY, password)
     except argon2.exceptions.VerificationError:

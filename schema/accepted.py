@@ -16,6 +16,7 @@ from schema.tables import accepted_counts
 
 WIDTHS = (DAY, HOUR, MINUTE)
 EPOCH_FIELD = "epoch"
+FIRST_FIELD = "first"
 
 # How long a bucket stays in Redis after it began: more than any two clocks differ.
 KEEP_SECONDS = {MINUTE: DAY, HOUR: 2 * DAY, DAY: 3 * DAY}
@@ -28,6 +29,7 @@ class Accepted:
     """The numbers that Redis holds: leads accepted in each bucket since its epoch began."""
 
     epoch: int  # microseconds since 1970 by Redis's clock
+    first: bool  # whether it is known that there was no epoch before
     numbers: dict[Bucket, int]
 
     @classmethod
@@ -35,7 +37,8 @@ class Accepted:
         """Read the hash of `schema.stream.ACCEPTED`; an absent hash gives no numbers."""
         fields = {name.decode(): int(value) for name, value in hash_.items()}
         epoch = fields.pop(EPOCH_FIELD, 0)
-        return cls(epoch, {_bucket(name): number for name, number in fields.items()})
+        first = bool(fields.pop(FIRST_FIELD, 0))
+        return cls(epoch, first, {_bucket(name): number for name, number in fields.items()})
 
     def outdated(self, now: float) -> list[str]:
         """Return the names of the hash's fields that may be deleted once they are copied."""
@@ -68,6 +71,17 @@ def copy(connection: Connection, accepted: Accepted) -> None:
         statement = mysql.insert(table).values(rows)
         greater = func.greatest(table.c.accepted, statement.inserted.accepted)
         connection.execute(statement.on_duplicate_key_update(accepted=greater))
+
+
+def is_first(connection: Connection, epoch: int) -> bool:
+    """Tell whether the database knows of no other epoch: Redis has never lost its data."""
+    query = select(accepted_counts.c.epoch).where(accepted_counts.c.epoch != epoch).limit(1)
+    return connection.execute(query).first() is None
+
+
+def total(connection: Connection, fresh: Accepted) -> int:
+    """Return the number of leads ever accepted."""
+    return sum(by_bucket(connection, fresh, DAY, 0, 1 << 40).values())
 
 
 def by_bucket(connection: Connection, fresh: Accepted, width: int, start: int, end: int) -> dict[int, int]:

@@ -3,7 +3,7 @@
 leads:stream       stream   the accepted leads that are not stored yet; an entry leaves when its row is committed
 leads:dead         stream   the dead letters: leads that cannot be stored, each with its reason
 leads:index        hash     lead id (16 bytes) -> where it waits: "<entry>" or "dead:<entry>"
-leads:accepted     hash     "<width>:<first second>" -> leads accepted in that bucket; "epoch" -> when it began
+leads:accepted     hash     "<width>:<first second>" -> leads accepted in that bucket; "epoch" -> when it began;
 leads:rate:<ip>    string   requests of that client in its window; expires with the window
 leads:key:<sha>    string   lead id and SHA-256 of the body that an Idempotency-Key was used with
 leads:tickets      list     Celery's queue of tickets (kombu names the list like the queue); leads:sweeps likewise
@@ -27,8 +27,11 @@ KEY = "leads:key:"
 
 GROUP = "workers"
 
-# Fields of an entry: the lead as schema.lead.encode wrote it; for a dead letter also why.
+# Fields of an entry: the lead as schema.lead.encode wrote it; its Idempotency-Key, if it had one, and the SHA-256 of
+# its fields; for a dead letter also why.
 LEAD_FIELD = b"lead"
+KEY_FIELD = b"key"
+DIGEST_FIELD = b"digest"
 REASON_FIELD = b"reason"
 
 DEAD_PREFIX = b"dead:"
@@ -47,6 +50,8 @@ class Entry:
 
     name: bytes  # "<milliseconds>-<number>", given by Redis
     payload: bytes  # JSON
+    key: bytes = b""  # its Idempotency-Key, as schema.idempotency.key_of wrote it; empty: none
+    digest: bytes = b""
 
     def row(self) -> LeadRow:
         """Decode the payload as a row of the table `leads`, keyed by column.
@@ -58,7 +63,8 @@ class Entry:
 
 def parse(name: bytes, fields: dict[bytes, bytes] | None) -> Entry:
     """Make an Entry of what Redis returned. Fields that hold no lead give an empty payload."""
-    return Entry(name, (fields or {}).get(LEAD_FIELD, b""))
+    fields = fields or {}
+    return Entry(name, *(fields.get(field, b"") for field in (LEAD_FIELD, KEY_FIELD, DIGEST_FIELD)))
 
 
 def decode(payload: bytes) -> LeadRow:

@@ -29,6 +29,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 LEAD_ID = LargeBinary(16).with_variant(mysql.BINARY(16), "mysql", "mariadb")
+DIGEST = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")
 MOMENT = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")  # UTC, microseconds
 
 metadata = MetaData()
@@ -76,6 +77,29 @@ accepted_counts = Table(
     Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # seconds since 1970, its first
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("accepted", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    **OPTIONS,
+)
+
+# The idempotency keys of stored leads, written with them, for when Redis has forgotten: see schema.idempotency.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", DIGEST, primary_key=True),  # SHA-256 of user and key
+    Column("digest", DIGEST, nullable=False),  # SHA-256 of the lead's fields
+    Column("lead_id", LEAD_ID, nullable=False),
+    Column("created_at", MOMENT, nullable=False),
+    Index("idempotency_keys_created_at", "created_at"),
+    sqlite_with_rowid=False,
+    **OPTIONS,
+)
+
+# Dead letters that an operator deleted for good; what was in them is not kept.
+dropped_leads = Table(
+    "dropped_leads",
+    metadata,
+    Column("lead_id", LEAD_ID, primary_key=True),
+    Column("dropped_at", MOMENT, nullable=False),
     sqlite_with_rowid=False,
     **OPTIONS,
 )

@@ -1,16 +1,20 @@
-"""`python -m workers`: what an operator does with dead letters."""
+"""`python -m workers`: dead letters, and the ledger's balance."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import click
 from redis.exceptions import RedisError
+from sqlalchemy import Connection
 
-from schema import lead_id
-from schema.cli import load_settings
+from schema import database, lead_id
+from schema.cli import database_errors, load_settings
 from schema.connections import blocking_redis
-from workers.dead_letters import DeadLetter, DeadLetters
+from schema.dead_letters import DeadLetter, DeadLetters
+from schema.ledger import count_rows, read_ledger
 
 TIMEOUT = 5.0  # seconds
 
@@ -60,9 +64,37 @@ def replay(letter: str | None, everything: bool) -> None:
 @click.confirmation_option(prompt="Delete accepted leads for good?")
 def drop(letter: str | None, everything: bool) -> None:
     """Delete dead letters, and so their leads, for good."""
-    with _opened() as letters:
-        number = sum(letters.drop(each) for each in _chosen(letters, letter, everything))
+    with _opened() as letters, _connected() as connection:
+        number = sum(letters.drop(each, connection) for each in _chosen(letters, letter, everything))
     click.echo(f"{number} deleted.")
+
+
+@main.command()
+@click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait for numbers that hold still.")
+def ledger(timeout: float) -> None:
+    """Check that accepted = stored + dead + dropped + waiting, and that the counts equal the rows.
+
+    The exit status is 1 when they do not. While leads come in, numbers move; the check waits
+    until they hold still, or else judges the last.
+    """
+    settings = load_settings()
+    client = blocking_redis(settings, timeout=TIMEOUT)
+    deadline = time.monotonic() + timeout
+    with _queue_errors(), _connected() as connection:
+        before, now = None, read_ledger(connection, client)
+        while now != before and time.monotonic() < deadline:
+            time.sleep(1)
+            before, now = now, read_ledger(connection, client)
+        rows = count_rows(connection)
+    client.close()
+    for name, number in asdict(now).items():
+        click.echo(f"{name:9} {number:>12}")
+    click.echo(f"{'rows':9} {rows:>12}")
+    click.echo(now.verdict())
+    if now.off or rows != now.stored:
+        if rows != now.stored:
+            click.echo(f"The counts say {now.stored} are stored, the table holds {rows}.")
+        raise SystemExit(1)
 
 
 def _chosen(letters: DeadLetters, name: str | None, everything: bool) -> list[DeadLetter]:
@@ -82,8 +114,26 @@ def _find(letters: DeadLetters, name: str) -> DeadLetter:
 def _opened() -> Iterator[DeadLetters]:
     client = blocking_redis(load_settings(), timeout=TIMEOUT)
     try:
-        yield DeadLetters(client)
-    except RedisError as error:
-        raise click.ClickException(f"the queue does not answer: {type(error).__name__}") from None
+        with _queue_errors():
+            yield DeadLetters(client)
     finally:
         client.close()
+
+
+@contextmanager
+def _queue_errors() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise click.ClickException(f"the queue does not answer: {type(error).__name__}") from None
+
+
+@contextmanager
+def _connected() -> Iterator[Connection]:
+    settings = load_settings()
+    engine = database.writer(settings.primary_url, timeout=settings.database_timeout)
+    try:
+        with database_errors(), engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()

@@ -1,12 +1,14 @@
 """Puts a batch of leads into the database: one transaction, each lead once, the bad ones set apart."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from schema import counts
+from schema import counts, idempotency
 from schema.database import Reaction, reaction_to, reason_of
+from schema.idempotency import Remembered
 from schema.lead_id import LeadId
 from schema.stream import LeadRow
 from schema.tables import leads
@@ -21,8 +23,8 @@ class Inserted:
     poison: dict[LeadId, str] = field(default_factory=dict)  # cannot be stored, and why
 
 
-def store(connection: Connection, rows: list[LeadRow], slot: int) -> Inserted:
-    """Insert `rows` and count them, in one transaction. On return it is committed.
+def store(connection: Connection, rows: list[LeadRow], slot: int, keys: Sequence[Remembered] = ()) -> Inserted:
+    """Insert `rows`, count them and keep their idempotency keys, in one transaction. On return it is committed.
 
     `slot` spreads the counting of processes that store at the same moment. When a
     statement fails nothing of the batch is in the database, except when the connection is
@@ -35,6 +37,7 @@ def store(connection: Connection, rows: list[LeadRow], slot: int) -> Inserted:
             connection.execute(insert(leads), rows)
             ids = [row["id"] for row in rows]
             counts.add(connection, ids, slot)
+            idempotency.remember(connection, list(keys))
         return Inserted(stored=ids)
     except (SQLAlchemyError, UnicodeError) as error:
         if reaction_to(error) not in (Reaction.DUPLICATE, Reaction.POISON):
@@ -42,6 +45,8 @@ def store(connection: Connection, rows: list[LeadRow], slot: int) -> Inserted:
     with connection.begin():
         inserted = _one_by_one_if_need_be(connection, rows)
         counts.add(connection, inserted.stored, slot)
+        stored = set(inserted.stored)
+        idempotency.remember(connection, [key for key in keys if key.lead in stored])
     return inserted
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schema import logs
 from schema.database import Reaction, reaction_to, reason_of
+from schema.idempotency import Remembered
 from schema.settings import Settings
 from schema.stream import BadEntry, Entry, LeadRow
 from schema.tickets import tickets_missing
@@ -108,6 +109,7 @@ class Storing:
     def _store(self, connection: Connection, entries: list[Entry], outcome: Outcome) -> Backlog:
         """Store entries in one transaction, settle them, and bury those that cannot be stored."""
         rows: list[LeadRow] = []
+        keys: list[Remembered] = []
         by_id: dict[bytes, list[Entry]] = {}
         bad: list[tuple[Entry, str]] = []
         for entry in entries:
@@ -117,8 +119,10 @@ class Storing:
                 bad.append((entry, str(error)))
                 continue
             rows.append(row)
+            if entry.key:
+                keys.append(Remembered(bytes.fromhex(entry.key.decode()), entry.digest, row["id"]))
             by_id.setdefault(row["id"], []).append(entry)
-        inserted = self._insert(connection, rows) if rows else insertion.Inserted()
+        inserted = self._insert(connection, rows, keys) if rows else insertion.Inserted()
         for lead, reason in inserted.poison.items():
             bad.extend((entry, reason) for entry in by_id.pop(lead))
         backlog = self._consumer.settle([entry for group in by_id.values() for entry in group], list(by_id))
@@ -129,10 +133,10 @@ class Storing:
             outcome.dead += self._consumer.bury(entry, reason)
         return backlog
 
-    def _insert(self, connection: Connection, rows: list[LeadRow]) -> insertion.Inserted:
+    def _insert(self, connection: Connection, rows: list[LeadRow], keys: list[Remembered]) -> insertion.Inserted:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return insertion.store(connection, rows, self._slot)
+                return insertion.store(connection, rows, self._slot, keys)
             except SQLAlchemyError as error:
                 if reaction_to(error) is not Reaction.AGAIN or attempt == ATTEMPTS:
                     raise

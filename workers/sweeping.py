@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from schema import accepted, logs, stream
+from schema import accepted, idempotency, logs, stream
 from schema.accepted import Accepted
 from schema.database import reason_of
 from schema.settings import Settings
@@ -29,18 +29,20 @@ class Sweeping:
         self._client: Any = client  # redis-py's types leave open whether text or bytes come back
         self._engine = engine
         self._batch_size = settings.batch_size
+        self._key_life = settings.idempotency_ttl
         self._publish = publish
 
     def run(self) -> dict[str, int]:
-        """Publish tickets when leads wait and no ticket does, and copy the counts of accepted leads."""
+        """Publish tickets when leads wait and no ticket does; copy the counts of accepted leads; forget old keys."""
         published = 0
         try:
             published = self._publish_missing()
             self._copy_accepted()
+            self._forget_keys()
         except (RedisError, OperationalError, OSError) as error:
             log.warning("sweep cut short", reason=type(error).__name__)
         except SQLAlchemyError as error:
-            log.warning("accepted counts not copied", reason=reason_of(error))
+            log.warning("sweep without the database", reason=reason_of(error))
         return {"tickets": published}
 
     def _publish_missing(self) -> int:
@@ -58,6 +60,13 @@ class Sweeping:
             return
         with self._engine.begin() as connection:
             accepted.copy(connection, fresh)
+            first = accepted.is_first(connection, fresh.epoch)
+        if first and not fresh.first:
+            self._client.hset(stream.ACCEPTED, accepted.FIRST_FIELD, 1)
         outdated = fresh.outdated(time.time())
         if outdated:
             self._client.hdel(stream.ACCEPTED, *outdated)
+
+    def _forget_keys(self) -> None:
+        with self._engine.begin() as connection:
+            idempotency.forget(connection, self._key_life)

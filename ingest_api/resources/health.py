@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from ingest_api import metrics
 from ingest_api.envelope import RETRY_AWAY, Refusal, success
+from ingest_api.ledgers import Ledgers
 from ingest_api.queue_reader import QueueReader
 from ingest_api.read_path import ReadPath
 
@@ -27,11 +28,12 @@ class Live:
 
 
 class Ready:
-    """Whether the queue and the database answer."""
+    """Whether the queue and the database answer, and whether every accepted lead is somewhere."""
 
-    def __init__(self, read_path: ReadPath, queue: QueueReader) -> None:
+    def __init__(self, read_path: ReadPath, queue: QueueReader, ledgers: Ledgers) -> None:
         self._read_path = read_path
         self._queue = queue
+        self._ledgers = ledgers
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer 200, or 503 with the parts that are away."""
@@ -46,7 +48,7 @@ class Ready:
                 errors=errors,
                 retry_after=RETRY_AWAY,
             )
-        success(resp, 200, "Ready", {"queue": True, "database": True})
+        success(resp, 200, "Ready", {"queue": True, "database": True, "ledger": await self._ledgers.read()})
 
     on_head = on_get
 
@@ -54,9 +56,16 @@ class Ready:
 class Metrics:
     """The metrics, for Prometheus."""
 
+    def __init__(self, ledgers: Ledgers) -> None:
+        self._ledgers = ledgers
+
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Answer the metrics of all API processes as text."""
-        resp.data, resp.content_type = await asyncio.to_thread(metrics.exposition)
+        """Answer the metrics of all API processes as text, and the ledger while both its servers answer."""
+        try:
+            ledger = await self._ledgers.read()
+        except Refusal:
+            ledger = None
+        resp.data, resp.content_type = await asyncio.to_thread(metrics.exposition, ledger)
 
 
 async def _answers(question: Awaitable[object]) -> bool:

@@ -12,7 +12,7 @@ from ingest_api import body, users
 from ingest_api.envelope import JSON, Refusal, broken_fields
 from ingest_api.read_path import ReadPath
 from ingest_api.tokens import Tokens
-from schema.lead import BLANK, NOT_OBJECT, NOT_TEXT, UNKNOWN
+from schema.lead import BLANK, EMAIL_MAX, NOT_OBJECT, NOT_TEXT, UNKNOWN
 
 # Password checks at once in one process: each takes 19 MiB and a core for some 20 ms.
 CHECKS = 2
@@ -20,15 +20,18 @@ CHECKS = 2
 _messages: dict[str, Any] = {"required": BLANK, "null": BLANK, "invalid": NOT_TEXT}
 
 
+def _length(most: int) -> list[validate.Validator]:
+    too_long = f"This value is too long. It should have {most} characters or less."
+    return [validate.Length(min=1, error=BLANK), validate.Length(max=most, error=too_long)]
+
+
 class CredentialsSchema(Schema):
     """Who wants to log in."""
 
     error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}
 
-    email = fields.String(required=True, error_messages=_messages, validate=validate.Length(1, 254, error=BLANK))
-    password = fields.String(
-        required=True, error_messages=_messages, validate=validate.Length(1, users.PASSWORD_MAX, error=BLANK)
-    )
+    email = fields.String(required=True, error_messages=_messages, validate=_length(EMAIL_MAX))
+    password = fields.String(required=True, error_messages=_messages, validate=_length(users.PASSWORD_MAX))
 
 
 CREDENTIALS = CredentialsSchema()

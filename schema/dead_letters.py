@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from sqlalchemy import Connection, insert, select
 
 from schema import stream
+from schema.lead_id import LeadId
+from schema.tables import dropped_leads
 
 REPLAY = (Path(__file__).parent / "replay.lua").read_text()
 
@@ -24,7 +27,7 @@ class DeadLetter:
     payload: bytes  # the lead as it was accepted, JSON
 
     @property
-    def lead(self) -> bytes | None:
+    def lead(self) -> LeadId | None:
         """The lead's id, or None when the payload holds none."""
         return stream.id_of(self.payload)
 
@@ -43,8 +46,16 @@ class DeadLetters:
 
     def __iter__(self) -> Iterator[DeadLetter]:
         """Walk all letters, the oldest first."""
-        start = "-"
-        while page := self._client.xrange(stream.DEAD, start, "+", count=PAGE):
+        return self.walk()
+
+    def count(self) -> int:
+        """Return how many there are."""
+        return int(self._client.xlen(stream.DEAD))
+
+    def walk(self, after: str | None = None, page_size: int = PAGE) -> Iterator[DeadLetter]:
+        """Walk the letters after the one named `after`, reading `page_size` at once."""
+        start = f"({after}" if after else "-"
+        while page := self._client.xrange(stream.DEAD, start, "+", count=page_size):
             yield from (_letter(*each) for each in page)
             start = f"({page[-1][0].decode()}"
 
@@ -59,15 +70,30 @@ class DeadLetters:
         The next ticket or sweep finds it. A lead whose row is there already is not stored again.
         """
         keys = [stream.STREAM, stream.DEAD, stream.INDEX]
-        return bool(self._replay(keys=keys, args=[letter.name, letter.payload, letter.lead or b""]))
+        return bool(self._replay(keys=keys, args=[letter.name, letter.lead or b""]))
 
-    def drop(self, letter: DeadLetter) -> bool:
-        """Delete a letter, and so the lead, for good; False when it was gone before."""
+    def drop(self, letter: DeadLetter, connection: Connection) -> bool:
+        """Delete a letter, and so the lead, for good; False when it was gone before.
+
+        `connection` begins outside a transaction. That the lead was dropped is committed to the
+        database first, so that the ledger stays balanced. Raises SQLAlchemyError.
+        """
+        if letter.lead:
+            with connection.begin():
+                note_dropped(connection, letter.lead)
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.xdel(stream.DEAD, letter.name)
             if letter.lead:
                 pipeline.hdel(stream.INDEX, letter.lead)
             return bool(pipeline.execute()[0])
+
+
+def note_dropped(connection: Connection, lead: LeadId) -> None:
+    """Note in the database that a lead was dropped; once noted, noting it again does nothing."""
+    known = select(dropped_leads.c.lead_id).where(dropped_leads.c.lead_id == lead)
+    if connection.execute(known).first() is None:
+        now = datetime.now(UTC).replace(tzinfo=None)
+        connection.execute(insert(dropped_leads).values(lead_id=lead, dropped_at=now))
 
 
 def _letter(name: bytes, fields: dict[bytes, bytes]) -> DeadLetter:

@@ -1,0 +1,33 @@
+"""Reads the ledger for the health check and the metrics."""
+
+from dataclasses import asdict
+
+import redis
+from redis.exceptions import RedisError
+from sqlalchemy import Connection
+
+from ingest_api.envelope import unavailable
+from ingest_api.read_path import ReadPath
+from schema.ledger import read_ledger
+
+
+class Ledgers:
+    """The way to the ledger, off the event loop."""
+
+    def __init__(self, primary: ReadPath, client: redis.Redis) -> None:
+        self._primary = primary
+        self._client = client
+
+    async def read(self) -> dict[str, int]:
+        """Return the numbers of schema.ledger.Ledger by name, and `off`, how many accepted leads are nowhere.
+
+        Raises the 503.
+        """
+        try:
+            return await self._primary.run(self._read)
+        except RedisError:
+            raise unavailable("The queue does not answer.", "queue_away") from None
+
+    def _read(self, connection: Connection) -> dict[str, int]:
+        ledger = read_ledger(connection, self._client)
+        return {**asdict(ledger), "off": ledger.off}

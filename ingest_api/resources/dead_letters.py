@@ -1,0 +1,133 @@
+"""/api/dead-letters: GET a list, POST to replay; for users with the role `admin`."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, TypeVar
+
+import falcon
+import orjson
+from falcon.asgi import Request, Response
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from redis.exceptions import RedisError
+
+from ingest_api import body, list_query
+from ingest_api.envelope import Refusal, broken_fields, success, unavailable
+from ingest_api.list_query import UNKNOWN, WholeNumber
+from ingest_api.tokens import Tokens
+from schema import lead_id
+from schema.dead_letters import DeadLetter, DeadLetters
+from schema.lead import NOT_OBJECT
+
+LIMIT_MAX = 100
+
+T = TypeVar("T")
+
+_name = validate.Regexp(re.compile(r"\d{1,20}-\d{1,20}", re.ASCII), error="This value is no dead letter's name.")
+
+
+class LettersQuerySchema(Schema):
+    """The parameters of the list."""
+
+    error_messages = {"unknown": UNKNOWN}
+
+    limit = WholeNumber(1, LIMIT_MAX, load_default=10, metadata={"description": "Dead letters on a page"})
+    after = fields.String(load_default=None, validate=_name, metadata={"description": "`next` of the page before"})
+
+
+class ReplaySchema(Schema):
+    """What to replay: one letter, or all."""
+
+    error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}
+
+    letter = fields.String(validate=_name, metadata={"description": "A dead letter's name"})
+    all = fields.Boolean(truthy={True}, falsy={False}, metadata={"description": "Replay all dead letters"})
+
+    @validates_schema
+    def _one_of_both(self, data: dict[str, Any], **_: Any) -> None:
+        if ("letter" in data) == data.get("all", False):
+            raise ValidationError("Name one letter, or say that it is all.", "letter")
+
+
+LETTERS_QUERY = LettersQuerySchema()
+REPLAY = ReplaySchema()
+
+
+class Letters:
+    """The dead letters, the oldest first."""
+
+    def __init__(self, tokens: Tokens, letters: DeadLetters) -> None:
+        self._tokens = tokens
+        self._letters = letters
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Answer a page of dead letters with their reasons and leads."""
+        self._tokens.require(req, "admin")
+        try:
+            query = list_query.parse(LETTERS_QUERY, req.params)
+        except ValidationError as error:
+            raise broken_fields(error) from None
+        success(resp, 200, "Dead letters", await _in_thread(self._page, query["limit"], query["after"]))
+
+    on_head = on_get
+
+    def _page(self, limit: int, after: str | None) -> dict[str, Any]:
+        found = list(islice(self._letters.walk(after, limit + 1), limit + 1))
+        more = len(found) > limit
+        return {
+            "items": [_shown(letter) for letter in found[:limit]],
+            "total": self._letters.count(),
+            "next": found[limit - 1].name if more else None,
+        }
+
+
+class Replay:
+    """Puts dead letters back into the queue."""
+
+    def __init__(self, tokens: Tokens, letters: DeadLetters, body_timeout: float) -> None:
+        self._tokens = tokens
+        self._letters = letters
+        self._body_timeout = body_timeout
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        """Answer how many are back in the queue; replaying what was replayed is 0, not an error."""
+        self._tokens.require(req, "admin")
+        data = await body.read_json(req, self._body_timeout)
+        try:
+            wanted = REPLAY.load(data) if isinstance(data, dict) else None
+        except ValidationError as error:
+            raise broken_fields(error) from None
+        if wanted is None:
+            raise broken_fields(ValidationError({"body": [NOT_OBJECT]}))
+        replayed = await _in_thread(self._replay, wanted.get("letter"))
+        success(resp, 200, "Replayed", {"replayed": replayed})
+
+    def _replay(self, name: str | None) -> int:
+        if name is None:
+            return sum(self._letters.replay(letter) for letter in self._letters)
+        letter = self._letters.find(name)
+        if letter is None:
+            raise Refusal(falcon.HTTP_404, "There is no such dead letter.", "letter_unknown")
+        return int(self._letters.replay(letter))
+
+
+def _shown(letter: DeadLetter) -> dict[str, Any]:
+    try:
+        lead = orjson.loads(letter.payload)
+    except orjson.JSONDecodeError:
+        lead = None
+    return {
+        "letter": letter.name,
+        "reason": letter.reason,
+        "since": letter.since.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "id": lead_id.to_text(letter.lead) if letter.lead else None,
+        "lead": lead,
+    }
+
+
+async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    try:
+        return await asyncio.to_thread(function, *arguments)
+    except RedisError:
+        raise unavailable("The queue does not answer.", "queue_away") from None

@@ -1,0 +1,62 @@
+"""The ledger: every accepted lead is stored, dead, dropped or waiting.
+
+The four places are not read at one moment. A lead that is being stored is for a few milliseconds both a row
+and waiting, so while leads flow the ledger may be off by the batches under way; standing still it is off by
+nothing.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import redis
+from sqlalchemy import Connection, func, select
+
+from schema import accepted, counts, stream
+from schema.accepted import Accepted
+from schema.tables import dropped_leads, leads
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """How many leads are where."""
+
+    accepted: int  # ever answered with 202, as counted in the step that appended them
+    stored: int  # rows, as counted in the transactions that inserted them
+    dead: int  # dead letters
+    dropped: int  # dead letters that an operator deleted
+    waiting: int  # in the stream, those being stored too
+
+    @property
+    def off(self) -> int:
+        """How many accepted leads are nowhere; negative when more are somewhere than were accepted."""
+        return self.accepted - self.stored - self.dead - self.dropped - self.waiting
+
+    def verdict(self) -> str:
+        """Say in one sentence whether the ledger balances, or which way it is off."""
+        if self.off == 0:
+            return "Balanced: accepted = stored + dead + dropped + waiting."
+        if self.off > 0:
+            return f"Off: {self.off} accepted leads are nowhere. Redis or the database has lost data."
+        return (
+            f"Off: {-self.off} more leads are stored, dead, dropped or waiting than were accepted. "
+            "Something else writes to the queue or the table, or the accepted counts were lost."
+        )
+
+
+def read_ledger(connection: Connection, client: redis.Redis) -> Ledger:
+    """Return the ledger as it is now, from counts alone.
+
+    Raises RedisError and SQLAlchemyError.
+    """
+    with connection.begin():
+        fresh = Accepted.parse(cast(dict[bytes, bytes], client.hgetall(stream.ACCEPTED)))
+        came = accepted.total(connection, fresh)
+        dropped = connection.execute(select(func.count()).select_from(dropped_leads)).scalar_one()
+        waiting, dead = client.xlen(stream.STREAM), client.xlen(stream.DEAD)
+        return Ledger(came, counts.total(connection), dead, int(dropped), waiting)
+
+
+def count_rows(connection: Connection) -> int:
+    """Count the rows of the table `leads`. It reads an index from end to end: for checks, never for requests."""
+    with connection.begin():
+        return int(connection.execute(select(func.count()).select_from(leads)).scalar_one())
