@@ -67,6 +67,8 @@ class Metrics:
             ledger = None
         resp.data, resp.content_type = await asyncio.to_thread(metrics.exposition, ledger)
 
+    on_head = on_get
+
 
 async def _answers(question: Awaitable[object]) -> bool:
     try:

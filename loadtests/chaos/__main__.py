@@ -1,0 +1,110 @@
+"""Runs chaos on ours, or with --stock on the stock pipeline: `make chaos ARGS="--minutes 5 --seed 7"`."""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+
+from loadtests.chaos.clients import Clients
+from loadtests.chaos.faults import Faults
+from loadtests.chaos.systems import Ours, Stock, System, counted
+from tests.servers import MariaDBServer, RedisServer
+
+# Seconds that the backlog may take to drain after the last fault was mended.
+DRAIN = 180
+
+
+def main() -> int:
+    """Return 0 when nothing was lost and nothing stored twice, else 1."""
+    parser = argparse.ArgumentParser(prog="make chaos ARGS=...", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--faults", type=float, default=20, help="faults a minute")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--clients", type=int, default=3)
+    parser.add_argument("--rate", type=float, default=300, help="leads a second, all clients together")
+    parser.add_argument("--stock", action="store_true", help="break the stock pipeline instead")
+    options = parser.parse_args()
+    name = "stock (Falcon, task.delay(), one INSERT a task)" if options.stock else "Lead Ingest"
+    print(f"Chaos on {name}, with MariaDB and Redis (appendonly yes, appendfsync always)")
+    print(
+        f"seed {options.seed}, {options.minutes:g} min, {options.faults:g} faults a minute, "
+        f"{options.clients} clients, {options.rate:g} leads/s",
+        flush=True,
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="chaos-") as directory,
+        MariaDBServer() as database,
+        RedisServer() as queue,
+    ):
+        kind = Stock if options.stock else Ours
+        system: System = kind(Path(directory), database, queue)
+        try:
+            return run(system, {"mariadb": database, "redis": queue}, Path(directory), options)
+        finally:
+            system.stop()
+
+
+def run(system: System, servers: dict[str, object], directory: Path, options: argparse.Namespace) -> int:
+    """Load, break, wait, count; return the exit status."""
+    system.start()
+    clients = Clients(
+        system.url, system.token, directory, number=options.clients, rate=options.rate, keys=not options.stock
+    )
+    faults = Faults(system, servers, seed=options.seed, per_minute=options.faults)  # type: ignore[arg-type]
+    begun = time.monotonic()
+    clients.start()
+    faults.run(options.minutes * 60, lambda what: print(f"  {time.monotonic() - begun:6.1f} s  {what}", flush=True))
+    clients.stop()
+    drained = _drain(system)
+    return report(system, clients, faults, drained)
+
+
+def _drain(system: System) -> float:
+    """Wait until nothing waits; return the seconds that took."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < DRAIN:
+        try:
+            if system.waiting() == 0:
+                break
+        except Exception as error:  # a server that has just come back
+            print(f"  waiting: {type(error).__name__}")
+        time.sleep(0.5)
+    return time.monotonic() - begun
+
+
+def report(system: System, clients: Clients, faults: Faults, drained: float) -> int:
+    """Print what was found; return the exit status."""
+    promises = clients.promises()
+    requests = clients.requests()
+    rows = system.stored()
+    stored, twice = counted(rows)
+    dead = system.dead()
+    lost = [promise for promise in promises if promise.lead not in stored and promise.lead not in dead]
+    gaps = [after.at - before.at for before, after in pairwise(promises)]
+    others = ", ".join(f"{name} {number}" for name, number in sorted(requests.items()) if name != "202")
+    balance = system.balance()
+    print()
+    print(f"requests          {sum(requests.values()):>9}")
+    print(f"202s              {len(promises):>9}")
+    print(f"not answered 202  {sum(requests.values()) - requests['202']:>9}   {others}")
+    print(f"faults            {faults.made.total():>9}")
+    for fault, number in sorted(faults.made.items()):
+        print(f"    {fault:<24} {number}")
+    print(f"rows              {len(rows):>9}")
+    print(f"dead letters      {len(dead):>9}")
+    print(f"lost              {len(lost):>9}")
+    print(f"duplicated        {twice:>9}")
+    print(f"longest time without a 202  {max(gaps, default=0):.1f} s")
+    print(f"backlog drained after       {drained:.1f} s")
+    print(f"ledger: {balance}")
+    fine = not lost and not twice and bool(promises) and not system.waiting()
+    fine = fine and (isinstance(system, Stock) or balance.startswith("Balanced"))
+    print("PASSED" if fine else "FAILED")
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

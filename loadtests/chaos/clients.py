@@ -1,0 +1,131 @@
+"""Clients that send leads and write down each 202 in a file of their own: the outside's own ledger."""
+
+import asyncio
+import multiprocessing
+import os
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+# Seconds a client waits for an answer, and before it tries again.
+TIMEOUT = 3.0
+PAUSE = 0.2
+
+CONNECTIONS = 6  # of one client
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One 202: when it came, and what it promised."""
+
+    at: float
+    lead: str
+    email: str
+
+
+class Clients:
+    """Several client processes at a steady rate together."""
+
+    def __init__(self, url: str, token: str, directory: Path, *, number: int, rate: float, keys: bool) -> None:
+        """Prepare `number` clients that send `rate` leads a second together; with `keys`, half of them can repeat."""
+        context = multiprocessing.get_context("spawn")
+        self._stop = context.Event()
+        self._files = [directory / f"ledger-{each}" for each in range(number)]
+        self._processes = [
+            context.Process(
+                target=_client, args=(url, token, str(file), rate / number, keys, self._stop, each), daemon=True
+            )
+            for each, file in enumerate(self._files)
+        ]
+
+    def start(self) -> None:
+        """Start sending."""
+        for process in self._processes:
+            process.start()
+
+    def stop(self) -> None:
+        """Stop sending; open requests are finished or given up."""
+        self._stop.set()
+        for process in self._processes:
+            process.join(TIMEOUT * 4)
+
+    def promises(self) -> list[Promise]:
+        """Return every 202 that was written down, by time."""
+        found = []
+        for file in self._files:
+            for line in file.read_text().splitlines():
+                at, lead, email = line.split(" ")
+                found.append(Promise(float(at), lead, email))
+        return sorted(found, key=lambda promise: promise.at)
+
+    def requests(self) -> Counter[str]:
+        """Return how many requests were sent, by what became of them."""
+        total: Counter[str] = Counter()
+        for file in self._files:
+            for line in Path(f"{file}.requests").read_text().splitlines():
+                name, number = line.split(" ")
+                total[name] += int(number)
+        return total
+
+
+def _client(url: str, token: str, file: str, rate: float, keys: bool, stop: object, number: int) -> None:
+    asyncio.run(_Client(url, token, file, rate, keys, stop, number).run())
+
+
+class _Client:
+    def __init__(self, url: str, token: str, file: str, rate: float, keys: bool, stop: object, number: int) -> None:
+        self._url = f"{url}/api/leads"
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._ledger = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._file = file
+        self._interval = CONNECTIONS / rate
+        self._keys = keys
+        self._stop = stop
+        self._name = f"{os.getpid()}-{number}"
+        self._sent = 0
+        self._outcomes: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        limits = httpx.Limits(max_connections=CONNECTIONS)
+        async with httpx.AsyncClient(timeout=TIMEOUT, limits=limits) as http:
+            await asyncio.gather(*(self._send_leads(http) for _ in range(CONNECTIONS)))
+        Path(f"{self._file}.requests").write_text(
+            "".join(f"{name} {number}\n" for name, number in self._outcomes.items())
+        )
+
+    async def _send_leads(self, http: httpx.AsyncClient) -> None:
+        while not self._stop.is_set():  # type: ignore[attr-defined]
+            begun = time.monotonic()
+            self._sent += 1
+            email = f"{self._name}-{self._sent}@example.com"
+            # Without a key a client must not repeat: it cannot know what became of the first.
+            if self._keys and self._sent % 2:
+                while not await self._send(http, email, {"Idempotency-Key": email}) and not self._stop.is_set():  # type: ignore[attr-defined]
+                    await asyncio.sleep(PAUSE)
+            else:
+                await self._send(http, email, {})
+            await asyncio.sleep(max(0.0, self._interval * random.uniform(0.5, 1.5) - (time.monotonic() - begun)))
+
+    async def _send(self, http: httpx.AsyncClient, email: str, headers: dict[str, str]) -> bool:
+        lead = {
+            "firstName": "Chaos",
+            "lastName": "Monkey",
+            "email": email,
+            "phone": "+442071234567",
+            "dateOfBirth": "1990-12-10",
+        }
+        try:
+            answer = await http.post(self._url, json=lead, headers={**self._headers, **headers})
+        except httpx.HTTPError as error:
+            self._outcomes[type(error).__name__] += 1
+            return False
+        self._outcomes[str(answer.status_code)] += 1
+        if answer.status_code != 202:
+            return False
+        lead_id = answer.json()["data"]["id"]
+        os.write(self._ledger, f"{time.time():.3f} {lead_id} {email}\n".encode())
+        return True

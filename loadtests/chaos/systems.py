@@ -1,0 +1,225 @@
+"""The systems that are broken: ours, started as `make run` starts it, and the stock pipeline."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+import psutil
+
+from tests.servers import MariaDBServer, RedisServer, until
+from tests.system.service import ROOT, Service, free_port
+
+
+class System(Protocol):
+    """What a chaos run needs of a system."""
+
+    url: str
+    token: str
+
+    def start(self) -> None:
+        """Start it; on return it takes leads."""
+
+    def processes(self, kind: str) -> list[psutil.Process]:
+        """Return the running processes of a kind of faults.KINDS; none when the system has no such process."""
+
+    def waiting(self) -> int:
+        """Return how many accepted leads are not stored yet."""
+
+    def stored(self) -> list[tuple[str, str]]:
+        """Return id and address of each row."""
+
+    def dead(self) -> set[str]:
+        """Return the ids of dead letters."""
+
+    def balance(self) -> str:
+        """Return the system's own verdict on its ledger; it begins with "Balanced" when all is well."""
+
+    def stop(self) -> None:
+        """Stop it."""
+
+
+class Ours:
+    """Lead Ingest on MariaDB and Redis."""
+
+    def __init__(self, directory: Path, database: MariaDBServer, queue: RedisServer) -> None:
+        self._database = database
+        self._queue = queue
+        self._database_url = database.create_database()
+        self._name = self._database_url.rpartition("/")[2]
+        self._service = Service(directory, redis_url=queue.url, database_url=self._database_url)
+        self.url = self._service.base_url
+        self.token = ""
+
+    def start(self) -> None:
+        """Start it; on return it takes leads."""
+        self._service.start()
+        self.token = self._service.token()
+
+    def processes(self, kind: str) -> list[psutil.Process]:
+        """Return the running processes of a kind."""
+        name, _, child = kind.partition(" ")
+        parent = self._service.find(name)
+        if parent is None:
+            return []
+        return _children(parent) if child else [parent]
+
+    def waiting(self) -> int:
+        """Return how many leads are in the stream."""
+        return int(self._queue.client().xlen("leads:stream"))  # type: ignore[arg-type]
+
+    def stored(self) -> list[tuple[str, str]]:
+        """Return id and address of each row."""
+        rows = self._database.execute(f"SELECT LOWER(HEX(id)), email FROM {self._name}.leads")
+        return [(_dashed(lead), email) for lead, email in rows]
+
+    def dead(self) -> set[str]:
+        """Return the ids within the dead letters."""
+        letters = self._queue.client().xrange("leads:dead")
+        return {_id_in(fields[b"lead"]) for _, fields in letters}  # type: ignore[union-attr]
+
+    def balance(self) -> str:
+        """Return what `python -m workers ledger` says."""
+        done = subprocess.run(
+            [sys.executable, "-m", "workers", "ledger"],
+            cwd=ROOT,
+            env=self._service.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return (done.stdout + done.stderr).strip().splitlines()[-1]
+
+    def stop(self) -> None:
+        """Stop it."""
+        self._service.end()
+
+
+class Stock:
+    """Falcon, `task.delay()`, one INSERT a task; kept alive as ours is."""
+
+    def __init__(self, directory: Path, database: MariaDBServer, queue: RedisServer) -> None:
+        self._database = database
+        self._queue = queue
+        self._log = directory / "stock.log"
+        directory.mkdir(parents=True, exist_ok=True)
+        url = database.create_database()
+        self._name = url.rpartition("/")[2]
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.token = "none"
+        self._environment = {**os.environ, "STOCK_REDIS_URL": queue.url, "STOCK_DATABASE_URL": url}
+        stock = "loadtests.peers.stock"
+        self._commands = {
+            "api": ["gunicorn", "-b", f"127.0.0.1:{port}", "-w", "2", "--no-control-socket", f"{stock}.api:app"],
+            "worker": ["celery", "-A", f"{stock}.tasks", "worker", "-E"],
+        }
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopping = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, daemon=True)
+
+    def start(self) -> None:
+        """Start it; on return it takes leads."""
+        subprocess.run(
+            [sys.executable, "-c", "from loadtests.peers.stock.tasks import *; metadata.create_all(engine)"],
+            cwd=ROOT,
+            env=self._environment,
+            check=True,
+        )
+        self._keeper.start()
+        until(self._answers, 30)
+
+    def processes(self, kind: str) -> list[psutil.Process]:
+        """Return the running processes of a kind."""
+        name, _, child = kind.partition(" ")
+        process = self._running.get(name)
+        if process is None or process.poll() is not None:
+            return []
+        parent = psutil.Process(process.pid)
+        return _children(parent) if child else [parent]
+
+    def waiting(self) -> int:
+        """Return how many messages wait, those taken and not acknowledged too."""
+        client = self._queue.client()
+        return int(client.llen("celery")) + int(client.hlen("unacked"))  # type: ignore[arg-type]
+
+    def stored(self) -> list[tuple[str, str]]:
+        """Return id and address of each row."""
+        rows = self._database.execute(f"SELECT lead_id, email FROM {self._name}.stock_leads")
+        return [(lead, email) for lead, email in rows]
+
+    def dead(self) -> set[str]:
+        """Return nothing: a stock pipeline has no dead letters."""
+        return set()
+
+    def balance(self) -> str:
+        """Return nothing of worth: a stock pipeline keeps no ledger."""
+        return "none is kept"
+
+    def stop(self) -> None:
+        """Stop it."""
+        self._stopping.set()
+        self._keeper.join()
+        for process in self._running.values():
+            _end(process)
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/api/leads", timeout=1).status_code == 405
+        except httpx.HTTPError:
+            return False
+
+    def _keep(self) -> None:
+        while not self._stopping.wait(0.2):
+            for name, command in self._commands.items():
+                process = self._running.get(name)
+                if process is None or process.poll() is not None:
+                    with self._log.open("ab") as log:
+                        self._running[name] = subprocess.Popen(
+                            [sys.executable, "-m", *command],
+                            cwd=ROOT,
+                            env=self._environment,
+                            stdout=log,
+                            stderr=log,
+                            start_new_session=True,
+                        )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        time.sleep(0)
+
+
+def _children(parent: psutil.Process) -> list[psutil.Process]:
+    try:
+        return parent.children()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _dashed(digits: str) -> str:
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def _id_in(payload: bytes) -> str:
+    return payload.partition(b'"id":"')[2][:36].decode()
+
+
+def counted(found: list[tuple[str, str]]) -> tuple[set[str], int]:
+    """Return the ids of rows, and how many rows are too many: a second one of an id or of an address."""
+    ids = Counter(lead for lead, _ in found)
+    addresses = Counter(email for _, email in found)
+    return set(ids), max(sum(ids.values()) - len(ids), sum(addresses.values()) - len(addresses))
