@@ -7,6 +7,7 @@ from falcon.asgi import Request, Response
 
 from ingest_api import keys
 from ingest_api.accepting import Accepting
+from ingest_api.asgi import AsgiCallable, begin_at_once
 from ingest_api.cursor import Cursors
 from ingest_api.envelope import JSON, answer_defect, serialize_error
 from ingest_api.group_commit import GroupCommit
@@ -66,7 +67,7 @@ class _Lifespan:
         await self._queue.close()
 
 
-def create(settings: Settings) -> AsgiApp:
+def create(settings: Settings) -> AsgiCallable:
     """Make the application of one API process. Call it after the fork. Connects at first use, never here.
 
     Raises SettingsError when the token keys are not there.
@@ -112,4 +113,4 @@ def create(settings: Settings) -> AsgiApp:
     app.add_route("/health/live", Live())
     app.add_route("/health/ready", Ready(read_path, queue, ledgers))
     app.add_route("/metrics", Metrics(ledgers))
-    return app
+    return begin_at_once(app)

@@ -27,7 +27,6 @@ COLUMNS = {
 SORT_MAX = 10_000
 
 _MICROS = 1_000_000
-_MICROS_END = 1 << 58  # after any id's time
 
 
 class TooManyToSort(Exception):
@@ -109,19 +108,22 @@ def _position(connection: Connection, micros: int) -> int:
 
 def _by_creation(connection: Connection, query: ListQuery, span: _Span, after: After | None) -> list[LeadId]:
     """Return the ids of a page in the order of creation, and one more when there is a next page."""
-    statement = _matching(select(leads.c.id), query).limit(query.limit + 1)
-    statement = statement.order_by(leads.c.id if query.ascending else leads.c.id.desc())
+    order = leads.c.id if query.ascending else leads.c.id.desc()
+    statement = select(leads.c.id).order_by(order).limit(query.limit + 1)
     if after is not None:
-        return _ids(connection, statement.where(_beyond(leads.c.id, after.id, query.ascending)))
+        return _ids(connection, _matching(statement, query).where(_beyond(leads.c.id, after.id, query.ascending)))
     offset = _offset(query)
     if offset >= span.end - span.start:
         return []
     place = counts.locate(connection, span.start + offset if query.ascending else span.end - 1 - offset)
     if place is None:
         return []
+    # The rows to skip are counted from the bucket's edge, so the list's own bound on that side must not cut them off.
     if query.ascending:
-        return _ids(connection, statement.where(leads.c.id >= place.first).offset(place.skip))
-    return _ids(connection, statement.where(leads.c.id < place.last).offset(place.stored - 1 - place.skip))
+        statement = statement.where(leads.c.id >= place.first, *_until(query)).offset(place.skip)
+    else:
+        statement = statement.where(leads.c.id < place.last, *_since(query)).offset(place.stored - 1 - place.skip)
+    return _ids(connection, statement)
 
 
 def _by_filter(connection: Connection, query: ListQuery, after: After | None) -> list[LeadId]:
@@ -176,11 +178,15 @@ def _matching(statement: Select[Any], query: ListQuery) -> Select[Any]:
         conditions.append(leads.c.email == query.email)
     if query.phone is not None:
         conditions.append(leads.c.phone == query.phone)
-    if query.created_from is not None:
-        conditions.append(leads.c.id >= lead_id.at(min(query.created_from, _MICROS_END)))
-    if query.created_to is not None:
-        conditions.append(leads.c.id < lead_id.at(min(query.created_to + 1, _MICROS_END)))
-    return statement.select_from(leads).where(*conditions)
+    return statement.select_from(leads).where(*conditions, *_since(query), *_until(query))
+
+
+def _since(query: ListQuery) -> list[ColumnElement[bool]]:
+    return [] if query.created_from is None else [leads.c.id >= lead_id.at(query.created_from)]
+
+
+def _until(query: ListQuery) -> list[ColumnElement[bool]]:
+    return [] if query.created_to is None else [leads.c.id < lead_id.at(query.created_to + 1)]
 
 
 def _ordered(statement: Select[Any], column: Any, ascending: bool) -> Select[Any]:

@@ -63,9 +63,8 @@ class Moment(fields.Field[int]):
             micros = (moment - _EPOCH) // timedelta(microseconds=1)
         except (ValueError, TypeError, OverflowError):
             raise self.make_error("invalid") from None
-        if micros < 0:
-            raise self.make_error("invalid")
-        return micros
+        # Nothing is older than the epoch of the ids.
+        return max(micros, 0)
 
 
 TIME_RULE = {"type": "string", "format": "date-time"}

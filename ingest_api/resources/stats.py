@@ -23,6 +23,9 @@ WIDTHS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
 # Buckets in one answer: a day of minutes, two months of hours, four years of days.
 BUCKETS_MAX = 1500
 
+# The last second that a datetime can hold, in seconds since 1970.
+END_OF_TIME = int(datetime.max.replace(tzinfo=UTC).timestamp())
+
 # Without a range: so many buckets up to now.
 BUCKETS_DEFAULT = 24
 
@@ -48,6 +51,8 @@ class StatsQuerySchema(Schema):
         width = WIDTHS[data["interval"]]
         last = int(time.time()) if data["end"] is None else data["end"] // 1_000_000
         end = last - last % width + width
+        if end > END_OF_TIME:
+            raise ValidationError("This time is too far away.", "to")
         if data["start"] is None:
             return width, max(0, end - BUCKETS_DEFAULT * width), end
         first = data["start"] // 1_000_000

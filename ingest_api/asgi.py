@@ -1,0 +1,30 @@
+"""What stands between the server and Falcon."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+AsgiCallable = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+
+def begin_at_once(app: Any) -> AsgiCallable:
+    """Wrap a Falcon application so that it begins with a request before any of its body has come.
+
+    Falcon waits for the first piece of the body; a client that sends none would wait with it,
+    past every bound of ours on time and size.
+    """
+
+    async def begin(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def receive_at_once() -> dict[str, Any]:
+            nonlocal begun
+            if begun:
+                return await receive()
+            begun = True
+            return {"type": "http.request", "body": b"", "more_body": True}
+
+        await app(scope, receive_at_once if scope["type"] == "http" else receive, send)
+
+    return begin
