@@ -105,6 +105,7 @@ class GroupCommit:
         ]
         self._on_appended = on_appended
         self._timeout = settings.redis_timeout
+        self._replicas = settings.redis_replicas
         self._sha = ""
         self._next: list[_Waiting] = []
         self._flusher: asyncio.Task[None] | None = None
@@ -135,7 +136,7 @@ class GroupCommit:
                 batch = self._take()
                 try:
                     await self._flush(batch)
-                except (RedisError, OSError, TimeoutError) as error:
+                except (RedisError, OSError, TimeoutError, QueueUnavailable) as error:
                     await self._fail(batch, error)
                 except BaseException:
                     await self._fail(batch, QueueUnavailable("stopped"))
@@ -194,7 +195,19 @@ class GroupCommit:
             # A Redis that was started again has forgotten the script, and has not run it.
             self._sha = await self._client.script_load(SCRIPT)
             answer = await self._client.evalsha(self._sha, len(keys), *keys, *arguments)
+        if self._replicas:
+            await self._replicate()
         return answer
+
+    async def _replicate(self) -> None:
+        """Wait until enough replicas have this connection's writes on disk.
+
+        Raises QueueUnavailable when they do not in time.
+        """
+        patience = int(self._timeout * 1000 / 2)
+        _, replicas = await self._client.execute_command("WAITAOF", 1, self._replicas, patience)
+        if replicas < self._replicas:
+            raise QueueUnavailable(f"{replicas} of {self._replicas} replicas")
 
     async def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
         """Answer the flush that failed, and all that were waiting behind it: they would wait as long again."""

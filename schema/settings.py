@@ -103,6 +103,14 @@ class Settings:
         high=60,
         kind="float",
     )
+    redis_replicas: int = _number(
+        0,
+        "Replicas of Redis that must have a lead on disk before its 202 (WAITAOF, Redis 7.2 or later). "
+        "With 0 a failover can lose the last leads.",
+        unit="replicas",
+        low=0,
+        high=8,
+    )
     database_url: str = _setting(
         "",
         "Database that keeps the leads: `mysql+pymysql://user:password@host:port/name`, or `sqlite:///path`. "
