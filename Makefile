@@ -46,7 +46,7 @@ docs: $(VENV)/.run-installed ## Write docs/configuration.md from the settings
 
 lock: $(VENV)/.test-installed ## Write the lock files anew from setup.cfg (UPGRADE=1: with the newest versions)
 	@$(call compile,requirements.lock,--extra embedded)
-	@$(call compile,requirements-dev.lock,--extra embedded --extra test --extra lock --constraint requirements.lock)
+	@$(call compile,requirements-dev.lock,--extra embedded --extra test --extra load --extra lock --constraint requirements.lock)
 
 compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url $(if $(UPGRADE),--upgrade) $(2) setup.cfg --output-file $(1)

@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 
 from ingest_api import keys, users
 from ingest_api.users import UserError
-from schema import database, logs
-from schema.cli import database_errors, load_settings
+from schema import logs
+from schema.cli import connected, load_settings
 from schema.settings import Settings, SettingsError
 
 
@@ -108,14 +108,10 @@ def _password() -> str:
 
 @contextmanager
 def _transaction() -> Iterator[Connection]:
-    settings = load_settings()
-    engine = database.writer(settings.primary_url, timeout=settings.database_timeout)
     try:
-        with database_errors(), engine.begin() as connection:
+        with connected() as connection, connection.begin():
             yield connection
     except UserError as error:
         raise click.ClickException(str(error)) from None
     except ValidationError as error:
         raise click.ClickException(" ".join(error.messages_dict.get("_schema", error.messages))) from None
-    finally:
-        engine.dispose()

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from schema import settings
+from schema import database, settings
 from schema.database import reason_of
 from schema.settings import Settings, SettingsError
 
@@ -26,3 +27,15 @@ def database_errors() -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise click.ClickException(f"the database refused: {reason_of(error)}") from None
+
+
+@contextmanager
+def connected() -> Iterator[Connection]:
+    """Connect to the database; end the command with one line when it does not answer or refuses."""
+    loaded = load_settings()
+    engine = database.writer(loaded.primary_url, timeout=loaded.database_timeout)
+    try:
+        with database_errors(), engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()

@@ -8,10 +8,9 @@ from dataclasses import asdict
 
 import click
 from redis.exceptions import RedisError
-from sqlalchemy import Connection
 
-from schema import database, lead_id
-from schema.cli import database_errors, load_settings
+from schema import lead_id
+from schema.cli import connected, load_settings
 from schema.connections import blocking_redis
 from schema.dead_letters import DeadLetter, DeadLetters
 from schema.ledger import count_rows, read_ledger
@@ -64,7 +63,7 @@ def replay(letter: str | None, everything: bool) -> None:
 @click.confirmation_option(prompt="Delete accepted leads for good?")
 def drop(letter: str | None, everything: bool) -> None:
     """Delete dead letters, and so their leads, for good."""
-    with _opened() as letters, _connected() as connection:
+    with _opened() as letters, connected() as connection:
         number = sum(letters.drop(each, connection) for each in _chosen(letters, letter, everything))
     click.echo(f"{number} deleted.")
 
@@ -80,7 +79,7 @@ def ledger(timeout: float) -> None:
     settings = load_settings()
     client = blocking_redis(settings, timeout=TIMEOUT)
     deadline = time.monotonic() + timeout
-    with _queue_errors(), _connected() as connection:
+    with _queue_errors(), connected() as connection:
         before, now = None, read_ledger(connection, client)
         while now != before and time.monotonic() < deadline:
             time.sleep(1)
@@ -126,14 +125,3 @@ def _queue_errors() -> Iterator[None]:
         yield
     except RedisError as error:
         raise click.ClickException(f"the queue does not answer: {type(error).__name__}") from None
-
-
-@contextmanager
-def _connected() -> Iterator[Connection]:
-    settings = load_settings()
-    engine = database.writer(settings.primary_url, timeout=settings.database_timeout)
-    try:
-        with database_errors(), engine.connect() as connection:
-            yield connection
-    finally:
-        engine.dispose()
