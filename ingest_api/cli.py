@@ -114,4 +114,4 @@ def _transaction() -> Iterator[Connection]:
     except UserError as error:
         raise click.ClickException(str(error)) from None
     except ValidationError as error:
-        raise click.ClickException(" ".join(error.messages_dict.get("_schema", error.messages))) from None
+        raise click.ClickException(" ".join(map(str, error.messages))) from None

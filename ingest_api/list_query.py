@@ -57,7 +57,7 @@ class Moment(fields.Field[int]):
                 if self._end:
                     moment += timedelta(days=1, microseconds=-1)
             else:
-                moment = datetime.fromisoformat(_lost_plus.sub("+", value))
+                moment = datetime.fromisoformat(_lost_plus.sub("+", value.upper()))
                 if moment.tzinfo is None or "T" not in value.upper():
                     raise ValueError
             micros = (moment - _EPOCH) // timedelta(microseconds=1)

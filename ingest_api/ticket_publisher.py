@@ -75,12 +75,11 @@ class TicketPublisher:
                 full = self._leads // self._batch_size
                 due = self._owed and (self._stopping or time.monotonic() - self._since >= LINGER)
                 if full or due:
-                    self._leads -= full * self._batch_size
-                    self._owed = self._leads > 0 and not due
+                    rest = self._leads - full * self._batch_size
+                    self._leads = 0 if due else rest
+                    self._owed = self._leads > 0
                     self._since = time.monotonic()
-                    if due:
-                        self._leads = 0
-                    return full or 1
+                    return full + 1 if due and (rest or not full) else full
                 if self._stopping:
                     return 0
                 self._changed.wait(LINGER - (time.monotonic() - self._since) if self._owed else None)

@@ -33,7 +33,8 @@ class Reaction(enum.Enum):
 
 # Numbers from MySQL's server error reference and MariaDB's; 4025 is MariaDB's failed CHECK.
 _DUPLICATE = {1062, 1586}
-_AGAIN = {1205, 1213}
+# 1305: no such savepoint, since the transaction it was in is gone (1213 in a nested one).
+_AGAIN = {1205, 1213, 1305}
 _POISON = {
     *(1048, 1264, 1265, 1292, 1364, 1366, 1367, 1406, 1411, 1452, 1525, 1644, 1690),
     *(3140, 3819, 4025),

@@ -7,15 +7,28 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from schema import stream
 from schema.lead_id import LeadId
-from schema.tables import dropped_leads
+from schema.tables import dropped_leads, leads
 
 REPLAY = (Path(__file__).parent / "replay.lua").read_text()
 
+# Deletes a letter, and its lead's place in the index if it is still there. Returns 1, or 0 when it was gone.
+DROP = """
+if redis.call('XDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
+if ARGV[2] ~= '' then redis.call('HDEL', KEYS[2], ARGV[2]) end
+return 1
+"""
+
 PAGE = 500  # letters read at once
+
+
+def is_name(text: str) -> bool:
+    """Tell whether `text` may be the name of a letter: two numbers below 2**64, as Redis names entries."""
+    first, dash, second = text.partition("-")
+    return bool(dash) and all(part.isascii() and part.isdigit() and int(part) < 1 << 64 for part in (first, second))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,7 @@ class DeadLetters:
     def __init__(self, client: redis.Redis) -> None:
         self._client: Any = client  # redis-py's types leave open whether text or bytes come back
         self._replay = client.register_script(REPLAY)
+        self._drop = client.register_script(DROP)
 
     def __iter__(self) -> Iterator[DeadLetter]:
         """Walk all letters, the oldest first."""
@@ -81,11 +95,18 @@ class DeadLetters:
         if letter.lead:
             with connection.begin():
                 note_dropped(connection, letter.lead)
-        with self._client.pipeline(transaction=True) as pipeline:
-            pipeline.xdel(stream.DEAD, letter.name)
-            if letter.lead:
-                pipeline.hdel(stream.INDEX, letter.lead)
-            return bool(pipeline.execute()[0])
+        dropped = bool(self._drop(keys=[stream.DEAD, stream.INDEX], args=[letter.name, letter.lead or b""]))
+        if letter.lead and not dropped and self._lives(letter.lead, connection):
+            with connection.begin():
+                connection.execute(delete(dropped_leads).where(dropped_leads.c.lead_id == letter.lead))
+        return dropped
+
+    def _lives(self, lead: LeadId, connection: Connection) -> bool:
+        """Tell whether a lead that is no dead letter any more waits or is stored: another replayed it."""
+        if self._client.hexists(stream.INDEX, lead):
+            return True
+        with connection.begin():
+            return connection.execute(select(leads.c.id).where(leads.c.id == lead)).first() is not None
 
 
 def note_dropped(connection: Connection, lead: LeadId) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from schema import lead_id
+from schema.idempotency import Remembered
 from schema.lead_id import LeadId
 
 STREAM = "leads:stream"
@@ -26,6 +27,8 @@ RATE = "leads:rate:"
 KEY = "leads:key:"
 
 GROUP = "workers"
+
+DIGEST_SIZE = 32  # bytes of a SHA-256
 
 # Fields of an entry: the lead as schema.lead.encode wrote it; its Idempotency-Key, if it had one, and the SHA-256 of
 # its fields; for a dead letter also why.
@@ -60,6 +63,21 @@ class Entry:
         """
         return decode(self.payload)
 
+    def remembered(self, lead: LeadId) -> Remembered | None:
+        """Return the idempotency key that the lead came with, or None.
+
+        Raises BadEntry.
+        """
+        if not self.key:
+            return None
+        try:
+            key = bytes.fromhex(self.key.decode("ascii"))
+        except ValueError:
+            raise BadEntry("a key that is not hexadecimal") from None
+        if len(key) != DIGEST_SIZE or len(self.digest) != DIGEST_SIZE:
+            raise BadEntry("a key or digest of another length")
+        return Remembered(key, self.digest, lead)
+
 
 def parse(name: bytes, fields: dict[bytes, bytes] | None) -> Entry:
     """Make an Entry of what Redis returned. Fields that hold no lead give an empty payload."""
@@ -77,10 +95,10 @@ def decode(payload: bytes) -> LeadRow:
         data = lead["additionalData"]
         return {
             "id": lead_id.from_text(lead["id"]),
-            "first_name": lead["firstName"],
-            "last_name": lead["lastName"],
-            "email": lead["email"],
-            "phone": lead["phone"],
+            "first_name": _text(lead["firstName"]),
+            "last_name": _text(lead["lastName"]),
+            "email": _text(lead["email"]),
+            "phone": _text(lead["phone"]),
             "date_of_birth": date.fromisoformat(lead["dateOfBirth"]),
             "additional_data": None if data is None else orjson.dumps(data).decode(),
             "created_at": _parse_time(lead["createdAt"]),
@@ -92,6 +110,12 @@ def decode(payload: bytes) -> LeadRow:
         raise BadEntry(f"no {error.args[0]}") from None
     except (ValueError, TypeError, AttributeError) as error:
         raise BadEntry(f"{type(error).__name__} in a field") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _parse_time(text: str) -> datetime:

@@ -1,6 +1,5 @@
 """`python -m workers`: dead letters, and the ledger's balance."""
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from redis.exceptions import RedisError
 from schema import lead_id
 from schema.cli import connected, load_settings
 from schema.connections import blocking_redis
-from schema.dead_letters import DeadLetter, DeadLetters
+from schema.dead_letters import DeadLetter, DeadLetters, is_name
 from schema.ledger import count_rows, read_ledger
 
 TIMEOUT = 5.0  # seconds
@@ -103,7 +102,7 @@ def _chosen(letters: DeadLetters, name: str | None, everything: bool) -> list[De
 
 
 def _find(letters: DeadLetters, name: str) -> DeadLetter:
-    found = letters.find(name) if re.fullmatch(r"\d{1,20}(-\d{1,20})?", name, re.ASCII) else None
+    found = letters.find(name) if is_name(name) else None
     if found is None:
         raise click.ClickException(f"there is no dead letter {name}")
     return found

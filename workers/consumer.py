@@ -7,6 +7,7 @@ leaves pending when it dies, or is stopped for longer than `claim_after`, anothe
 import os
 import socket
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from schema.stream import Entry
 from schema.tickets import QUEUE
 
 BURY = (Path(__file__).parent / "bury.lua").read_text()
+
+# Most pending entries of one process that are looked at: those just claimed, and what it failed to finish before.
+PENDING_MAX = 100_000
 
 log = logs.get(__name__)
 
@@ -96,22 +100,23 @@ class Consumer:
         keys = [stream.STREAM, stream.DEAD, stream.INDEX]
         return bool(self._bury(keys=keys, args=[stream.GROUP, entry.name, reason, lead]))
 
-    def release(self, entries: list[Entry]) -> None:
+    def release(self, entries: list[Entry], suspects: Sequence[Entry] = ()) -> None:
         """Leave leads to whoever looks next, without counting this delivery against them.
 
         Raises RedisError; then they are claimed when `claim_after` is over.
         """
-        if entries:
-            self._client.xclaim(
-                stream.STREAM,
-                stream.GROUP,
-                self._name,
-                min_idle_time=0,
-                message_ids=[entry.name for entry in entries],
-                idle=self._claim_after,
-                retrycount=0,
-                justid=True,
-            )
+        for group, deliveries in ((entries, 0), (suspects, self._alone + 1)):
+            if group:
+                self._client.xclaim(
+                    stream.STREAM,
+                    stream.GROUP,
+                    self._name,
+                    min_idle_time=0,
+                    message_ids=[entry.name for entry in group],
+                    idle=self._claim_after,
+                    retrycount=deliveries,
+                    justid=True,
+                )
 
     def _take(self, most: int) -> Taken:
         taken = self._claim(most)
@@ -137,7 +142,7 @@ class Consumer:
                 stream.GROUP,
                 min=found[0][0],
                 max=found[-1][0],
-                count=len(found),
+                count=PENDING_MAX,
                 consumername=self._name,
             )
         }

@@ -81,7 +81,9 @@ class Storing:
         try:
             connection = self._engine.connect()
         except SQLAlchemyError as error:
-            raise _failure(error) from None
+            if _is_away(error):
+                raise DatabaseAway(reason_of(error)) from None
+            raise StoringFailed(reason_of(error)) from None
         with connection:
             taken = self._consumer.take(self._batch_size)
             if not taken:
@@ -92,17 +94,20 @@ class Storing:
 
     def _guard(self, connection: Connection, taken: Taken, outcome: Outcome) -> None:
         """Store what was taken; when the database goes away meanwhile, leave the rest to the next try."""
-        unfinished = [taken.entries, *([suspect] for suspect in taken.suspects)]
         backlog = Backlog(0, 0)
-        while unfinished:
+        failure: StoringFailed | None = None
+        for number, entries in enumerate((taken.entries, *([suspect] for suspect in taken.suspects))):
             try:
-                backlog = self._store(connection, unfinished[0], outcome)
+                backlog = self._store(connection, entries, outcome)
             except SQLAlchemyError as error:
-                failure = _failure(error)
-                if isinstance(failure, DatabaseAway):
-                    self._consumer.release([entry for entries in unfinished for entry in entries])
-                raise failure from None
-            del unfinished[0]
+                if _is_away(error):
+                    # The batch is number 0, and suspect n is number n + 1.
+                    self._consumer.release(entries if number == 0 else [], taken.suspects[max(number - 1, 0) :])
+                    raise DatabaseAway(reason_of(error)) from None
+                # The others are not to blame: they are tried all the same.
+                failure = StoringFailed(reason_of(error))
+        if failure is not None:
+            raise failure
         if tickets_missing(backlog.waiting, backlog.tickets, self._batch_size):
             self._send_ticket()
 
@@ -115,17 +120,22 @@ class Storing:
         for entry in entries:
             try:
                 row = entry.row()
+                remembered = entry.remembered(row["id"])
             except BadEntry as error:
                 bad.append((entry, str(error)))
                 continue
             rows.append(row)
-            if entry.key:
-                keys.append(Remembered(bytes.fromhex(entry.key.decode()), entry.digest, row["id"]))
+            if remembered is not None:
+                keys.append(remembered)
             by_id.setdefault(row["id"], []).append(entry)
         inserted = self._insert(connection, rows, keys) if rows else insertion.Inserted()
+        settled = [entry for group in by_id.values() for entry in group]
         for lead, reason in inserted.poison.items():
-            bad.extend((entry, reason) for entry in by_id.pop(lead))
-        backlog = self._consumer.settle([entry for group in by_id.values() for entry in group], list(by_id))
+            # A lead that stands in the stream twice becomes one dead letter.
+            first = by_id.pop(lead)[0]
+            settled.remove(first)
+            bad.append((first, reason))
+        backlog = self._consumer.settle(settled, list(by_id))
         outcome.stored += len(inserted.stored)
         outcome.present += len(inserted.present)
         for entry, reason in bad:
@@ -151,7 +161,5 @@ class Storing:
             log.warning("ticket not sent", reason=type(error).__name__)
 
 
-def _failure(error: SQLAlchemyError) -> Exception:
-    if reaction_to(error) in (Reaction.AWAY, Reaction.AGAIN):
-        return DatabaseAway(reason_of(error))
-    return StoringFailed(reason_of(error))
+def _is_away(error: SQLAlchemyError) -> bool:
+    return reaction_to(error) in (Reaction.AWAY, Reaction.AGAIN)

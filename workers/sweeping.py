@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import redis
 from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,6 +20,11 @@ from schema.tickets import QUEUE, tickets_missing
 # Most tickets published by one sweep: each full batch publishes the next one anyway.
 TICKETS_MAX = 100
 
+# A pool process that did nothing for this long (seconds) and has nothing pending is taken to be gone. It may come back.
+CONSUMER_IDLE = 3600
+
+FORGET_CONSUMERS = (Path(__file__).parent / "forget_consumers.lua").read_text()
+
 log = logs.get(__name__)
 
 
@@ -29,16 +35,18 @@ class Sweeping:
         self._client: Any = client  # redis-py's types leave open whether text or bytes come back
         self._engine = engine
         self._batch_size = settings.batch_size
+        self._forget = client.register_script(FORGET_CONSUMERS)
         self._key_life = settings.idempotency_ttl
         self._publish = publish
 
     def run(self) -> dict[str, int]:
-        """Publish tickets when leads wait and no ticket does; copy the counts of accepted leads; forget old keys."""
+        """Publish tickets when leads wait and no ticket does; copy the counts of accepted leads; forget what is old."""
         published = 0
         try:
             published = self._publish_missing()
             self._copy_accepted()
             self._forget_keys()
+            self._forget_consumers()
         except (RedisError, OperationalError, OSError) as error:
             log.warning("sweep cut short", reason=type(error).__name__)
         except SQLAlchemyError as error:
@@ -66,6 +74,14 @@ class Sweeping:
         outdated = fresh.outdated(time.time())
         if outdated:
             self._client.hdel(stream.ACCEPTED, *outdated)
+
+    def _forget_consumers(self) -> None:
+        try:
+            self._forget(keys=[stream.STREAM], args=[stream.GROUP, int(CONSUMER_IDLE * 1000)])
+        except ResponseError as error:
+            # There is no group before the first batch.
+            if "NOGROUP" not in str(error):
+                raise
 
     def _forget_keys(self) -> None:
         with self._engine.begin() as connection:

@@ -1,7 +1,6 @@
 """/api/dead-letters: GET a list, POST to replay; for users with the role `admin`."""
 
 import asyncio
-import re
 from collections.abc import Callable
 from itertools import islice
 from typing import Any, TypeVar
@@ -9,7 +8,7 @@ from typing import Any, TypeVar
 import falcon
 import orjson
 from falcon.asgi import Request, Response
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validates_schema
 from redis.exceptions import RedisError
 
 from ingest_api import body, list_query
@@ -17,14 +16,17 @@ from ingest_api.envelope import Refusal, broken_fields, success, unavailable
 from ingest_api.list_query import UNKNOWN, WholeNumber
 from ingest_api.tokens import Tokens
 from schema import lead_id
-from schema.dead_letters import DeadLetter, DeadLetters
+from schema.dead_letters import DeadLetter, DeadLetters, is_name
 from schema.lead import NOT_OBJECT
 
 LIMIT_MAX = 100
 
 T = TypeVar("T")
 
-_name = validate.Regexp(re.compile(r"\d{1,20}-\d{1,20}", re.ASCII), error="This value is no dead letter's name.")
+
+def _name(text: str) -> None:
+    if not is_name(text):
+        raise ValidationError("This value is no dead letter's name.")
 
 
 class LettersQuerySchema(Schema):

@@ -1,0 +1,1 @@
+"""The tests: unit (no services), integration (real servers), system (from outside)."""

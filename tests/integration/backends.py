@@ -1,0 +1,141 @@
+"""The two backends of the integration tests, and what a test asks of either."""
+
+import asyncio
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import Engine, func, select, text
+
+from ingest_api.group_commit import GroupCommit, Lead, Operation, Verdict
+from schema import database, lead, lead_id, stream
+from schema.connections import async_redis
+from schema.counts import WIDTHS
+from schema.lead_id import LeadId, new_lead_id
+from schema.settings import Settings
+from schema.tables import lead_counts, leads, metadata
+from tests.servers import MariaDBServer, RedisServer
+
+production_only = pytest.mark.parametrize("backend", ["production"], indirect=True)
+
+POISON = "Poison"
+
+
+@dataclass
+class Backend:
+    """A queue and a database, both empty, and the settings that lead to them."""
+
+    name: str
+    settings: Settings
+    queue: RedisServer
+    mariadb: MariaDBServer | None
+    client: redis.Redis
+    engine: Engine
+
+    @property
+    def database(self) -> MariaDBServer:
+        """The database's server, for tests that break it."""
+        assert self.mariadb is not None, "SQLite has no server"
+        return self.mariadb
+
+    def with_settings(self, **changes: Any) -> Settings:
+        """Return the settings with some changed."""
+        return dataclasses.replace(self.settings, **changes)
+
+    def accept(self, number: int, **fields: Any) -> list[LeadId]:
+        """Append valid leads to the queue as the API does, and return their ids."""
+        return self.accept_all([fields_of(each, **fields) for each in range(number)])
+
+    def accept_all(self, checked: Sequence[dict[str, Any]]) -> list[LeadId]:
+        """Append leads with these fields to the queue as the API does, and return their ids."""
+        found = [new_lead_id() for _ in checked]
+        appended = tuple(Lead(each, lead.encode(each, fields)) for each, fields in zip(found, checked, strict=True))
+        asyncio.run(self._append(appended))
+        return found
+
+    async def _append(self, appended: tuple[Lead, ...]) -> None:
+        settings = self.with_settings(redis_timeout=10.0)
+        commit = GroupCommit(async_redis(settings, timeout=10.0, connections=1), settings, lambda *_: None)
+        assert (await commit.submit(Operation(leads=appended))).verdict is Verdict.DONE
+        await commit.close()
+
+    def stored(self) -> set[LeadId]:
+        """Return the ids of all rows."""
+        with self.engine.connect() as connection:
+            return {bytes(each) for each in connection.execute(select(leads.c.id)).scalars()}
+
+    def dead(self) -> dict[LeadId | None, str]:
+        """Return the reason of each dead letter by its lead's id."""
+        letters = [fields for _, fields in self.client.xrange(stream.DEAD)]
+        found = {stream.id_of(each.get(b"lead", b"")): each[b"reason"].decode() for each in letters}
+        assert len(found) == len(letters), "two dead letters for one lead"
+        return found
+
+    def waiting(self) -> int:
+        """Return the number of leads in the stream."""
+        return int(self.client.xlen(stream.STREAM))
+
+    def pending(self) -> int:
+        """Return the number of leads that were read and not settled."""
+        return int(self.client.xpending(stream.STREAM, stream.GROUP)["pending"])
+
+    def assert_counted(self) -> None:
+        """Check that the counts of each width sum up to the number of rows, bucket by bucket."""
+        with self.engine.connect() as connection:
+            ids = connection.execute(select(leads.c.id)).scalars().all()
+            query = select(lead_counts.c.width, lead_counts.c.bucket, func.sum(lead_counts.c.stored))
+            rows = connection.execute(query.group_by(lead_counts.c.width, lead_counts.c.bucket))
+            counted = {(width, bucket): int(number) for width, bucket, number in rows if number}
+        seconds = [lead_id.micros_of(bytes(each)) // 1_000_000 for each in ids]
+        assert counted == Counter((width, second - second % width) for second in seconds for width in WIDTHS)
+
+    def refuse(self, first_name: str = POISON, *, errno: int = 1644) -> None:
+        """Let the database refuse every lead with this first name."""
+        with self.engine.connect() as connection:
+            if self.mariadb is None:
+                statement = (
+                    "CREATE TRIGGER refusal BEFORE INSERT ON leads "
+                    f"WHEN NEW.first_name = '{first_name}' BEGIN SELECT RAISE(ABORT, 'refused'); END"
+                )
+            else:
+                statement = (
+                    f"CREATE TRIGGER refusal BEFORE INSERT ON leads FOR EACH ROW IF NEW.first_name = '{first_name}' "
+                    f"THEN SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = {errno}; END IF"
+                )
+            connection.execute(text(statement))
+            connection.commit()
+
+    def stop_refusing(self) -> None:
+        """Undo `refuse`."""
+        with self.engine.begin() as connection:
+            connection.execute(text("DROP TRIGGER IF EXISTS refusal"))
+
+    def empty(self) -> None:
+        """Remove all leads, counts, users and triggers, and all that the queue holds."""
+        self.client.flushall()
+        self.stop_refusing()
+        with self.engine.begin() as connection:
+            for table in metadata.sorted_tables:
+                connection.execute(table.delete())
+
+
+def fields_of(number: int = 0, **changes: Any) -> dict[str, Any]:
+    """Return the fields of a lead as `schema.lead.check` leaves them."""
+    fields = {
+        "firstName": f"Ada {number}",
+        "lastName": "Lovelace",
+        "email": f"ada{number}@example.com",
+        "phone": "+442071234567",
+        "dateOfBirth": "1990-12-10",
+        "additionalData": {"number": number},
+    }
+    return lead.check(fields | changes)
+
+
+def writer(settings: Settings, pool_size: int = 1) -> Engine:
+    """Make an engine as the workers do."""
+    return database.writer(settings.primary_url, timeout=settings.database_timeout, pool_size=pool_size)

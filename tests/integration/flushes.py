@@ -1,0 +1,49 @@
+"""One API process's line to the queue, and operations to send along it."""
+
+import hashlib
+from typing import Any
+
+from ingest_api.group_commit import Answer, GroupCommit, Lead, Operation
+from schema import lead, stream
+from schema.connections import async_redis
+from schema.lead_id import LeadId, new_lead_id
+from tests.integration.backends import Backend, fields_of
+
+
+class Line:
+    """A group commit with its connection, as one API process has it."""
+
+    def __init__(self, backend: Backend, **changes: Any) -> None:
+        settings = backend.with_settings(**changes)
+        self._backend = backend
+        client = async_redis(settings, timeout=settings.redis_timeout, connections=1)
+        self.commit = GroupCommit(client, settings, lambda *_: None)
+
+    async def submit(self, operation: Operation) -> Answer:
+        """Submit an operation."""
+        return await self.commit.submit(operation)
+
+    def flushes(self) -> int:
+        """Return how many flushes the server has run since it started."""
+        return int(self._backend.client.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"])
+
+
+def lead_of(lead_id: LeadId) -> Lead:
+    """Return a valid lead with that id."""
+    return Lead(lead_id, lead.encode(lead_id, fields_of()))
+
+
+def one_lead() -> Operation:
+    """Return the operation of a request with one new lead."""
+    return Operation(leads=(lead_of(new_lead_id()),))
+
+
+def with_key(key: str, body: bytes, *, unknown: bool = True) -> Operation:
+    """Return the operation of a request with one new lead and an Idempotency-Key.
+
+    `unknown` says that the database was asked for the key and does not know it.
+    """
+    name = hashlib.sha256(key.encode()).hexdigest()
+    return Operation(
+        leads=one_lead().leads, key=stream.KEY + name, digest=hashlib.sha256(body).digest(), unknown=unknown
+    )

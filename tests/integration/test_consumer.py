@@ -1,0 +1,150 @@
+"""workers.consumer: who has which leads, what happens when the group is gone, and many at once."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from schema import stream
+from schema.lead_id import LeadId
+from tests.integration.backends import POISON, Backend, fields_of
+from tests.integration.workers import Worker
+from tests.servers import until
+from workers.storing import NEVER_FINISHED
+
+
+def test_two_consumers_never_hold_the_same_lead(backend: Backend):
+    backend.accept(10)
+    first, second = Worker(backend), Worker(backend)
+
+    taken = [*first.consumer.take(6).entries, *second.consumer.take(6).entries]
+
+    assert len({entry.name for entry in taken}) == len(taken) == 10
+
+
+def test_leads_are_taken_in_the_order_in_which_they_were_accepted(backend: Backend):
+    ids = backend.accept(10)
+
+    taken = Worker(backend).consumer.take(10)
+
+    assert [entry.row()["id"] for entry in taken.entries] == ids
+
+
+def test_left_leads_are_taken_before_new_ones(backend: Backend):
+    ids = backend.accept(3)
+    Worker(backend).consumer.take(3)
+    backend.accept(3)
+    worker = Worker(backend, claim_after=0.1)
+
+    def claimed() -> list[LeadId]:
+        taken = worker.consumer.take(3)
+        found = [entry.row()["id"] for entry in taken.entries]
+        return found if found[:1] == ids[:1] else []
+
+    assert until(claimed) == ids
+
+
+def test_a_lead_is_claimed_no_earlier_than_it_may_be(backend: Backend):
+    backend.accept(3)
+    Worker(backend).consumer.take(3)
+
+    assert len(Worker(backend, claim_after=3600.0).consumer.take(3)) == 0
+
+
+def test_a_lost_group_is_made_again_and_no_waiting_lead_is_forgotten(backend: Backend):
+    # Given leads of which some were read when the group was destroyed
+    ids = backend.accept(5)
+    worker = Worker(backend)
+    worker.consumer.take(2)
+    backend.client.xgroup_destroy(stream.STREAM, stream.GROUP)
+
+    # When a ticket is fetched
+    worker.run()
+
+    # Then all are stored at once
+    assert backend.stored() == set(ids)
+    assert (backend.waiting(), backend.pending()) == (0, 0)
+
+
+def test_after_redis_lost_everything_new_leads_are_stored(backend: Backend):
+    worker = Worker(backend)
+    backend.accept(2)
+    worker.run()
+    backend.client.flushall()
+
+    ids = backend.accept(2)
+    worker.run()
+
+    assert backend.stored().issuperset(ids)
+    backend.assert_counted()
+
+
+def test_leads_settled_after_the_group_was_lost_are_not_stored_twice(backend: Backend):
+    # Given a batch that was read before the group was lost, and is stored after
+    ids = backend.accept(3)
+    slow, quick = Worker(backend), Worker(backend)
+    taken = slow.consumer.take(3)
+    backend.client.xgroup_destroy(stream.STREAM, stream.GROUP)
+    quick.run()
+
+    slow.consumer.settle(taken.entries, ids)
+
+    assert backend.stored() == set(ids)
+    assert backend.waiting() == 0
+    backend.assert_counted()
+
+
+def test_an_entry_that_was_delivered_too_often_is_a_dead_letter(backend: Backend):
+    # Given a lead whose workers die, one after the other
+    [lead] = backend.accept(1)
+    changes = {"deliveries_alone": 2, "deliveries_max": 3, "claim_after": 0.1}
+    for _ in range(3):
+        until(lambda: len(Worker(backend, **changes).consumer.take(10)))
+
+    # When the next one comes
+    worker = Worker(backend, **changes)
+    until(lambda: worker.drain(backend))
+
+    # Then it does not try
+    assert backend.stored() == set()
+    assert backend.dead() == {lead: NEVER_FINISHED}
+
+
+def test_an_entry_is_buried_once_whoever_comes_second(backend: Backend):
+    [lead] = backend.accept(1)
+    first, second = Worker(backend), Worker(backend)
+    [entry] = first.consumer.take(1).entries
+
+    assert first.consumer.bury(entry, "first")
+    assert not second.consumer.bury(entry, "second")
+
+    assert backend.dead() == {lead: "first"}
+    assert (backend.waiting(), backend.pending()) == (0, 0)
+
+
+def test_many_workers_at_once_store_each_lead_once(backend: Backend):
+    # Given two thousand leads, some of which are refused, and four workers
+    backend.refuse(POISON)
+    names = Counter()
+    checked = []
+    for number in range(2000):
+        name = POISON if number % 500 == 0 else "Ada"
+        names[name] += 1
+        checked.append(fields_of(number, firstName=name))
+    for start in range(0, 2000, 500):
+        backend.accept_all(checked[start : start + 500])
+
+    # When they all work at the same time
+    def work() -> Counter[str]:
+        worker, sums = Worker(backend, batch_size=100), Counter[str]()
+        while backend.waiting():
+            sums.update(worker.run())
+        return sums
+
+    with ThreadPoolExecutor(4) as threads:
+        futures = [threads.submit(work) for _ in range(4)]
+        sums = sum((future.result(60) for future in futures), Counter[str]())
+
+    # Then every lead is once in the books
+    assert sums["stored"] == len(backend.stored()) == names["Ada"]
+    assert sums["dead"] == len(backend.dead()) == names[POISON]
+    backend.assert_counted()
+    assert backend.pending() == 0

@@ -1,0 +1,272 @@
+"""ingest_api.group_commit: what is answered is in the stream, once, and requests share the way there."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pytest
+
+from ingest_api.group_commit import Answer, GroupCommit, Lead, Operation, Verdict
+from schema import lead, stream
+from schema.connections import async_redis
+from schema.lead_id import LeadId, micros_of, new_lead_id
+from tests.integration.backends import Backend, fields_of
+from tests.integration.flushes import Line, lead_of, one_lead, with_key
+
+T = TypeVar("T")
+
+
+def run(backend: Backend, work: Callable[..., Awaitable[T]], lines: int = 1, **changes: Any) -> T:
+    """Run `work` with so many group commits, each as one API process has it."""
+
+    async def main() -> T:
+        opened = [Line(backend, **changes) for _ in range(lines)]
+        try:
+            return await work(*opened)
+        finally:
+            for line in opened:
+                await line.commit.close()
+
+    return asyncio.run(main())
+
+
+def test_a_lead_that_is_done_is_in_the_stream_and_can_be_found_by_its_id(backend: Backend):
+    wanted = lead_of(new_lead_id())
+
+    answer = run(backend, lambda line: line.submit(Operation(leads=(wanted,))))
+
+    assert answer == Answer(Verdict.DONE, 0, 0, b"")
+    [(entry, fields)] = backend.client.xrange(stream.STREAM)
+    assert fields == {b"lead": wanted.payload}
+    assert backend.client.hgetall(stream.INDEX) == {wanted.id: entry}
+
+
+def test_leads_that_are_in_flight_together_share_a_few_flushes(backend: Backend):
+    # Given a line that has flushed before
+    async def work(line: Line) -> tuple[list[Answer], int]:
+        await line.submit(one_lead())
+        before = line.flushes()
+
+        # When two hundred requests come at once
+        answers = await asyncio.gather(*(line.submit(one_lead()) for _ in range(200)))
+        return answers, line.flushes() - before
+
+    answers, flushes = run(backend, work)
+
+    # Then all are done, in one flush or two
+    assert {answer.verdict for answer in answers} == {Verdict.DONE}
+    assert flushes <= 2
+    assert backend.waiting() == 201
+
+
+def test_a_lone_request_waits_for_nobody(backend: Backend):
+    async def work(line: Line) -> int:
+        await line.submit(one_lead())
+        before = line.flushes()
+        await line.submit(one_lead())
+        return line.flushes() - before
+
+    assert run(backend, work) == 1
+
+
+def test_a_flush_stays_within_its_bounds_and_a_bulk_goes_whole(backend: Backend):
+    bulk = Operation(leads=tuple(lead_of(new_lead_id()) for _ in range(900)))
+
+    async def work(line: Line) -> list[Answer]:
+        return await asyncio.gather(*(line.submit(bulk) for _ in range(3)), line.submit(one_lead()))
+
+    answers = run(backend, work)
+
+    assert {answer.verdict for answer in answers} == {Verdict.DONE}
+    assert backend.waiting() == 2701
+
+
+def test_the_publisher_is_told_what_was_appended_and_what_waits(backend: Backend):
+    told: list[tuple[int, int, int]] = []
+
+    async def work() -> None:
+        settings = backend.settings
+        commit = GroupCommit(
+            async_redis(settings, timeout=1, connections=1), settings, lambda *told_: told.append(told_)
+        )
+        await commit.submit(one_lead())
+        await commit.submit(Operation())
+        await commit.submit(Operation(leads=(lead_of(new_lead_id()), lead_of(new_lead_id()))))
+        await commit.close()
+
+    backend.client.rpush("leads:tickets", "a ticket")
+    asyncio.run(work())
+
+    assert told == [(1, 1, 1), (2, 3, 1)]
+
+
+def test_the_rate_limit_counts_exactly_over_two_processes(backend: Backend):
+    # Given two API processes and a client with a hundred requests a minute
+    counted = Operation(rate_key="leads:rate:192.0.2.1")
+
+    async def work(first: Line, second: Line) -> list[Answer]:
+        return await asyncio.gather(*(line.submit(counted) for line in (first, second) for _ in range(75)))
+
+    # When it sends a hundred and fifty at once
+    answers = run(backend, work, lines=2, rate_limit=100)
+
+    # Then a hundred pass, and each has a number of its own
+    assert Counter(answer.verdict for answer in answers) == {Verdict.DONE: 100, Verdict.LIMITED: 50}
+    assert sorted(answer.used for answer in answers) == list(range(1, 151))
+    assert all(0 < answer.window_left <= 60_000 for answer in answers)
+    assert 0 < backend.client.pttl("leads:rate:192.0.2.1") <= 60_000
+
+
+def test_a_limited_request_appends_nothing_and_other_clients_go_on(backend: Backend):
+    def from_client(number: int) -> Operation:
+        return Operation(rate_key=f"leads:rate:192.0.2.{number}", leads=(lead_of(new_lead_id()),))
+
+    async def work(line: Line) -> list[Answer]:
+        return await asyncio.gather(*(line.submit(from_client(client)) for client in (1, 1, 1, 2)))
+
+    answers = run(backend, work, rate_limit=2)
+
+    verdicts = [answer.verdict for answer in answers]
+    assert verdicts == [Verdict.DONE, Verdict.DONE, Verdict.LIMITED, Verdict.DONE]
+    assert backend.waiting() == 3
+
+
+def test_a_window_ends_and_the_next_begins_anew(backend: Backend):
+    counted = Operation(rate_key="leads:rate:192.0.2.1")
+
+    async def work(line: Line) -> tuple[Verdict, Answer]:
+        refused = [await line.submit(counted) for _ in range(2)][-1]
+        while backend.client.exists("leads:rate:192.0.2.1"):
+            await asyncio.sleep(0.01)
+        return refused.verdict, await line.submit(counted)
+
+    refused, later = run(backend, work, rate_limit=1, rate_limit_window=1)
+
+    assert refused is Verdict.LIMITED
+    assert (later.verdict, later.used) == (Verdict.DONE, 1)
+
+
+def test_a_key_used_again_with_the_same_body_answers_the_same_id_and_appends_nothing(backend: Backend):
+    async def work(line: Line) -> tuple[LeadId, Answer, Answer]:
+        first = with_key("key", b"body")
+        await line.submit(first)
+        return (
+            first.leads[0].id,
+            await line.submit(with_key("key", b"body")),
+            await line.submit(with_key("key", b"other")),
+        )
+
+    used, repeated, conflict = run(backend, work)
+
+    assert (repeated.verdict, repeated.id) == (Verdict.REPEATED, used)
+    assert conflict.verdict is Verdict.CONFLICT
+    assert backend.waiting() == 1
+
+
+def test_a_key_sent_a_hundred_times_at_once_over_two_processes_is_one_lead(backend: Backend):
+    async def work(first: Line, second: Line) -> list[Answer]:
+        return await asyncio.gather(
+            *(line.submit(with_key("key", b"body")) for line in (first, second) for _ in range(50))
+        )
+
+    answers = run(backend, work, lines=2)
+
+    assert Counter(answer.verdict for answer in answers) == {Verdict.DONE: 1, Verdict.REPEATED: 99}
+    [(_, fields)] = backend.client.xrange(stream.STREAM)
+    assert {answer.id for answer in answers if answer.verdict is Verdict.REPEATED} == {stream.id_of(fields[b"lead"])}
+
+
+def test_a_redis_that_may_have_forgotten_a_key_says_so_and_appends_nothing(backend: Backend):
+    # Given a Redis that has lost its data, or has none yet
+    async def work(line: Line) -> list[Verdict]:
+        await line.submit(one_lead())
+        unsure = with_key("key", b"body", unknown=False)
+        return [(await line.submit(each)).verdict for each in (unsure, replace(unsure, unknown=True), unsure)]
+
+    # When a key comes that it does not know, and comes again after the database was asked
+    verdicts = run(backend, work)
+
+    assert verdicts == [Verdict.UNSURE, Verdict.DONE, Verdict.REPEATED]
+    assert backend.waiting() == 2
+
+
+@pytest.mark.parametrize("remembers", [{"first": 1}, {"epoch": 1_000_000}])
+def test_a_redis_that_remembers_all_living_keys_is_sure(backend: Backend, remembers: dict[str, int]):
+    backend.client.hset(stream.ACCEPTED, mapping=remembers)
+
+    answer = run(backend, lambda line: line.submit(with_key("key", b"body", unknown=False)))
+
+    assert answer.verdict is Verdict.DONE
+
+
+def test_the_entry_of_a_lead_carries_its_key(backend: Backend):
+    operation = with_key("key", b"body")
+
+    run(backend, lambda line: line.submit(operation))
+
+    [each] = backend.client.xrange(stream.STREAM)
+    entry = stream.parse(*each)
+    assert (stream.KEY + entry.key.decode(), entry.digest) == (operation.key, operation.digest)
+
+
+def test_a_key_is_forgotten_when_its_time_is_over(backend: Backend):
+    run(backend, lambda line: line.submit(with_key("key", b"body")), idempotency_ttl=86400)
+
+    assert 86_000 < backend.client.ttl(with_key("key", b"body").key) <= 86_400
+
+
+def test_a_full_queue_takes_no_lead_and_no_part_of_a_bulk(backend: Backend):
+    async def work(line: Line) -> list[Verdict]:
+        bulk = Operation(leads=tuple(lead_of(new_lead_id()) for _ in range(4)))
+        operations = [bulk, bulk, with_key("key", b""), one_lead(), with_key("other", b"")]
+        return [(await line.submit(each)).verdict for each in operations]
+
+    verdicts = run(backend, work, queue_max=6)
+
+    assert verdicts == [Verdict.DONE, Verdict.FULL, Verdict.DONE, Verdict.DONE, Verdict.FULL]
+    assert backend.waiting() == 6
+    assert not backend.client.exists(with_key("other", b"").key)
+
+
+def test_accepted_leads_are_counted_in_the_minute_hour_and_day_of_their_ids(backend: Backend):
+    new_ids = [new_lead_id() for _ in range(3)]
+
+    async def work(line: Line) -> None:
+        await asyncio.gather(*(line.submit(Operation(leads=(lead_of(each),))) for each in new_ids))
+
+    run(backend, work)
+
+    counted = {name.decode(): int(number) for name, number in backend.client.hgetall(stream.ACCEPTED).items()}
+    epoch = counted.pop("epoch")
+    expected: Counter[str] = Counter()
+    for each in new_ids:
+        second = micros_of(each) // 1_000_000
+        expected.update(f"{width}:{second - second % width}" for width in (60, 3600, 86400))
+    assert counted == expected
+    assert abs(epoch - micros_of(new_ids[0])) < 60_000_000
+
+
+@pytest.mark.parametrize("text", ["Zoë", "😀", "a" * 200])
+def test_a_payload_arrives_byte_for_byte(backend: Backend, text: str):
+    new_id = new_lead_id()
+    payload = lead.encode(new_id, fields_of(firstName=text))
+
+    run(backend, lambda line: line.submit(Operation(leads=(Lead(new_id, payload),))))
+
+    assert backend.client.xrange(stream.STREAM)[0][1][b"lead"] == payload
+
+
+def test_digests_of_any_bytes_are_compared_whole(backend: Backend):
+    digests = [hashlib.sha256(bytes([number])).digest() for number in range(20)]
+
+    async def work(line: Line) -> list[Verdict]:
+        return [
+            (await line.submit(replace(with_key("key", b""), digest=each))).verdict for each in [*digests, digests[0]]
+        ]
+
+    verdicts = run(backend, work)
+
+    assert verdicts == [Verdict.DONE, *[Verdict.CONFLICT] * 19, Verdict.REPEATED]

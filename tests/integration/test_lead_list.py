@@ -1,0 +1,236 @@
+"""ingest_api.lead_list: every page is what sorting all leads in Python gives, in few statements."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from itertools import product
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from ingest_api import lead_list
+from ingest_api.cursor import After
+from ingest_api.lead_list import COLUMNS, Page, TooManyToSort
+from ingest_api.list_query import LIST_QUERY, ListQuery, parse
+from schema import database, lead_id
+from tests.integration.backends import Backend
+from workers import insertion
+
+# 2026-03-01T12:00:00Z, in microseconds since 1970.
+START = 1_772_366_400_000_000
+SECOND = 1_000_000
+DAY = 86_400 * SECOND
+
+FIRST_NAMES = ["Ada", "ada", "Émile", "Zoë", "Li", "Ω", "😀", "O'Neil", "Ada B", "ADA"]
+EMAILS = [f"{name}@example.com" for name in ("a", "A", "b", "c+d", "long.name", "z")]
+PHONES = ["+442071234567", "442071234567", "+15551234567"]
+
+SORTS = ["createdAt", "firstName", "lastName", "email"]
+ORDERS = ["ASC", "DESC"]
+
+Row = dict[str, Any]
+
+
+def row_at(micros: int, dice: random.Random) -> Row:
+    created = lead_id.time_of(lead_id.at(micros))
+    return {
+        "id": lead_id.at(micros, dice.getrandbits(64)),
+        "first_name": dice.choice(FIRST_NAMES),
+        "last_name": dice.choice(["Lovelace", "Ng"]) if dice.random() < 0.8 else f"N{dice.randrange(10**6)}",
+        "email": dice.choice(EMAILS),
+        "phone": dice.choice(PHONES),
+        "date_of_birth": date(1990, 12, 10),
+        "additional_data": None,
+        "created_at": created.replace(tzinfo=None),
+        "updated_at": created.replace(tzinfo=None),
+    }
+
+
+def make_rows() -> list[Row]:
+    """Return 500 leads: 300 within one second, the others over a minute, a day and forty days."""
+    dice = random.Random(7)
+    times = set(random.Random(8).sample(range(START, START + SECOND), 300))
+    for span in (60 * SECOND, DAY, 40 * DAY):
+        times.update(START - span // 2 + dice.randrange(span) for _ in range(67))
+    rows = [row_at(micros, dice) for micros in times]
+    dice.shuffle(rows)
+    return rows
+
+
+ROWS = make_rows()
+
+
+@pytest.fixture
+def empty(backend: Backend) -> Iterator[Engine]:
+    """The connections of a reader to an empty database."""
+    engine = database.reader(backend.settings.replica_url, timeout=5, pool_size=1)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def filled(backend: Backend, empty: Engine) -> Engine:
+    """The connections of a reader to the leads of ROWS, stored by a few batches."""
+    with backend.engine.connect() as connection:
+        for number, start in enumerate(range(0, len(ROWS), 100)):
+            insertion.store(connection, ROWS[start : start + 100], slot=number)
+    return empty
+
+
+def query(**parameters: Any) -> ListQuery:
+    return parse(LIST_QUERY, {name: str(value) for name, value in parameters.items()})
+
+
+def matching(wanted: ListQuery) -> list[bytes]:
+    """Return the ids of the whole list, by sorting in Python."""
+    column = COLUMNS[wanted.sort].name
+    found = [
+        row
+        for row in ROWS
+        if wanted.email in (None, row["email"])
+        and wanted.phone in (None, row["phone"])
+        and (wanted.created_from is None or lead_id.micros_of(row["id"]) >= wanted.created_from)
+        and (wanted.created_to is None or lead_id.micros_of(row["id"]) <= wanted.created_to)
+    ]
+    found.sort(key=lambda row: (row[column], row["id"]), reverse=not wanted.ascending)
+    return [row["id"] for row in found]
+
+
+def find(reader: Engine, wanted: ListQuery, after: After | None = None) -> Page:
+    """Find a page as the API does: in one snapshot."""
+    with reader.connect() as connection:
+        return lead_list.find(connection, wanted, after)
+
+
+def ids_of(page: Page) -> list[bytes]:
+    return [bytes(row.id) for row in page.rows]
+
+
+def walk_pages(reader: Engine, wanted: ListQuery) -> list[bytes]:
+    """Return the ids of all pages by number, and check each page's total."""
+    expected = len(matching(wanted))
+    found: list[bytes] = []
+    number = 1
+    while True:
+        page = find(reader, replace(wanted, page=number))
+        assert page.total == expected
+        if not page.rows:
+            return found
+        assert (page.after is None) == (number * wanted.limit >= expected)
+        found += ids_of(page)
+        number += 1
+
+
+def walk_cursors(reader: Engine, wanted: ListQuery) -> list[bytes]:
+    """Return the ids of all pages by cursor."""
+    page = find(reader, wanted)
+    found = ids_of(page)
+    while page.after is not None:
+        page = find(reader, replace(wanted, page=None), page.after)
+        assert page.rows
+        found += ids_of(page)
+    return found
+
+
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"email": "a@example.com"},
+    {"email": "c+d@example.com"},
+    {"phone": "+442071234567"},
+    {"email": "A@example.com", "phone": "442071234567"},
+    # From the middle of the second that holds 300 leads, to the middle of it, and within it.
+    {"createdFrom": "2026-03-01T12:00:00.400000Z"},
+    {"createdTo": "2026-03-01T12:00:00.400000Z"},
+    {"createdFrom": "2026-03-01T12:00:00.250000Z", "createdTo": "2026-03-01T12:00:00.750000Z"},
+    {"createdFrom": "2026-02-20", "createdTo": "2026-03-01"},
+    {"email": "z@example.com", "createdFrom": "2026-03-01T12:00:00.500000Z"},
+    {"phone": "+15551234567", "createdTo": "2026-03-01T14:00:00+02:00"},
+]
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+@pytest.mark.parametrize("order", ORDERS)
+def test_pages_and_cursors_walk_the_whole_list_in_order(filled: Engine, order: str, filters: Row):
+    for sort in SORTS:
+        wanted = query(sortBy=sort, sortOrder=order, limit=71, **filters)
+
+        expected = matching(wanted)
+
+        assert expected, "the filter leaves nothing to compare"
+        assert walk_pages(filled, wanted) == expected
+        assert walk_cursors(filled, wanted) == expected
+
+
+@pytest.mark.parametrize(("number", "limit"), [(1, 1), (2, 1), (250, 1), (499, 1), (1, 100), (2, 100), (5, 100)])
+def test_any_page_can_be_jumped_to(filled: Engine, number: int, limit: int):
+    for sort in SORTS:
+        for order in ORDERS:
+            wanted = query(sortBy=sort, sortOrder=order, limit=limit, page=number)
+            start = (number - 1) * limit
+            assert ids_of(find(filled, wanted)) == matching(wanted)[start : start + limit]
+
+
+@pytest.mark.parametrize("filters", [{}, *FILTERS[1:4], FILTERS[7]], ids=str)
+def test_a_page_past_the_end_is_empty_and_knows_the_total(filled: Engine, filters: Row):
+    for sort, number in product(SORTS, (1000, 10**15)):
+        page = find(filled, query(sortBy=sort, page=number, limit=100, **filters))
+        assert (page.rows, page.after) == ([], None)
+        assert page.total == len(matching(query(**filters)))
+
+
+def test_an_empty_table_is_an_empty_list(empty: Engine):
+    for sort, filters in product(SORTS, FILTERS):
+        assert find(empty, query(sortBy=sort, **filters)) == Page([], 0, None)
+
+
+def test_a_filter_that_nothing_passes_is_an_empty_list(filled: Engine):
+    nothing = [
+        {"email": "nobody@example.com"},
+        {"createdFrom": "2027-01-01"},
+        {"createdTo": "1970-01-01"},
+        {"createdFrom": "9999-12-31"},
+        {"createdFrom": "2026-03-02", "createdTo": "2026-03-01"},
+    ]
+    for sort, filters in product(SORTS, nothing):
+        assert find(filled, query(sortBy=sort, **filters)) == Page([], 0, None)
+
+
+def test_a_lead_stored_between_two_pages_by_cursor_moves_no_other(backend: Backend, filled: Engine):
+    # Given the first page, newest first
+    wanted = query(limit=10)
+    page = find(filled, wanted)
+    expected = matching(wanted)[10:20]
+
+    # When a newer lead is stored
+    with backend.engine.connect() as connection:
+        insertion.store(connection, [row_at(START + 100 * DAY, random.Random(1))], slot=0)
+
+    # Then the next page begins where the first ended
+    assert ids_of(find(filled, replace(wanted, page=None), page.after)) == expected
+
+
+def test_a_page_takes_a_few_statements_and_counts_no_rows(filled: Engine):
+    for sort, order, number in product(SORTS, ORDERS, (1, 7, 11)):
+        statements: list[str] = []
+
+        def note(*arguments: Any, found: list[str] = statements) -> None:
+            found.append(arguments[2])
+
+        with filled.connect() as connection:
+            event.listen(connection, "before_cursor_execute", note)
+            lead_list.find(connection, query(sortBy=sort, sortOrder=order, page=number, limit=71), None)
+
+        assert 1 <= len(statements) <= 8
+        assert not [each for each in statements if "count(" in each.lower() and "FROM leads" in each]
+
+
+@pytest.mark.parametrize("filters", [{"email": "a@example.com"}, {"createdFrom": "2026-03-01"}], ids=str)
+def test_a_filter_that_leaves_too_many_to_sort_says_so(filled: Engine, filters: Row, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lead_list, "SORT_MAX", 50)
+
+    with pytest.raises(TooManyToSort):
+        find(filled, query(sortBy="lastName", **filters))
+
+    assert find(filled, query(sortBy="createdAt", **filters)).total > 50

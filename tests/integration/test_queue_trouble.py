@@ -1,0 +1,239 @@
+"""ingest_api.group_commit while Redis hangs, dies or is full: never a promise that is not kept."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ingest_api.group_commit import Operation, QueueUnavailable, Verdict
+from ingest_api.queue_reader import QueueReader
+from schema import stream
+from schema.connections import async_redis
+from schema.lead_id import LeadId, new_lead_id
+from tests.integration.backends import Backend
+from tests.integration.flushes import Line, lead_of, one_lead, with_key
+from tests.servers import until
+
+# Seconds in which a request must have its 503.
+PATIENCE = 1.5
+
+
+def run(backend: Backend, work: Callable[[Line], Awaitable[None]]) -> None:
+    """Run `work` with a line that has flushed once."""
+
+    async def main() -> None:
+        line = Line(backend)
+        await line.submit(Operation())
+        await work(line)
+        await line.commit.close()
+
+    asyncio.run(main())
+
+
+def kept(backend: Backend) -> list[LeadId]:
+    """Return the ids in the stream, and check that the index leads to each and the counts agree."""
+    entries = backend.client.xrange(stream.STREAM)
+    ids = [stream.id_of(fields[b"lead"]) for _, fields in entries]
+    assert backend.client.hgetall(stream.INDEX) == {lead: name for lead, (name, _) in zip(ids, entries, strict=True)}
+    counted = backend.client.hgetall(stream.ACCEPTED)
+    assert sum(int(number) for name, number in counted.items() if name.startswith(b"60:")) == len(ids)
+    return ids
+
+
+async def submitted_again(line: Line, deadline: float = 5.0) -> None:
+    """Submit empty operations until one is answered: Redis is back."""
+    end = time.monotonic() + deadline
+    while True:
+        try:
+            await line.submit(Operation())
+            return
+        except QueueUnavailable:
+            assert time.monotonic() < end, "the line does not recover"
+
+
+def test_requests_to_a_redis_that_hangs_are_refused_in_time(backend: Backend):
+    async def work(line: Line) -> None:
+        with backend.queue.hanging():
+            started = time.monotonic()
+            # Some in the first flush, the others behind it.
+            outcomes = await asyncio.gather(
+                line.submit(one_lead()), *(later(line, number / 100) for number in range(20)), return_exceptions=True
+            )
+            assert time.monotonic() - started < PATIENCE
+        assert {type(outcome) for outcome in outcomes} == {QueueUnavailable}
+
+    async def later(line: Line, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await line.submit(one_lead())
+
+    run(backend, work)
+
+
+def test_after_redis_hung_no_request_gets_the_answer_of_another(backend: Backend):
+    async def work(line: Line) -> None:
+        # Given requests that were given up while Redis hung, and that it carries out later
+        with backend.queue.hanging():
+            for number in range(3):
+                with pytest.raises(QueueUnavailable):
+                    await line.submit(with_key(f"before {number}", b""))
+        await submitted_again(line)
+
+        # When new ones come, each with a lead and a key of its own
+        operations = [with_key(f"after {number}", bytes([number])) for number in range(50)]
+        answers = await asyncio.gather(*(line.submit(each) for each in operations))
+        again = await asyncio.gather(*(line.submit(with_key(f"after {n}", bytes([n]))) for n in range(50)))
+
+        # Then each answer speaks of its own
+        assert {answer.verdict for answer in answers} == {Verdict.DONE}
+        assert [answer.id for answer in again] == [operation.leads[0].id for operation in operations]
+        assert set(kept(backend)) >= {operation.leads[0].id for operation in operations}
+
+    run(backend, work)
+
+
+def test_a_retry_with_the_same_key_after_a_refusal_is_one_lead(backend: Backend):
+    async def work(line: Line) -> None:
+        # Given a request that was refused while Redis hung: whether it was written is unknown
+        with backend.queue.hanging(), pytest.raises(QueueUnavailable):
+            await line.submit(with_key("key", b"body"))
+        await submitted_again(line)
+
+        # When the client tries again
+        answer = await line.submit(with_key("key", b"body"))
+
+        assert answer.verdict in (Verdict.DONE, Verdict.REPEATED)
+        assert len(kept(backend)) == 1
+
+    run(backend, work)
+
+
+def test_requests_to_a_redis_that_is_gone_are_refused_at_once_and_served_when_it_is_back(backend: Backend):
+    async def work(line: Line) -> None:
+        backend.queue.kill()
+        try:
+            started = time.monotonic()
+            with pytest.raises(QueueUnavailable):
+                await line.submit(one_lead())
+            assert time.monotonic() - started < PATIENCE
+        finally:
+            backend.queue.start()
+        # The server that was started again does not know the script.
+        await submitted_again(line)
+        assert (await line.submit(one_lead())).verdict is Verdict.DONE
+
+    run(backend, work)
+
+
+def test_what_was_done_outlives_a_killed_redis(backend: Backend):
+    # Given clients that note every lead that is done
+    ledger: list[LeadId] = []
+
+    async def client(line: Line) -> None:
+        while True:
+            operation = one_lead()
+            try:
+                await line.submit(operation)
+            except QueueUnavailable:
+                return
+            ledger.append(operation.leads[0].id)
+
+    async def work(line: Line) -> None:
+        clients = [asyncio.create_task(client(line)) for _ in range(20)]
+        while len(ledger) < 300:
+            await asyncio.sleep(0.001)
+
+        # When Redis is killed in the midst of it and started again
+        await asyncio.to_thread(backend.queue.kill)
+        await asyncio.gather(*clients)
+        backend.queue.start()
+
+        # Then all of them are there
+        await submitted_again(line)
+        assert set(kept(backend)) >= set(ledger)
+
+    run(backend, work)
+
+
+def test_a_script_that_redis_forgot_is_loaded_again(backend: Backend):
+    async def work(line: Line) -> None:
+        backend.client.script_flush()
+        answers = await asyncio.gather(*(line.submit(one_lead()) for _ in range(10)))
+        assert {answer.verdict for answer in answers} == {Verdict.DONE}
+        assert len(kept(backend)) == 10
+
+    run(backend, work)
+
+
+def test_a_redis_without_memory_takes_nothing_by_halves(backend: Backend):
+    async def work(line: Line) -> None:
+        # Given a Redis that has room for some leads more
+        done = 0
+
+        async def fill() -> None:
+            nonlocal done
+            for _ in range(10_000):
+                await line.submit(Operation(leads=tuple(lead_of(new_lead_id()) for _ in range(100))))
+                done += 100
+
+        with memory_limit(backend, backend.client.info("memory")["used_memory"] + 1_000_000):
+            # When leads come until it refuses
+            with pytest.raises(QueueUnavailable):
+                await fill()
+
+            # Then all that was done is there whole, and nothing of what was refused
+            assert len(kept(backend)) == done > 0
+            backend.client.config_set("maxmemory", 1)
+            with pytest.raises(QueueUnavailable):
+                await line.submit(with_key("key", b"body"))
+            assert len(kept(backend)) == done
+            assert not backend.client.exists(with_key("key", b"body").key)
+
+        # And with memory again it takes leads again
+        assert (await line.submit(one_lead())).verdict is Verdict.DONE
+
+    run(backend, work)
+
+
+def test_a_request_that_was_given_up_by_its_client_does_not_disturb_the_others(backend: Backend):
+    async def work(line: Line) -> None:
+        tasks = [asyncio.create_task(line.submit(one_lead())) for _ in range(10)]
+        await asyncio.sleep(0)
+        tasks[3].cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert sum(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes) == 1
+        assert (await line.submit(one_lead())).verdict is Verdict.DONE
+        assert len(kept(backend)) in (10, 11)
+
+    run(backend, work)
+
+
+def test_a_look_into_the_queue_finds_a_lead_wherever_it_waits(backend: Backend):
+    waiting, dead = backend.accept(2)
+    name = backend.client.hget(stream.INDEX, dead)
+    [(_, fields)] = backend.client.xrange(stream.STREAM, name, name)
+    letter = backend.client.xadd(stream.DEAD, {"reason": "why", **fields})
+    backend.client.hset(stream.INDEX, dead, b"dead:" + letter)
+
+    async def look() -> list[bytes | None]:
+        reader = QueueReader(async_redis(backend.settings, timeout=1, connections=2))
+        found = [await reader.find(each) for each in (waiting, dead, new_lead_id())]
+        await reader.close()
+        return found
+
+    found = asyncio.run(look())
+
+    assert [payload and stream.id_of(payload) for payload in found] == [waiting, dead, None]
+
+
+@contextmanager
+def memory_limit(backend: Backend, most: int) -> Iterator[None]:
+    """Let Redis refuse what needs more than `most` bytes."""
+    backend.client.config_set("maxmemory-policy", "noeviction")
+    backend.client.config_set("maxmemory", most)
+    try:
+        yield
+    finally:
+        backend.client.config_set("maxmemory", 0)
+        until(backend.client.ping)

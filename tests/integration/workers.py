@@ -1,0 +1,48 @@
+"""Workers for the tests: what a pool process makes after its fork, and some that die at a certain moment."""
+
+from typing import Any
+
+from redis.exceptions import ConnectionError as RedisAway
+from sqlalchemy import Engine, event
+
+from schema.connections import blocking_redis
+from schema.stream import Entry
+from tests.integration.backends import Backend, writer
+from workers.consumer import Backlog, Consumer
+from workers.storing import Storing
+
+
+class DiesAfterCommit(Consumer):
+    """A consumer whose process ends, or loses Redis, between COMMIT and the settling."""
+
+    def settle(self, entries: list[Entry], ids: list[bytes]) -> Backlog:
+        """Settle nothing."""
+        raise RedisAway("gone")
+
+
+class Worker:
+    """One pool process: a place in the consumer group, a database connection, and the tickets it sent."""
+
+    def __init__(self, backend: Backend, consumer: type[Consumer] = Consumer, **changes: Any) -> None:
+        settings = backend.with_settings(**changes)
+        self.consumer = consumer(blocking_redis(settings, timeout=5), settings)
+        self.engine: Engine = writer(settings)
+        self.tickets = 0
+        self.errors: list[int] = []  # the codes of the database's errors
+        self._storing = Storing(self.consumer, self.engine, settings, publish=self._publish)
+        event.listen(self.engine, "handle_error", self._note)
+
+    def run(self) -> dict[str, int]:
+        """Do what one ticket does."""
+        return self._storing.run()
+
+    def drain(self, backend: Backend) -> bool:
+        """Do what one ticket does, and tell whether the queue is empty then."""
+        self.run()
+        return backend.waiting() == 0
+
+    def _publish(self) -> None:
+        self.tickets += 1
+
+    def _note(self, context: Any) -> None:
+        self.errors.append(context.original_exception.args[0])

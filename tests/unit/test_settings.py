@@ -1,0 +1,163 @@
+"""schema.settings: defaults that serve the embedded run, and one clear line for a wrong value."""
+
+import dataclasses
+import ipaddress
+import os
+from pathlib import Path
+
+import pytest
+
+from schema import settings
+from schema.settings import Settings, SettingsError, variable
+
+# The names and defaults that the contract fixes.
+CONTRACT = {
+    "LEADS_HTTP_HOST": "127.0.0.1",
+    "LEADS_HTTP_PORT": 8080,
+    "LEADS_FLOWER_PORT": 5555,
+    "LEADS_REDIS_URL": "",
+    "LEADS_DATABASE_URL": "",
+    "LEADS_DATABASE_READ_URL": "",
+    "LEADS_RATE_LIMIT": 1000,
+    "LEADS_WORKER_CONCURRENCY": 2,
+    "LEADS_BATCH_SIZE": 1000,
+    "LEADS_QUEUE_MAX": 5_000_000,
+    "LEADS_JWT_PRIVATE_KEY": None,
+    "LEADS_JWT_PUBLIC_KEY": None,
+    "LEADS_HTTP_WORKERS": os.cpu_count(),
+}
+
+WRONG = [
+    ("LEADS_HTTP_PORT", "x"),
+    ("LEADS_HTTP_PORT", "0"),
+    ("LEADS_HTTP_PORT", "65536"),
+    ("LEADS_HTTP_PORT", "80.5"),
+    ("LEADS_HTTP_WORKERS", "0"),
+    ("LEADS_HTTP_WORKERS", "-1"),
+    ("LEADS_HTTP_WORKERS", "many"),
+    ("LEADS_HTTP_BODY_TIMEOUT", "0"),
+    ("LEADS_HTTP_SHUTDOWN_TIMEOUT", "0"),
+    ("LEADS_FLOWER_PORT", "70000"),
+    ("LEADS_REDIS_URL", "http://localhost"),
+    ("LEADS_REDIS_URL", "localhost:6379"),
+    ("LEADS_REDIS_TIMEOUT", "nan"),
+    ("LEADS_REDIS_TIMEOUT", "inf"),
+    ("LEADS_REDIS_TIMEOUT", "0"),
+    ("LEADS_REDIS_TIMEOUT", "1s"),
+    ("LEADS_REDIS_REPLICAS", "9"),
+    ("LEADS_REDIS_REPLICAS", "-1"),
+    ("LEADS_DATABASE_URL", "postgresql://localhost/leads"),
+    ("LEADS_DATABASE_URL", "mysql://u:secret@localhost/leads"),
+    ("LEADS_DATABASE_URL", "secret"),
+    ("LEADS_DATABASE_URL", "mysql+pymysql://u:secret@localhost:port/leads"),
+    ("LEADS_DATABASE_READ_URL", "secret"),
+    ("LEADS_DATABASE_POOL_SIZE", "0"),
+    ("LEADS_DATABASE_TIMEOUT", "0"),
+    ("LEADS_RATE_LIMIT", "-1"),
+    ("LEADS_RATE_LIMIT", "1e3"),
+    ("LEADS_RATE_LIMIT_WINDOW", "0"),
+    ("LEADS_RATE_LIMIT_EXEMPT", "10.0.0.0/8,nonsense"),
+    ("LEADS_TRUSTED_PROXIES", "300.0.0.1"),
+    ("LEADS_TRUSTED_PROXIES", "10.0.0.0/33"),
+    ("LEADS_WORKER_CONCURRENCY", "0"),
+    ("LEADS_BATCH_SIZE", "0"),
+    ("LEADS_BATCH_SIZE", "10001"),
+    ("LEADS_QUEUE_MAX", "0"),
+    ("LEADS_CLAIM_AFTER", "0"),
+    ("LEADS_SWEEP_INTERVAL", "soon"),
+    ("LEADS_DELIVERIES_ALONE", "0"),
+    ("LEADS_DELIVERIES_ALONE", "20"),
+    ("LEADS_DELIVERIES_MAX", "10"),
+    ("LEADS_IDEMPOTENCY_TTL", "0"),
+    ("LEADS_TOKEN_TTL", "0"),
+    ("LEADS_ACCESS_LOG", "some"),
+    ("LEADS_LOG_LEVEL", "info"),
+    ("LEADS_JWT_PRIVATE_KEY", "alone.pem"),
+    ("LEADS_JWT_PUBLIC_KEY", "alone.pem"),
+]
+
+
+def test_the_defaults_are_those_of_the_contract():
+    loaded = settings.load()
+
+    for name, default in CONTRACT.items():
+        assert getattr(loaded, name.removeprefix("LEADS_").lower()) == default
+    assert loaded.data_dir == Path("var").resolve()
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_value_is_one_line_that_names_the_variable(name: str, value: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError) as caught:
+        settings.load()
+
+    message = str(caught.value)
+    assert name in message
+    assert "\n" not in message
+    assert "secret" not in message
+
+
+def test_an_empty_variable_counts_as_absent(monkeypatch: pytest.MonkeyPatch):
+    before = settings.load()
+    for spec in dataclasses.fields(Settings):
+        monkeypatch.setenv(variable(spec.name), "")
+
+    assert settings.load() == before
+
+
+def test_each_kind_of_value_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    values = {
+        "LEADS_HTTP_PORT": "9000",
+        "LEADS_CLAIM_AFTER": "2.5",
+        "LEADS_REDIS_URL": "rediss://example.com:6380/1",
+        "LEADS_DATABASE_URL": "mysql+pymysql://u:p%40ss@example.com:3306/leads",
+        "LEADS_DATA_DIR": str(tmp_path / "a" / ".." / "b"),
+        "LEADS_TRUSTED_PROXIES": "10.0.0.1, 192.0.2.0/24,2001:db8::/32",
+        "LEADS_JWT_PRIVATE_KEY": "private.pem",
+        "LEADS_JWT_PUBLIC_KEY": "public.pem",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+    loaded = settings.load()
+
+    assert (loaded.http_port, loaded.claim_after) == (9000, 2.5)
+    assert loaded.queue_url == loaded.broker_url == "rediss://example.com:6380/1"
+    assert loaded.primary_url == loaded.replica_url == "mysql+pymysql://u:p%40ss@example.com:3306/leads"
+    assert loaded.data_dir == tmp_path / "b"
+    networks = ["10.0.0.1/32", "192.0.2.0/24", "2001:db8::/32"]
+    assert loaded.trusted_proxies == tuple(ipaddress.ip_network(each) for each in networks)
+    assert (loaded.private_key_path, loaded.public_key_path) == (Path("private.pem"), Path("public.pem"))
+
+
+def test_the_embedded_run_keeps_everything_under_the_data_dir(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LEADS_DATA_DIR", "data")
+
+    loaded = settings.load()
+
+    assert loaded.embedded_redis
+    assert loaded.queue_url == f"unix://{loaded.data_dir}/redis/redis.sock"
+    assert loaded.broker_url == f"redis+socket://{loaded.data_dir}/redis/redis.sock"
+    assert loaded.primary_url == f"sqlite:///{loaded.data_dir}/leads.db"
+    assert loaded.private_key_path.parent == loaded.public_key_path.parent == loaded.data_dir / "keys"
+
+
+def test_a_data_dir_with_a_long_name_has_its_socket_elsewhere(tmp_path: Path):
+    long, other = (Settings(data_dir=tmp_path / (letter * 120)) for letter in "ab")
+
+    assert len(os.fsencode(long.redis_socket)) <= settings.SOCKET_PATH_MAX
+    assert long.redis_socket != other.redis_socket
+    assert long.redis_socket == Settings(data_dir=long.data_dir).redis_socket
+
+
+def test_a_replica_may_be_set_apart():
+    apart = Settings(database_url="sqlite:///a", database_read_url="sqlite:///b")
+
+    assert (apart.primary_url, apart.replica_url) == ("sqlite:///a", "sqlite:///b")
+
+
+@pytest.mark.parametrize("spec", dataclasses.fields(Settings), ids=lambda spec: spec.name)
+def test_each_setting_says_what_it_means(spec: dataclasses.Field):
+    assert spec.metadata["doc"].endswith(".")
+    assert spec.metadata["unit"] or spec.metadata["kind"] not in ("int", "float")
