@@ -4,9 +4,14 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from schema.settings import Settings
+
+# With them on, redis-py 8 no longer looks whether the server has closed an idle connection, and the first command
+# after a restart of Redis fails.
+_NO_NOTICES = MaintNotificationsConfig(enabled=False)
 
 
 def blocking_redis(settings: Settings, *, timeout: float) -> redis.Redis:
@@ -20,7 +25,7 @@ def blocking_redis(settings: Settings, *, timeout: float) -> redis.Redis:
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
+        maint_notifications_config=_NO_NOTICES,
     )
 
 
@@ -31,6 +36,6 @@ def async_redis(settings: Settings, *, timeout: float, connections: int) -> redi
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         retry=AsyncRetry(NoBackoff(), 0),
-        health_check_interval=0,
+        maint_notifications_config=_NO_NOTICES,
         max_connections=connections,
     )
