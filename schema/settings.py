@@ -96,7 +96,7 @@ class Settings:
         check=_is_redis_url,
     )
     redis_timeout: float = _number(
-        0.7,
+        0.9,
         "Longest wait for Redis in a request, after which it is answered with 503.",
         unit="seconds",
         low=0.05,

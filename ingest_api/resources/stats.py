@@ -24,7 +24,7 @@ WIDTHS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
 BUCKETS_MAX = 1500
 
 # The last second that a datetime can hold, in seconds since 1970.
-END_OF_TIME = int(datetime.max.replace(tzinfo=UTC).timestamp())
+END_OF_TIME = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 
 # Without a range: so many buckets up to now.
 BUCKETS_DEFAULT = 24
