@@ -16,7 +16,8 @@ run: $(VENV)/.run-installed ## Start the whole service here (embedded queue and 
 
 test: $(VENV)/.test-installed servers ## Run all tests, with coverage
 	@echo "Testing: unit and integration"
-	@$(BIN)/python -m pytest tests/unit tests/integration -q --cov --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile \
+		--cov --cov-report=term:skip-covered $(ARGS)
 	@echo "Testing: system (the really started service, over HTTP)"
 	@$(BIN)/python -m pytest tests/system -q $(ARGS)
 

@@ -1,0 +1,118 @@
+"""Redis or MariaDB is away: what still works, what says so, and that nothing accepted is lost."""
+
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.servers import MariaDBServer, RedisServer, until
+
+from .leads import a_lead, assert_error, assert_success
+from .service import EMAIL, PASSWORD, Service
+
+
+def assert_unavailable(service: Service, path: str, body: object = None, within: float = 1.0) -> None:
+    started = time.monotonic()
+    answer = service.get(path) if body is None else service.post(path, body)
+    took = time.monotonic() - started
+
+    error = assert_error(answer, 503)
+    assert error["retry_after"] >= 1
+    assert answer.headers["Retry-After"] == str(error["retry_after"])
+    # The contract's second, and half a one for a busy machine.
+    assert took < within + 0.5
+
+
+def wait_for_a_sweep(service: Service) -> None:
+    """Wait for a sweep that began after this call: from the first on, keys need no database."""
+    now = time.time()
+
+    def swept() -> bool:
+        tasks = httpx.get(f"{service.flower_url}/api/tasks", auth=(EMAIL, PASSWORD), timeout=20).json().values()
+        return any(task["name"] == "sweep" and task["succeeded"] and task["received"] > now for task in tasks)
+
+    until(swept, 20, 0.1)
+
+
+@pytest.fixture
+def redis_back(redis_server: RedisServer, production: Service) -> Iterator[RedisServer]:
+    """The production service's Redis; it runs again afterwards."""
+    production.token()
+    yield redis_server
+    if redis_server._process is None:
+        redis_server.start()
+    until(lambda: production.get("/health/ready").status_code == 200, 20)
+
+
+@pytest.fixture
+def mariadb_back(mariadb_server: MariaDBServer, production: Service) -> Iterator[MariaDBServer]:
+    """The production service's MariaDB; it runs again afterwards."""
+    production.token()
+    yield mariadb_server
+    if mariadb_server._process is None:
+        mariadb_server.start()
+    until(lambda: production.get("/health/ready").status_code == 200, 20)
+
+
+def test_without_redis_nothing_is_accepted_and_the_list_is_read(production: Service, redis_back: RedisServer):
+    made = production.accept(*[a_lead() for _ in range(50)])
+    redis_back.kill()
+
+    assert_unavailable(production, "/api/leads", a_lead())
+    assert_unavailable(production, "/api/leads/bulk", [a_lead()])
+    ready = assert_error(production.get("/health/ready"), 503)
+    assert ready["errors"].keys() == {"queue"}
+    assert_success(production.get("/health/live"), 200)
+    assert production.get("/metrics").status_code == 200
+    assert production.get("/api/leads").status_code == 200
+
+    redis_back.start()
+    until(lambda: production.post("/api/leads", a_lead()).status_code == 202, 10)
+    production.wait_until_stored(*made, within=30)
+
+
+def test_once_redis_is_back_every_process_accepts_again(production: Service, redis_back: RedisServer):
+    headers = {**production.headers(), "Connection": "close"}
+    # Given that each process has used its connection to the queue
+    for _ in range(20):
+        assert httpx.post(f"{production.base_url}/api/leads", json=a_lead(), headers=headers).status_code == 202
+
+    redis_back.kill()
+    redis_back.start()
+    until(lambda: production.get("/health/ready").status_code == 200, 10)
+
+    codes = [
+        httpx.post(f"{production.base_url}/api/leads", json=a_lead(), headers=headers).status_code for _ in range(20)
+    ]
+    assert set(codes) == {202}
+
+
+def test_with_a_redis_that_hangs_the_answer_comes_within_a_second(production: Service, redis_back: RedisServer):
+    with redis_back.hanging():
+        assert_unavailable(production, "/api/leads", a_lead())
+        assert_unavailable(production, "/api/leads", a_lead())
+        assert "queue" in assert_error(production.get("/health/ready"), 503)["errors"]
+        assert production.get("/api/leads").status_code == 200
+
+    until(lambda: production.post("/api/leads", a_lead()).status_code == 202, 10)
+
+
+def test_without_the_database_leads_are_accepted_and_stored_later(production: Service, mariadb_back: MariaDBServer):
+    production.wait_until_stored(*production.accept(a_lead()))
+    wait_for_a_sweep(production)
+    mariadb_back.kill()
+
+    made = production.accept(*[a_lead() for _ in range(50)])
+    single = production.post("/api/leads", a_lead(), Idempotency_Key="without-the-database")
+    assert_success(single, 202)
+    assert_unavailable(production, "/api/leads")
+    assert_unavailable(production, "/api/leads?sortBy=email")
+    assert_unavailable(production, f"/api/leads/{made[0]}")
+    assert_unavailable(production, "/api/login_check", {"email": "a@example.com", "password": "x" * 10})
+    ready = assert_error(production.get("/health/ready"), 503)
+    assert ready["errors"].keys() == {"database"}
+    assert_success(production.get("/health/live"), 200)
+
+    mariadb_back.start()
+    production.wait_until_stored(*made, single.json()["data"]["id"], within=45)

@@ -1,0 +1,90 @@
+"""GET /api/leads/stats"""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.servers import until
+
+from .leads import a_lead, assert_error, assert_success
+from .service import Service
+
+SECONDS = {"minute": 60, "hour": 3600, "day": 86400}
+
+
+def stats(service: Service, **parameters: object) -> dict:
+    return assert_success(service.get("/api/leads/stats", params=parameters), 200)
+
+
+@pytest.mark.parametrize("interval", SECONDS)
+def test_accepted_and_stored_leads_are_counted(service: Service, interval: str):
+    # Given that all which came before is stored
+    until(lambda: (now := stats(service, interval="day"))["stored"] == now["accepted"])
+    before = stats(service, interval=interval)
+
+    made = service.accept(*[a_lead() for _ in range(12)])
+
+    # Accepted counts at once, stored when it is.
+    assert stats(service, interval=interval)["accepted"] == before["accepted"] + 12
+    service.wait_until_stored(*made)
+    after = stats(service, interval=interval)
+    assert after["stored"] == before["stored"] + 12
+    assert sum(each["accepted"] for each in after["items"]) == after["accepted"]
+    assert sum(each["stored"] for each in after["items"]) == after["stored"]
+
+
+@pytest.mark.parametrize("interval", SECONDS)
+def test_the_buckets_follow_each_other_without_a_gap(service: Service, interval: str):
+    data = stats(service, interval=interval)
+
+    times = [datetime.fromisoformat(each["time"]) for each in data["items"]]
+    step = timedelta(seconds=SECONDS[interval])
+    assert data["interval"] == interval
+    assert all(later - earlier == step for earlier, later in itertools.pairwise(times))
+    assert times[-1] <= datetime.now(UTC) < times[-1] + step + timedelta(seconds=2)
+    assert datetime.fromisoformat(data["from"]) == times[0]
+
+
+def test_a_range_holds_its_buckets_alone(service: Service):
+    service.wait_until_stored(*service.accept(a_lead()))
+    now = datetime.now(UTC)
+
+    data = stats(service, interval="day", **{"from": (now - timedelta(days=2)).isoformat(), "to": now.isoformat()})
+    old = stats(service, interval="day", **{"from": "2001-01-01", "to": "2001-01-31"})
+
+    assert len(data["items"]) == 3
+    assert data["stored"] == service.page()["pagination"]["total"]
+    assert (old["accepted"], old["stored"], len(old["items"])) == (0, 0, 31)
+
+
+def test_the_stored_of_all_buckets_are_the_lists_total(service: Service):
+    service.wait_until_stored(*service.accept(a_lead()))
+
+    assert stats(service, interval="day")["stored"] == service.page()["pagination"]["total"]
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("interval=week", {"interval"}),
+        ("interval=", {"interval"}),
+        ("from=x", {"from"}),
+        ("to=2023-02-29", {"to"}),
+        ("from=&to=", {"from", "to"}),
+        ("from=2024-01-02&to=2024-01-01", {"from"}),
+        ("interval=minute&from=1970-01-01", {"from"}),
+        ("page=1", {"page"}),
+        ("interval=day&interval=day", {"interval"}),
+        ("interval=week&from=x&to=y&z=1", {"interval", "from", "to", "z"}),
+    ],
+)
+def test_a_wrong_parameter_is_named(service: Service, query: str, named: set[str]):
+    answer = service.get(f"/api/leads/stats?{query}")
+
+    assert assert_error(answer, 400, "Validation failed")["errors"].keys() == named
+
+
+@pytest.mark.parametrize("query", ["to=9999-12-31&from=9999-12-31", "to=1970-01-01", "from=9999-12-31T23:59:59Z"])
+def test_the_ends_of_time_break_nothing(service: Service, query: str):
+    assert service.get(f"/api/leads/stats?{query}").status_code in (200, 400)
