@@ -2,6 +2,10 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import time_machine
 
 from schema import stream
 from schema.lead_id import LeadId
@@ -47,6 +51,25 @@ def test_a_lead_is_claimed_no_earlier_than_it_may_be(backend: Backend):
     Worker(backend).consumer.take(3)
 
     assert len(Worker(backend, claim_after=3600.0).consumer.take(3)) == 0
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_clocks_that_differ_by_an_hour_do_no_harm(backend: Backend, hours: int):
+    # Given leads of an API host whose clock is wrong, left by a worker
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=hours)):
+        wrong = backend.accept(2)
+    right = backend.accept(2)
+    Worker(backend).consumer.take(4)
+
+    # When another worker, whose clock is wrong the other way, looks
+    with time_machine.travel(datetime.now(UTC) - timedelta(hours=hours)):
+        too_early = len(Worker(backend, claim_after=3600.0).consumer.take(4))
+        until(lambda: Worker(backend, claim_after=0.1).drain(backend))
+
+    # Then it claims by the time that Redis counts, and stores each once
+    assert too_early == 0
+    assert backend.stored() == {*wrong, *right}
+    backend.assert_counted()
 
 
 def test_a_lost_group_is_made_again_and_no_waiting_lead_is_forgotten(backend: Backend):

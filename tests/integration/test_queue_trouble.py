@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import psutil
 import pytest
 
 from ingest_api.group_commit import Operation, QueueUnavailable, Verdict
@@ -237,3 +239,33 @@ def memory_limit(backend: Backend, most: int) -> Iterator[None]:
     finally:
         backend.client.config_set("maxmemory", 0)
         until(backend.client.ping)
+
+
+def test_on_a_full_disk_nothing_is_promised_that_is_not_on_it(backend: Backend):
+    # Given a server whose disk is about to be full: its files may grow by 32 KiB and no more
+    process = psutil.Process(backend.queue.pid)
+    files = [Path(file.path) for file in process.open_files() if "appendonly" in file.path]
+    limit = max(file.stat().st_size for file in files) + 32 * 1024
+    process.rlimit(psutil.RLIMIT_FSIZE, (limit, limit))
+    promised: list[LeadId] = []
+
+    async def send(line: Line) -> None:
+        for _ in range(5_000):
+            operation = one_lead()
+            await line.submit(operation)
+            promised.append(operation.leads[0].id)
+
+    # When leads are sent until one is refused
+    async def work(line: Line) -> None:
+        with pytest.raises(QueueUnavailable):
+            await send(line)
+
+        # Then with room on the disk again, and no hand on the line, it goes on
+        backend.queue.kill()
+        backend.queue.start()
+        await submitted_again(line)
+
+    run(backend, work)
+    # And every lead that was promised is there
+    assert 0 < len(promised) < 5_000
+    assert set(promised) <= set(kept(backend))

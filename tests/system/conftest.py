@@ -1,8 +1,6 @@
 """The services that tests share, and how a test gets one of its own."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -49,19 +47,6 @@ def service(request: pytest.FixtureRequest) -> Service:
     """The service, once on each backend."""
     found: Service = request.getfixturevalue(request.param)
     return found
-
-
-@pytest.fixture
-def new_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Make services that are not started yet; whatever runs in the end is stopped."""
-    with ExitStack() as stack:
-
-        def make(name: str = "own", **settings: object) -> Service:
-            made = Service(tmp_path / name, **settings)
-            stack.callback(made.__exit__)
-            return made
-
-        yield make
 
 
 @pytest.fixture(scope="session")

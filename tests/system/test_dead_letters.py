@@ -2,7 +2,9 @@
 
 import pytest
 
-from .leads import assert_error, assert_success
+from tests.servers import MariaDBServer
+
+from .leads import a_lead, assert_error, assert_success
 from .service import Service
 from .test_tokens import claims, signed
 
@@ -29,3 +31,38 @@ def test_a_wrong_parameter_is_named(service: Service, admin: str, query: str):
     answer = service.get(f"/api/dead-letters?{query}", token=admin)
 
     assert assert_error(answer, 400, "Validation failed")["errors"].keys() == {query.split("=")[0]}
+
+
+def test_what_the_database_refused_is_replayed_once_it_no_longer_does(
+    production: Service, mariadb_server: MariaDBServer
+):
+    # Given a database that refuses one kind of lead
+    admin = signed(production, claims(sub="admin@example.com", roles=["admin"]))
+    database = str(production.settings["database_url"]).rpartition("/")[2]
+    mariadb_server.execute(
+        f"CREATE TRIGGER {database}.refusal BEFORE INSERT ON {database}.leads FOR EACH ROW "
+        "IF NEW.first_name = 'Refused' THEN SIGNAL SQLSTATE '45000'; END IF"
+    )
+    try:
+        good, bad, worse = production.accept(a_lead(), a_lead(firstName="Refused"), a_lead(firstName="Refused"))
+        production.wait_until_nothing_waits()
+
+        # Then those are dead letters with their reason, and can still be found
+        data = assert_success(production.get("/api/dead-letters", token=admin), 200)
+        assert {item["id"]: item["reason"] for item in data["items"]} == dict.fromkeys(
+            (bad, worse), "OperationalError 1644"
+        )
+        assert production.lead(good)["state"] == "stored"
+        assert production.lead(bad)["state"] == "queued"
+    finally:
+        mariadb_server.execute(f"DROP TRIGGER {database}.refusal")
+
+    # When one of them is replayed twice, and then all
+    one = {"letter": data["items"][0]["letter"]}
+    replays = [production.post("/api/dead-letters/replay", body, token=admin) for body in (one, one, {"all": True})]
+
+    # Then each goes back once, and is stored once
+    assert [answer.status_code for answer in replays] == [200, 404, 200]
+    assert [answer.json()["data"]["replayed"] for answer in (replays[0], replays[2])] == [1, 1]
+    production.wait_until_stored(bad, worse)
+    assert production.ledger()["dead"] == production.ledger()["off"] == 0
