@@ -9,6 +9,7 @@ from ingest_api.accepting import IDEMPOTENCY_KEY
 from ingest_api.body import BODY_MAX, BULK_BODY_MAX, JSON, NDJSON
 from ingest_api.list_query import ListQuerySchema
 from ingest_api.resources.bulk import BULK_MAX
+from ingest_api.resources.dead_letters import LettersQuerySchema, ReplaySchema
 from ingest_api.resources.login import CredentialsSchema
 from ingest_api.resources.stats import StatsQuerySchema
 from schema import __version__
@@ -65,6 +66,7 @@ def _add_components(spec: APISpec, settings: Settings) -> None:
     schemas = spec.components
     schemas.schema("LeadInput", schema=LeadSchema)
     schemas.schema("Credentials", schema=CredentialsSchema)
+    schemas.schema("Replay", schema=ReplaySchema)
     fields = spec.components.schemas["LeadInput"]["properties"]
     schemas.schema(
         "Lead",
@@ -240,11 +242,59 @@ def _add_paths(spec: APISpec) -> None:
             }
         },
     )
+    letter = _object(
+        {
+            "letter": {"type": "string", "description": "The dead letter's name"},
+            "reason": {"type": "string"},
+            "since": {"type": "string", "format": "date-time"},
+            "id": {"type": ["string", "null"], "description": "The lead's id"},
+            "lead": {"description": "The lead as it was accepted; null when the entry held none"},
+        }
+    )
+    letters = {
+        "items": {"type": "array", "items": letter},
+        "total": _COUNT,
+        "next": {"type": ["string", "null"], "description": "`after` of the next page; null on the last"},
+    }
+    spec.path(
+        "/api/dead-letters",
+        operations={
+            "get": {
+                "summary": "List dead letters (role `admin`)",
+                "operationId": "listDeadLetters",
+                "tags": ["Dead letters"],
+                "security": [{"token": []}],
+                "parameters": [{"in": "query", "schema": LettersQuerySchema}],
+                "responses": {
+                    "200": _response("A page, the oldest first", _envelope(200, _object(letters))),
+                    **_refused("400", "503", *_WITH_TOKEN),
+                },
+            }
+        },
+    )
+    spec.path(
+        "/api/dead-letters/replay",
+        operations={
+            "post": {
+                "summary": "Put dead letters back into the queue (role `admin`)",
+                "operationId": "replayDeadLetters",
+                "tags": ["Dead letters"],
+                "security": [{"token": []}],
+                "requestBody": {"required": True, "content": _json(_ref("Replay"))},
+                "responses": {
+                    "200": _response("How many went back", _envelope(200, _object({"replayed": _COUNT}))),
+                    **_refused("404", "503", *_WITH_TOKEN, *_WITH_BODY),
+                },
+            }
+        },
+    )
     for path, summary, parts in (
         ("/health/live", "Whether the process answers", ("live",)),
         ("/health/ready", "Whether the queue and the database answer", ("queue", "database")),
     ):
         data = _object({part: {"type": "boolean"} for part in parts})
+        if "queue" in parts:
+            data["properties"]["ledger"] = {"type": "object", "additionalProperties": {"type": "integer"}}
         spec.path(
             path,
             operations={
