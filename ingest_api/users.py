@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import argon2
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from schema.lead import Email
@@ -117,8 +118,8 @@ def _join(roles: list[str]) -> str:
     return ",".join(sorted(set(roles)))
 
 
-def _user(row: object) -> User:
-    return User(row.email, row.roles.split(","), bool(row.disabled), row.created_at)  # type: ignore[attr-defined]
+def _user(row: Row[Any]) -> User:
+    return User(row.email, row.roles.split(","), bool(row.disabled), row.created_at)
 
 
 def _now() -> datetime:

@@ -53,7 +53,7 @@ def run(system: System, servers: dict[str, object], directory: Path, options: ar
     clients = Clients(
         system.url, system.token, directory, number=options.clients, rate=options.rate, keys=not options.stock
     )
-    faults = Faults(system, servers, seed=options.seed, per_minute=options.faults)  # type: ignore[arg-type]
+    faults = Faults(system, servers, seed=options.seed, per_minute=options.faults)
     begun = time.monotonic()
     clients.start()
     faults.run(options.minutes * 60, lambda what: print(f"  {time.monotonic() - begun:6.1f} s  {what}", flush=True))

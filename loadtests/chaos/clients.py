@@ -98,13 +98,13 @@ class _Client:
         )
 
     async def _send_leads(self, http: httpx.AsyncClient) -> None:
-        while not self._stop.is_set():  # type: ignore[attr-defined]
+        while not self._stop.is_set():
             begun = time.monotonic()
             self._sent += 1
             email = f"{self._name}-{self._sent}@example.com"
             # Without a key a client must not repeat: it cannot know what became of the first.
             if self._keys and self._sent % 2:
-                while not await self._send(http, email, {"Idempotency-Key": email}) and not self._stop.is_set():  # type: ignore[attr-defined]
+                while not await self._send(http, email, {"Idempotency-Key": email}) and not self._stop.is_set():
                     await asyncio.sleep(PAUSE)
             else:
                 await self._send(http, email, {})

@@ -72,7 +72,7 @@ class Ours:
 
     def waiting(self) -> int:
         """Return how many leads are in the stream."""
-        return int(self._queue.client().xlen("leads:stream"))  # type: ignore[arg-type]
+        return int(self._queue.client().xlen("leads:stream"))
 
     def stored(self) -> list[tuple[str, str]]:
         """Return id and address of each row."""
@@ -82,7 +82,7 @@ class Ours:
     def dead(self) -> set[str]:
         """Return the ids within the dead letters."""
         letters = self._queue.client().xrange("leads:dead")
-        return {_id_in(fields[b"lead"]) for _, fields in letters}  # type: ignore[union-attr]
+        return {_id_in(fields[b"lead"]) for _, fields in letters}
 
     def balance(self) -> str:
         """Return what `python -m workers ledger` says."""
@@ -147,7 +147,7 @@ class Stock:
     def waiting(self) -> int:
         """Return how many messages wait, those taken and not acknowledged too."""
         client = self._queue.client()
-        return int(client.llen("celery")) + int(client.hlen("unacked"))  # type: ignore[arg-type]
+        return int(client.llen("celery")) + int(client.hlen("unacked"))
 
     def stored(self) -> list[tuple[str, str]]:
         """Return id and address of each row."""
