@@ -104,7 +104,7 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_route("/api/leads", Leads(tokens, accepting, read_path, Cursors(private), body_timeout))
     app.add_route("/api/leads/bulk", Bulk(tokens, accepting, body_timeout))
     app.add_route("/api/leads/stats", Stats(tokens, read_path, queue))
-    app.add_route("/api/leads/{lead}", Lead(tokens, read_path, queue))
+    app.add_route("/api/leads/{lead}", Lead(tokens, read_path, primary, queue))
     app.add_route("/api/dead-letters", Letters(tokens, letters))
     app.add_route("/api/dead-letters/replay", Replay(tokens, letters, body_timeout))
     app.add_route("/api/openapi.json", OpenApi(settings))

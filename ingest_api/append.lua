@@ -54,6 +54,8 @@ for _ = 1, tonumber(ARGV[5]) do
     if known then
       id = string.sub(known, 1, 16)
       verdict = string.sub(known, 17) == digest and REPEATED or CONFLICT
+      -- A write, so that waiting for the replicas waits for what this key promised, too.
+      redis.call('SET', key, known, 'KEEPTTL')
     elseif key ~= '' and unknown ~= '1' and not remembers_all() then
       verdict = UNSURE
     elseif waiting + leads > most then

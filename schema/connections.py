@@ -30,12 +30,17 @@ def blocking_redis(settings: Settings, *, timeout: float) -> redis.Redis:
 
 
 def async_redis(settings: Settings, *, timeout: float, connections: int) -> redis.asyncio.Redis:
-    """Make a client for the event loop, as `blocking_redis` does, with at most so many connections."""
-    return redis.asyncio.Redis.from_url(
+    """Make a client for the event loop, as `blocking_redis` does, with at most so many connections.
+
+    Who finds all of them in use waits for one, `timeout` seconds at the most.
+    """
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
         settings.queue_url,
+        timeout=timeout,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         retry=AsyncRetry(NoBackoff(), 0),
         maint_notifications_config=_NO_NOTICES,
         max_connections=connections,
     )
+    return redis.asyncio.Redis.from_pool(pool)

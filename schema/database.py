@@ -44,6 +44,8 @@ _AWAY = {0, 2002, 2003, 2005, 2006, 2013, 2014, 2026, 2027, 2055}
 # Too many connections, shutdown, disk or table full, no rights, no such database or table yet, interrupted,
 # read-only, a required primary gone.
 _AWAY |= {1021, 1036, 1040, 1041, 1044, 1045, 1049, 1053, 1114, 1129, 1142, 1146, 1152, 1158, 1159, 1160, 1161}
+# A failing disk or memory of the server, a lock on all of it, a cluster without a quorum, tables older than this code.
+_AWAY |= {1026, 1028, 1030, 1037, 1038, 1047, 1054, 1130, 1135, 1180, 1206, 1223, 1698, 1815, 4151}
 _AWAY |= {1184, 1203, 1226, 1290, 1317, 1792, 1836, 1927, 1969, 3024, 3100, 3168, 4031}
 
 

@@ -69,7 +69,10 @@ class DeadLetters:
     def walk(self, after: str | None = None, page_size: int = PAGE) -> Iterator[DeadLetter]:
         """Walk the letters after the one named `after`, reading `page_size` at once."""
         start = f"({after}" if after else "-"
-        while page := self._client.xrange(stream.DEAD, start, "+", count=page_size):
+        # What becomes a dead letter during the walk, perhaps since the walk replayed it, is not part of it.
+        newest = self._client.xrevrange(stream.DEAD, "+", "-", count=1)
+        end = newest[0][0] if newest else "+"
+        while page := self._client.xrange(stream.DEAD, start, end, count=page_size):
             yield from (_letter(*each) for each in page)
             start = f"({page[-1][0].decode()}"
 

@@ -17,8 +17,9 @@ SWEEP = "sweep"
 # Seconds after which a broker that does not answer is given up.
 BROKER_TIMEOUT = 5
 
-# A sweep that nobody fetched for this long (seconds) is dropped: newer ones have come.
-SWEEP_EXPIRES = 30
+# A sweep that nobody fetched for this long (seconds) is dropped: newer ones have come. More than any two clocks differ:
+# beat's clock writes the time, a worker's compares it.
+SWEEP_EXPIRES = 2 * 3600
 
 
 def celery_app(settings: Settings) -> Celery:

@@ -50,6 +50,12 @@ def store(connection: Connection, rows: list[LeadRow], slot: int, keys: Sequence
     return inserted
 
 
+def is_stored(connection: Connection, lead: LeadId) -> bool:
+    """Tell whether a lead's row is committed."""
+    with connection.begin():
+        return bool(_known(connection, [lead]))
+
+
 def _one_by_one_if_need_be(connection: Connection, rows: list[LeadRow]) -> Inserted:
     inserted = Inserted()
     unique = {row["id"]: row for row in rows}

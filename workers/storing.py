@@ -15,7 +15,7 @@ from schema import logs
 from schema.database import Reaction, reaction_to, reason_of
 from schema.idempotency import Remembered
 from schema.settings import Settings
-from schema.stream import BadEntry, Entry, LeadRow
+from schema.stream import BadEntry, Entry, LeadRow, id_of
 from schema.tickets import tickets_missing
 from workers import insertion
 from workers.consumer import Backlog, Consumer, Taken
@@ -88,9 +88,22 @@ class Storing:
             taken = self._consumer.take(self._batch_size)
             if not taken:
                 return
-            for entry in taken.hopeless:
-                outcome.dead += self._consumer.bury(entry, NEVER_FINISHED)
+            self._give_up(connection, taken.hopeless, outcome)
             self._guard(connection, taken, outcome)
+
+    def _give_up(self, connection: Connection, hopeless: list[Entry], outcome: Outcome) -> None:
+        """Bury entries that nobody finishes, except those that are stored and were never settled."""
+        for entry in hopeless:
+            lead = id_of(entry.payload)
+            try:
+                stored = lead is not None and insertion.is_stored(connection, lead)
+            except SQLAlchemyError as error:
+                raise DatabaseAway(reason_of(error)) from None
+            if stored and lead is not None:
+                self._consumer.settle([entry], [lead])
+                outcome.present += 1
+            else:
+                outcome.dead += self._consumer.bury(entry, NEVER_FINISHED)
 
     def _guard(self, connection: Connection, taken: Taken, outcome: Outcome) -> None:
         """Store what was taken; when the database goes away meanwhile, leave the rest to the next try."""

@@ -20,9 +20,10 @@ from schema.tables import leads
 class Lead:
     """One lead, wherever it is."""
 
-    def __init__(self, tokens: Tokens, read_path: ReadPath, queue: QueueReader) -> None:
+    def __init__(self, tokens: Tokens, read_path: ReadPath, primary: ReadPath, queue: QueueReader) -> None:
         self._tokens = tokens
         self._read_path = read_path
+        self._primary = primary
         self._queue = queue
 
     async def on_get(self, req: Request, resp: Response, lead: str) -> None:
@@ -38,8 +39,8 @@ class Lead:
             if payload is not None:
                 success_encoded(resp, 200, "Lead", with_state(payload, "queued"))
                 return
-            # It may have been stored between the two looks.
-            found = await self._read_path.run(_stored, wanted)
+            # It may have been stored between the two looks, and a replica may not have it yet.
+            found = await self._primary.run(_stored, wanted)
         if found is None:
             raise _not_found()
         success(resp, 200, "Lead", found)
