@@ -21,6 +21,7 @@ from schema.stream import Entry
 from schema.tickets import QUEUE
 
 BURY = (Path(__file__).parent / "bury.lua").read_text()
+SETTLE = (Path(__file__).parent / "settle.lua").read_text()
 
 # Most pending entries of one process that are looked at: those just claimed, and what it failed to finish before.
 PENDING_MAX = 100_000
@@ -60,6 +61,7 @@ class Consumer:
         self._alone = settings.deliveries_alone
         self._max = settings.deliveries_max
         self._bury = client.register_script(BURY)
+        self._settle = client.register_script(SETTLE)
 
     def take(self, most: int) -> Taken:
         """Take up to `most` leads: first those that another process left, then new ones. Never blocks.
@@ -79,16 +81,10 @@ class Consumer:
 
         Raises RedisError; then some process will find the leads again, and their rows.
         """
-        with self._client.pipeline(transaction=True) as pipeline:
-            if entries:
-                names = [entry.name for entry in entries]
-                pipeline.xack(stream.STREAM, stream.GROUP, *names)
-                pipeline.xdel(stream.STREAM, *names)
-            if ids:
-                pipeline.hdel(stream.INDEX, *ids)
-            pipeline.xlen(stream.STREAM)
-            pipeline.llen(QUEUE)
-            *_, waiting, tickets = pipeline.execute()
+        names = [entry.name for entry in entries]
+        waiting, tickets = self._settle(
+            keys=[stream.STREAM, stream.INDEX, QUEUE], args=[stream.GROUP, len(names), *names, *ids]
+        )
         return Backlog(waiting, tickets)
 
     def bury(self, entry: Entry, reason: str) -> bool:

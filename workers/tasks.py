@@ -1,12 +1,17 @@
 """The tasks. All may run any number of times, at the same time, on any host."""
 
 from functools import cache
+from typing import Any
+
+from celery.signals import worker_process_init
 
 from schema import database
 from schema.connections import blocking_redis
 from schema.tickets import STORE_LEADS, SWEEP
+from workers import standby
 from workers.app import app, settings
 from workers.consumer import Consumer
+from workers.standby import StandBy
 from workers.storing import Storing
 from workers.sweeping import Sweeping
 
@@ -30,9 +35,18 @@ def _publish() -> None:
     app.send_task(STORE_LEADS, retry=False)
 
 
+@worker_process_init.connect
+def _stand_by(**_: Any) -> None:
+    standby.start(lambda: StandBy(blocking_redis(settings, timeout=REDIS_TIMEOUT), _new_storing()))
+
+
 # Made at the first task of a pool process, so never before its fork.
 @cache
 def _storing() -> Storing:
+    return _new_storing()
+
+
+def _new_storing() -> Storing:
     client = blocking_redis(settings, timeout=REDIS_TIMEOUT)
     engine = database.writer(settings.primary_url, timeout=settings.database_timeout)
     return Storing(Consumer(client, settings), engine, settings, publish=_publish)
