@@ -29,12 +29,12 @@ class Worker:
         self.engine: Engine = writer(settings)
         self.tickets = 0
         self.errors: list[int] = []  # the codes of the database's errors
-        self._storing = Storing(self.consumer, self.engine, settings, publish=self._publish)
+        self.storing = Storing(self.consumer, self.engine, settings, publish=self._publish)
         event.listen(self.engine, "handle_error", self._note)
 
     def run(self) -> dict[str, int]:
         """Do what one ticket does."""
-        return self._storing.run()
+        return self.storing.run()
 
     def drain(self, backend: Backend) -> bool:
         """Do what one ticket does, and tell whether the queue is empty then."""
