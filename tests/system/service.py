@@ -58,6 +58,8 @@ class Service:
             "http_port": free_port(),
             "flower_port": free_port(),
             "rate_limit": 0,
+            # Longer than its default: a shared disk may take seconds over one fsync, and 503 would be right.
+            "redis_timeout": 10,
             **settings,
         }
         self.base_url = f"http://127.0.0.1:{self.settings['http_port']}"
