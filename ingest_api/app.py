@@ -7,6 +7,7 @@ from falcon.asgi import Request, Response
 
 from ingest_api import keys
 from ingest_api.accepting import Accepting
+from ingest_api.access_log import AccessLog
 from ingest_api.asgi import AsgiCallable, begin_at_once
 from ingest_api.cursor import Cursors
 from ingest_api.envelope import JSON, answer_defect, serialize_error
@@ -47,12 +48,18 @@ class _Lifespan:
     """Starts and stops what lives as long as the process, within its event loop."""
 
     def __init__(
-        self, commit: GroupCommit, publisher: TicketPublisher, read_paths: tuple[ReadPath, ...], queue: QueueReader
+        self,
+        commit: GroupCommit,
+        publisher: TicketPublisher,
+        read_paths: tuple[ReadPath, ...],
+        queue: QueueReader,
+        access_log: AccessLog,
     ) -> None:
         self._commit = commit
         self._publisher = publisher
         self._read_paths = read_paths
         self._queue = queue
+        self._access_log = access_log
 
     async def process_startup(self, scope: Any, event: Any) -> None:
         """Start sending tickets."""
@@ -65,6 +72,7 @@ class _Lifespan:
         for read_path in self._read_paths:
             read_path.close()
         await self._queue.close()
+        self._access_log.flush()
 
 
 def create(settings: Settings) -> AsgiCallable:
@@ -93,11 +101,12 @@ def create(settings: Settings) -> AsgiCallable:
     letters = DeadLetters(blocking)
     limit = RateLimit(settings, commit)
     accepting = Accepting(commit, limit, primary)
+    access_log = AccessLog(settings.access_log)
     body_timeout = settings.http_body_timeout
 
     app = AsgiApp(media_type=JSON)
-    app.add_middleware(Around(settings, limit))
-    app.add_middleware(_Lifespan(commit, publisher, (read_path, primary), queue))
+    app.add_middleware(Around(limit, access_log))
+    app.add_middleware(_Lifespan(commit, publisher, (read_path, primary), queue, access_log))
     app.set_error_serializer(serialize_error)
     app.add_error_handler(Exception, answer_defect)
     app.add_route("/api/login_check", Login(read_path, tokens, body_timeout))

@@ -18,6 +18,7 @@ local most, limit, window, life = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber
 
 local used, before, left = {}, {}, {}
 local minutes = {}
+local indexed = {}
 local waiting = redis.call('XLEN', stream)
 local answer = {0, 0}
 local at = 6
@@ -69,7 +70,8 @@ for _ = 1, tonumber(ARGV[5]) do
           local name = string.sub(key, KEY_PREFIX + 1)
           entry = redis.call('XADD', stream, '*', 'lead', ARGV[i + 2], 'key', name, 'digest', digest)
         end
-        redis.call('HSET', index, ARGV[i], entry)
+        indexed[#indexed + 1] = ARGV[i]
+        indexed[#indexed + 1] = entry
         minutes[ARGV[i + 1]] = (minutes[ARGV[i + 1]] or 0) + 1
       end
       waiting = waiting + leads
@@ -80,6 +82,11 @@ for _ = 1, tonumber(ARGV[5]) do
   at = at + 3 * leads
   local n = #answer
   answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = verdict, used[rate] or 0, left[rate] or 0, id
+end
+
+-- In a few commands, not one for each lead: every command is a record of its own in the append-only file.
+for first = 1, #indexed, 2000 do
+  redis.call('HSET', index, unpack(indexed, first, math.min(first + 1999, #indexed)))
 end
 
 for rate, number in pairs(used) do

@@ -28,14 +28,17 @@ def media_type(req: Request, *allowed: str) -> str:
 
     Raises the 415.
     """
-    kind, options = falcon.parse_header(req.content_type or "")
+    given = req.content_type or ""
+    encoding = req.get_header("Content-Encoding")
+    if given in allowed and encoding is None:
+        return given
+    kind, options = falcon.parse_header(given)
     kind = kind.strip().lower()
-    expected = " or ".join(allowed)
     if kind not in allowed:
-        raise Refusal(falcon.HTTP_415, f"The Content-Type must be {expected}.", "media_type")
+        raise Refusal(falcon.HTTP_415, f"The Content-Type must be {' or '.join(allowed)}.", "media_type")
     if not _UTF8.match(options.get("charset", "utf-8").strip('"')):
         raise Refusal(falcon.HTTP_415, "The body must be in UTF-8.", "media_type")
-    if (req.get_header("Content-Encoding") or "identity").lower() != "identity":
+    if (encoding or "identity").lower() != "identity":
         raise Refusal(falcon.HTTP_415, "The body must not be compressed.", "media_type")
     return kind
 
@@ -45,12 +48,16 @@ async def read(req: Request, most: int, timeout: float) -> bytes:
 
     Raises the 413 or the 408.
     """
-    if (req.content_length or 0) > most:
+    length = req.content_length
+    if length is not None and length > most:
         raise _too_large(most)
     chunks: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(timeout):
+            if length is not None:
+                content: bytes = await req.stream.readall()
+                return content
             async for chunk in req.stream:
                 size += len(chunk)
                 if size > most:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import redis.asyncio
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from ingest_api import metrics
+from ingest_api.script_connection import Argument, ScriptConnection
 from schema import lead_id, logs
 from schema.lead_id import LeadId
 from schema.settings import Settings
@@ -96,8 +97,8 @@ class GroupCommit:
         settings: Settings,
         on_appended: Callable[[int, int, int], None],
     ) -> None:
-        self._client: Any = client  # redis-py's types leave open what a script returns
-        self._head = [
+        self._connection = ScriptConnection(client, SCRIPT)
+        self._head: list[Argument] = [
             settings.queue_max,
             settings.rate_limit,
             settings.rate_limit_window * 1000,
@@ -106,7 +107,6 @@ class GroupCommit:
         self._on_appended = on_appended
         self._timeout = settings.redis_timeout
         self._replicas = settings.redis_replicas
-        self._sha = ""
         self._next: list[_Waiting] = []
         self._flusher: asyncio.Task[None] | None = None
 
@@ -128,7 +128,7 @@ class GroupCommit:
         """Wait for what is under way, then close the connection."""
         if self._flusher is not None:
             await self._flusher
-        await self._client.aclose()
+        await self._connection.close()
 
     async def _flush_all(self) -> None:
         try:
@@ -157,7 +157,7 @@ class GroupCommit:
         return batch
 
     async def _flush(self, batch: list[_Waiting]) -> None:
-        arguments: list[str | bytes | int] = [*self._head, len(batch)]
+        arguments: list[Argument] = [*self._head, len(batch)]
         for waiting in batch:
             operation = waiting.operation
             arguments += (
@@ -171,7 +171,8 @@ class GroupCommit:
                 second = lead_id.micros_of(lead.id) // 1_000_000
                 arguments += (lead.id, second - second % 60, lead.payload)
         with metrics.FLUSH_SECONDS.time():
-            reply = await asyncio.wait_for(self._run(arguments), self._timeout)
+            async with asyncio.timeout(self._timeout):
+                reply = await self._run(arguments)
         metrics.FLUSH_OPERATIONS.observe(len(batch))
         appended = 0
         for number, waiting in enumerate(batch):
@@ -185,29 +186,13 @@ class GroupCommit:
             metrics.ACCEPTED.inc(appended)
             self._on_appended(appended, reply[0], reply[1])
 
-    async def _run(self, arguments: list[str | bytes | int]) -> list[Any]:
-        keys = (STREAM, INDEX, ACCEPTED, QUEUE)
-        if not self._sha:
-            self._sha = await self._client.script_load(SCRIPT)
-        try:
-            answer: list[Any] = await self._client.evalsha(self._sha, len(keys), *keys, *arguments)
-        except NoScriptError:
-            # A Redis that was started again has forgotten the script, and has not run it.
-            self._sha = await self._client.script_load(SCRIPT)
-            answer = await self._client.evalsha(self._sha, len(keys), *keys, *arguments)
+    async def _run(self, arguments: list[Argument]) -> list[Any]:
+        answer = await self._connection.run((STREAM, INDEX, ACCEPTED, QUEUE), arguments)
         if self._replicas:
-            await self._replicate()
+            found = await self._connection.wait_for_replicas(self._replicas, int(self._timeout * 1000 / 2))
+            if found < self._replicas:
+                raise QueueUnavailable(f"{found} of {self._replicas} replicas")
         return answer
-
-    async def _replicate(self) -> None:
-        """Wait until enough replicas have this connection's writes on disk.
-
-        Raises QueueUnavailable when they do not in time.
-        """
-        patience = int(self._timeout * 1000 / 2)
-        _, replicas = await self._client.execute_command("WAITAOF", 1, self._replicas, patience)
-        if replicas < self._replicas:
-            raise QueueUnavailable(f"{replicas} of {self._replicas} replicas")
 
     async def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
         """Answer the flush that failed, and all that were waiting behind it: they would wait as long again."""
@@ -217,5 +202,4 @@ class GroupCommit:
         for waiting in batch:
             if not waiting.future.done():
                 waiting.future.set_exception(QueueUnavailable(type(error).__name__))
-        # The answer may still come: on this connection it would be taken for the next one's.
-        await self._client.connection_pool.disconnect()
+        await self._connection.drop()

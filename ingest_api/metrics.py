@@ -1,6 +1,7 @@
 """The API's metrics. All gunicorn processes of one service are summed up: see prometheus_client's multiprocess mode."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -28,6 +29,18 @@ FLUSH_OPERATIONS = Histogram(
 FLUSH_FAILURES = Counter("leads_flush_failures", "Flushes that Redis did not take.")
 TICKETS = Counter("leads_tickets_published", "Tickets sent to the workers.")
 TICKET_FAILURES = Counter("leads_ticket_failures", "Tickets that the broker did not take.")
+
+
+@lru_cache(maxsize=1024)
+def _request_children(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(route, method, status), REQUEST_SECONDS.labels(route, method)
+
+
+def note_request(route: str, method: str, status: int, seconds: float) -> None:
+    """Count one answered request and its time. `route` is the template of its path."""
+    requests, durations = _request_children(route, method, status)
+    requests.inc()
+    durations.observe(seconds)
 
 
 class _LedgerCollector(Collector):

@@ -1,18 +1,17 @@
 """What every request goes through: its id, its count, its metrics and its log line."""
 
+import os
 import re
 import time
-import uuid
 from typing import Any
 
 import falcon
 from falcon.asgi import Request, Response
 
 from ingest_api import metrics
+from ingest_api.access_log import AccessLog
 from ingest_api.envelope import JSON, serialize_error
 from ingest_api.rate_limit import RateLimit
-from schema import logs
-from schema.settings import Settings
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
@@ -26,26 +25,27 @@ COUNTED_WITH_APPEND = {("POST", "/api/leads"), ("POST", "/api/leads/bulk")}
 class Around:
     """Runs before and after each resource."""
 
-    def __init__(self, settings: Settings, limit: RateLimit) -> None:
+    def __init__(self, limit: RateLimit, access_log: AccessLog) -> None:
         self._limit = limit
-        self._access_log = settings.access_log
-        self._access = logs.access_logger("api")
+        self._access_log = access_log
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Give the request its id and count it, unless its append will."""
         context = req.context
         context.started = time.perf_counter()
         given = req.get_header("X-Request-Id")
-        context.request_id = given if given and SANE_REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+        context.request_id = given if given and SANE_REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
         context.counted = False
         context.used = 0
         context.window_left = 0
         context.reason = ""
-        if not req.path.startswith("/api"):
+        path = req.path
+        if not path.startswith("/api"):
             context.counted = True
-        elif (req.method, req.path) not in COUNTED_WITH_APPEND:
+            return
+        if (req.method, path) not in COUNTED_WITH_APPEND:
             await self._limit.count(req)
-        if not req.client_accepts(JSON) and req.path.startswith("/api") and not req.path.startswith(PAGES):
+        if req.accept != "*/*" and not req.client_accepts(JSON) and not path.startswith(PAGES):
             raise falcon.HTTPNotAcceptable(title="This service answers in application/json only.")
 
     async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:
@@ -67,17 +67,7 @@ class Around:
         route = req.uri_template or "none"
         status = resp.status_code
         took = time.perf_counter() - req.context.started
-        metrics.REQUESTS.labels(route, req.method, status).inc()
-        metrics.REQUEST_SECONDS.labels(route, req.method).observe(took)
+        metrics.note_request(route, req.method, status, took)
         if req.context.reason:
             metrics.REJECTED.labels(req.context.reason).inc()
-        if self._access_log == "all" or (self._access_log == "errors" and status >= 400):
-            self._access.info(
-                "request",
-                request_id=req.context.request_id,
-                method=req.method,
-                route=route,
-                status=status,
-                reason=req.context.reason,
-                milliseconds=round(took * 1000, 2),
-            )
+        self._access_log.note(req.context.request_id, req.method, route, status, req.context.reason, took)

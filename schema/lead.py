@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -163,6 +164,11 @@ LEAD = LeadSchema()
 # The fields in the order in which responses show them.
 FIELDS = tuple(LEAD.fields)
 
+# Each field's own rule, to be run without all that a schema does around it.
+_rules = tuple((name, field._deserialize) for name, field in LEAD.fields.items() if field.required)
+_additional_data = LEAD.fields["additionalData"]._deserialize
+_known = frozenset(FIELDS)
+
 
 def check(data: object) -> dict[str, Any]:
     """Check a decoded JSON value against the lead's rules; return its fields, trimmed, in the order of FIELDS.
@@ -171,8 +177,17 @@ def check(data: object) -> dict[str, Any]:
     """
     if not isinstance(data, dict):
         raise ValidationError({"body": [NOT_OBJECT]})
-    fields: dict[str, Any] = LEAD.load(data)
-    return fields
+    if data.keys() <= _known:
+        # The usual case at a fifth of the cost: every rule holds. Whatever does not is for the schema to word.
+        try:
+            fields = {name: rule(data[name], name, data) for name, rule in _rules}
+            extra = data.get("additionalData")
+            fields["additionalData"] = None if extra is None else _additional_data(extra, "additionalData", data)
+            return fields
+        except (KeyError, ValidationError):
+            pass
+    loaded: dict[str, Any] = LEAD.load(data)
+    return loaded
 
 
 def format_time(moment: datetime) -> str:
@@ -182,8 +197,17 @@ def format_time(moment: datetime) -> str:
 
 def encode(new_id: LeadId, lead: dict[str, Any]) -> bytes:
     """Write an accepted lead as JSON: the payload of its stream entry and the `data` of its 202, less the state."""
-    created = format_time(lead_id.time_of(new_id))
-    return orjson.dumps({"id": lead_id.to_text(new_id), **lead, "createdAt": created, "updatedAt": created})
+    second, micros = divmod(lead_id.micros_of(new_id), 1_000_000)
+    created = b"%b%06dZ" % (_to_the_second(second), micros)
+    fields = orjson.dumps(lead)[1:-1]
+    text = lead_id.to_text(new_id).encode()
+    return b'{"id":"%b",%b,"createdAt":"%b","updatedAt":"%b"}' % (text, fields, created, created)
+
+
+@lru_cache(maxsize=64)
+def _to_the_second(second: int) -> bytes:
+    """Write what `format_time` writes before the microseconds: the leads of one second share it."""
+    return format_time(datetime.fromtimestamp(second, UTC)).removesuffix("000000Z").encode()
 
 
 def with_state(encoded: bytes, state: str) -> bytes:

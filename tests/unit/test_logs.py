@@ -70,13 +70,6 @@ def test_lines_below_the_level_are_left_out():
     assert run("ours.debug('x')\nlibrary.debug('x')") == []
 
 
-def test_the_access_log_has_the_same_form():
-    [line] = run("logs.access_logger('api').info('request', route='/api/leads', status=202)")
-
-    assert (line["event"], line["route"], line["status"]) == ("request", "/api/leads", 202)
-    assert (line["service"], line["level"]) == ("api", "info")
-
-
 @pytest.fixture(autouse=True)
 def _root_logger_is_left_alone():
     before = list(logging.getLogger().handlers)

@@ -1,0 +1,65 @@
+"""A connection to Redis that runs one script, again and again.
+
+It is redis-py's own connection without its client around it: for an append of 16 leads
+the client's way (a pool, a retry, packing in Python, a task for each timeout) takes 240 µs
+of processor time, this one 95.
+"""
+
+import hashlib
+from typing import Any
+
+import hiredis
+import redis.asyncio
+from redis.exceptions import NoScriptError
+
+Argument = str | bytes | int
+
+
+class ScriptConnection:
+    """One connection, connected at first use and again after `drop`. One caller at a time."""
+
+    def __init__(self, client: redis.asyncio.Redis, script: str) -> None:
+        self._client = client
+        self._pool = client.connection_pool
+        self._connection: Any = self._pool.make_connection()
+        # The caller bounds the whole of a run; a timeout around each step would cost more than the step.
+        self._connection.socket_timeout = None
+        self._script = script
+        self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, keys: tuple[str, ...], arguments: list[Argument]) -> list[Any]:
+        """Run the script and return its answer. It is sent once: after an error it may have run, or not.
+
+        Raises RedisError or OSError; call `drop` then.
+        """
+        # Finds out that the server closed an idle connection, and connects anew.
+        await self._pool.ensure_connection(self._connection)
+        command = ("EVALSHA", self._sha, len(keys), *keys, *arguments)
+        try:
+            answer = await self._call(command)
+        except NoScriptError:
+            # A Redis that was started again has forgotten the script, and has not run it.
+            await self._call(("SCRIPT", "LOAD", self._script))
+            answer = await self._call(command)
+        return list(answer)
+
+    async def wait_for_replicas(self, replicas: int, milliseconds: int) -> int:
+        """Return how many replicas have what this connection wrote on disk, after at most `milliseconds`.
+
+        Raises RedisError or OSError; call `drop` then.
+        """
+        _, found = await self._call(("WAITAOF", 1, replicas, milliseconds))
+        return int(found)
+
+    async def drop(self) -> None:
+        """Close the connection, so that no late answer is taken for the next one's."""
+        await self._connection.disconnect(nowait=True)
+
+    async def close(self) -> None:
+        """Close the connection and the client it came from."""
+        await self._connection.disconnect()
+        await self._client.aclose()
+
+    async def _call(self, command: Any) -> Any:  # hiredis's types know tuples of one element only
+        await self._connection.send_packed_command(hiredis.pack_command(command), check_health=False)
+        return await self._connection.read_response()
