@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from dataclasses import replace
 from typing import Any
 
 import falcon
@@ -59,7 +58,7 @@ class Accepting:
                 raise _conflict()
             if stored is not None:
                 return stored.lead
-            answer = await self._append(req, replace(operation, rate_key="", unknown=True))
+            answer = await self._append(req, operation._replace(rate_key="", unknown=True))
         return answer.id if answer.verdict is Verdict.REPEATED else new.id
 
     async def many(self, req: Request, leads: list[dict[str, Any]]) -> list[LeadId]:

@@ -16,7 +16,7 @@ class AccessLog:
     """Collects the lines of one process. Use it from the event loop."""
 
     def __init__(self, mode: str, write: Callable[[bytes], object] | None = None) -> None:
-        """Keep lines of `all` requests, of those answered with `errors`, or of `none`; `write` is stderr's by default."""
+        """Keep lines of `all` requests, of those answered with `errors`, or of `none`. `write` is stderr by default."""
         # The least status that is written down.
         self._least = {"all": 0, "errors": 400, "none": 1000}[mode]
         self._write = write or _to_stderr

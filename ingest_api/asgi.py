@@ -7,6 +7,9 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 AsgiCallable = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
+# In the scope of a request whose body need not be waited for.
+WHOLE = "leads.whole_body"
+
 
 def begin_at_once(app: Any) -> AsgiCallable:
     """Wrap a Falcon application so that it begins with a request before any of its body has come.
@@ -16,6 +19,13 @@ def begin_at_once(app: Any) -> AsgiCallable:
     """
 
     async def begin(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        if _has_come(receive):
+            scope[WHOLE] = True
+            await app(scope, receive, send)
+            return
         begun = False
 
         async def receive_at_once() -> dict[str, Any]:
@@ -25,6 +35,12 @@ def begin_at_once(app: Any) -> AsgiCallable:
             begun = True
             return {"type": "http.request", "body": b"", "more_body": True}
 
-        await app(scope, receive_at_once if scope["type"] == "http" else receive, send)
+        await app(scope, receive_at_once, send)
 
     return begin
+
+
+def _has_come(receive: Receive) -> bool:
+    """Tell whether the server has the whole body already, as it usually has: then nobody waits."""
+    # uvicorn's `receive` is a method of its request cycle. From another server we do not know.
+    return getattr(getattr(receive, "__self__", None), "more_body", True) is False

@@ -8,6 +8,7 @@ import falcon
 import orjson
 from falcon.asgi import Request
 
+from ingest_api.asgi import WHOLE
 from ingest_api.envelope import Refusal, invalid
 
 JSON = "application/json"
@@ -51,13 +52,13 @@ async def read(req: Request, most: int, timeout: float) -> bytes:
     length = req.content_length
     if length is not None and length > most:
         raise _too_large(most)
+    if length is not None and WHOLE in req.scope:
+        content: bytes = await req.stream.readall()
+        return content
     chunks: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(timeout):
-            if length is not None:
-                content: bytes = await req.stream.readall()
-                return content
             async for chunk in req.stream:
                 size += len(chunk)
                 if size > most:

@@ -8,9 +8,8 @@ answered, and all the requests in it have shared that fsync.
 import asyncio
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -49,16 +48,17 @@ class Verdict(enum.IntEnum):
     UNSURE = 5  # Redis may have forgotten the key: ask the database, and come again
 
 
-@dataclass(frozen=True, slots=True)
-class Lead:
+_VERDICTS = tuple(Verdict)  # by number; Verdict(number) would take longer than all the rest of an answer
+
+
+class Lead(NamedTuple):
     """A lead to append: its id and its JSON."""
 
     id: LeadId
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """What one request asks of a flush: be counted, and have leads appended, all of them or none."""
 
     rate_key: str = ""  # empty: not limited
@@ -68,8 +68,7 @@ class Operation:
     unknown: bool = False  # whether the database was asked and does not know the key
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What became of an operation."""
 
     verdict: Verdict
@@ -78,10 +77,9 @@ class Answer:
     id: LeadId  # the lead's, when its key was used before; else empty
 
 
-@dataclass(slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     operation: Operation
-    future: asyncio.Future[Answer] = field(repr=False)
+    future: asyncio.Future[Answer]
 
 
 class GroupCommit:
@@ -175,10 +173,10 @@ class GroupCommit:
                 reply = await self._run(arguments)
         metrics.FLUSH_OPERATIONS.observe(len(batch))
         appended = 0
-        for number, waiting in enumerate(batch):
-            verdict, used, left, known = reply[2 + number * _FIELDS : 2 + (number + 1) * _FIELDS]
-            answer = Answer(Verdict(verdict), used, left, known)
-            if answer.verdict is Verdict.DONE:
+        numbers = iter(reply[2:])
+        for waiting, (verdict, used, left, known) in zip(batch, zip(*[numbers] * _FIELDS, strict=True), strict=True):
+            answer = Answer(_VERDICTS[verdict], used, left, known)
+            if verdict == Verdict.DONE:
                 appended += len(waiting.operation.leads)
             if not waiting.future.done():
                 waiting.future.set_result(answer)

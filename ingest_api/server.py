@@ -1,6 +1,7 @@
 """The server: gunicorn around uvicorn workers."""
 
 import asyncio
+import gc
 import logging
 import os
 from typing import Any, ClassVar
@@ -26,6 +27,9 @@ HEARTBEAT_TIMEOUT = 30
 
 # Seconds by which the worker's own patience at a stop is shorter than the master's.
 MARGIN = 3
+
+# New objects between two looks of the garbage collector. A request in flight keeps some hundred, which go without it.
+GC_THRESHOLD = 50_000
 
 
 class Log(Logger):
@@ -99,7 +103,12 @@ class Server(BaseApplication):
 
     def load(self) -> Any:
         """Make the application, in the process that will serve it."""
-        return app.create(self._settings)
+        made = app.create(self._settings)
+        # What is there by now stays for good: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
+        return made
 
 
 def _forget_metrics(_: Arbiter, worker: UvicornWorker) -> None:

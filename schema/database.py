@@ -131,6 +131,8 @@ def _mysql(url: str, *, pool_size: int, timeout: int, **options: Any) -> Engine:
         pool_timeout=timeout,
         pool_pre_ping=True,
         pool_recycle=RECYCLE_SECONDS,
+        # Parameters by place, so that a batch of rows goes to the driver as it is.
+        paramstyle="format",
         hide_parameters=True,
         connect_args={
             "connect_timeout": timeout,

@@ -11,7 +11,7 @@ leads:tickets      list     Celery's queue of tickets (kombu names the list like
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import NamedTuple
 
 import orjson
 
@@ -40,7 +40,18 @@ REASON_FIELD = b"reason"
 DEAD_PREFIX = b"dead:"
 
 
-LeadRow = dict[str, Any]  # keyed by the columns of the table `leads`
+class LeadRow(NamedTuple):
+    """A row of the table `leads`, its columns in the table's order, each as every database of ours takes it."""
+
+    id: LeadId
+    first_name: str
+    last_name: str
+    email: str
+    phone: str
+    date_of_birth: str  # YYYY-MM-DD
+    additional_data: str | None  # JSON
+    created_at: str  # YYYY-MM-DD HH:MM:SS.ffffff, UTC
+    updated_at: str
 
 
 class BadEntry(ValueError):
@@ -57,7 +68,7 @@ class Entry:
     digest: bytes = b""
 
     def row(self) -> LeadRow:
-        """Decode the payload as a row of the table `leads`, keyed by column.
+        """Decode the payload as a row of the table `leads`.
 
         Raises BadEntry.
         """
@@ -93,17 +104,19 @@ def decode(payload: bytes) -> LeadRow:
     try:
         lead = orjson.loads(payload)
         data = lead["additionalData"]
-        return {
-            "id": lead_id.from_text(lead["id"]),
-            "first_name": _text(lead["firstName"]),
-            "last_name": _text(lead["lastName"]),
-            "email": _text(lead["email"]),
-            "phone": _text(lead["phone"]),
-            "date_of_birth": date.fromisoformat(lead["dateOfBirth"]),
-            "additional_data": None if data is None else orjson.dumps(data).decode(),
-            "created_at": _parse_time(lead["createdAt"]),
-            "updated_at": _parse_time(lead["updatedAt"]),
-        }
+        created, updated = lead["createdAt"], lead["updatedAt"]
+        created_at = _moment(created)
+        return LeadRow(
+            lead_id.from_text(lead["id"]),
+            _text(lead["firstName"]),
+            _text(lead["lastName"]),
+            _text(lead["email"]),
+            _text(lead["phone"]),
+            date.fromisoformat(lead["dateOfBirth"]).isoformat(),
+            None if data is None else orjson.dumps(data).decode(),
+            created_at,
+            created_at if updated == created else _moment(updated),
+        )
     except orjson.JSONDecodeError:
         raise BadEntry("not JSON") from None
     except KeyError as error:
@@ -118,9 +131,9 @@ def _text(value: object) -> str:
     return value
 
 
-def _parse_time(text: str) -> datetime:
-    """Read what `schema.lead.format_time` wrote: a naive datetime in UTC."""
-    return datetime.fromisoformat(text.removesuffix("Z"))
+def _moment(text: str) -> str:
+    """Write what `schema.lead.format_time` wrote as the databases do."""
+    return datetime.fromisoformat(text.removesuffix("Z")).isoformat(" ", "microseconds")
 
 
 def id_of(payload: bytes) -> LeadId | None:

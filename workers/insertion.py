@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Dialect, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from schema import counts, idempotency
@@ -34,8 +35,8 @@ def store(connection: Connection, rows: list[LeadRow], slot: int, keys: Sequence
     """
     try:
         with connection.begin():
-            connection.execute(insert(leads), rows)
-            ids = [row["id"] for row in rows]
+            _insert_rows(connection, rows)
+            ids = [row.id for row in rows]
             counts.add(connection, ids, slot)
             idempotency.remember(connection, list(keys))
         return Inserted(stored=ids)
@@ -50,6 +51,17 @@ def store(connection: Connection, rows: list[LeadRow], slot: int, keys: Sequence
     return inserted
 
 
+def _insert_rows(connection: Connection, rows: list[LeadRow]) -> None:
+    """Insert rows in one statement, as far as the driver's bound on its length allows."""
+    # The rows are what the driver takes; SQLAlchemy would copy each value of each row twice on their way there.
+    connection.exec_driver_sql(_statement(connection.dialect), rows)
+
+
+@lru_cache
+def _statement(dialect: Dialect) -> str:
+    return str(insert(leads).compile(dialect=dialect))
+
+
 def is_stored(connection: Connection, lead: LeadId) -> bool:
     """Tell whether a lead's row is committed."""
     with connection.begin():
@@ -58,7 +70,7 @@ def is_stored(connection: Connection, lead: LeadId) -> bool:
 
 def _one_by_one_if_need_be(connection: Connection, rows: list[LeadRow]) -> Inserted:
     inserted = Inserted()
-    unique = {row["id"]: row for row in rows}
+    unique = {row.id: row for row in rows}
     known = _known(connection, list(unique))
     inserted.present.extend(known)
     _insert(connection, [row for each, row in unique.items() if each not in known], inserted)
@@ -71,8 +83,8 @@ def _insert(connection: Connection, rows: list[LeadRow], inserted: Inserted) -> 
         return
     try:
         with connection.begin_nested():
-            connection.execute(insert(leads), rows)
-        inserted.stored.extend(row["id"] for row in rows)
+            _insert_rows(connection, rows)
+        inserted.stored.extend(row.id for row in rows)
         return
     except (SQLAlchemyError, UnicodeError) as error:
         reaction, reason = reaction_to(error), reason_of(error)
@@ -80,13 +92,13 @@ def _insert(connection: Connection, rows: list[LeadRow], inserted: Inserted) -> 
             raise
     if reaction is Reaction.DUPLICATE:
         # Another process was faster since we looked.
-        known = _known(connection, [row["id"] for row in rows])
+        known = _known(connection, [row.id for row in rows])
         if known:
             inserted.present.extend(known)
-            _insert(connection, [row for row in rows if row["id"] not in known], inserted)
+            _insert(connection, [row for row in rows if row.id not in known], inserted)
             return
     if len(rows) == 1:
-        inserted.poison[rows[0]["id"]] = reason
+        inserted.poison[rows[0].id] = reason
         return
     half = len(rows) // 2
     _insert(connection, rows[:half], inserted)

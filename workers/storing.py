@@ -133,14 +133,14 @@ class Storing:
         for entry in entries:
             try:
                 row = entry.row()
-                remembered = entry.remembered(row["id"])
+                remembered = entry.remembered(row.id)
             except BadEntry as error:
                 bad.append((entry, str(error)))
                 continue
             rows.append(row)
             if remembered is not None:
                 keys.append(remembered)
-            by_id.setdefault(row["id"], []).append(entry)
+            by_id.setdefault(row.id, []).append(entry)
         inserted = self._insert(connection, rows, keys) if rows else insertion.Inserted()
         settled = [entry for group in by_id.values() for entry in group]
         for lead, reason in inserted.poison.items():

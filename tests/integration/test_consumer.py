@@ -29,7 +29,7 @@ def test_leads_are_taken_in_the_order_in_which_they_were_accepted(backend: Backe
 
     taken = Worker(backend).consumer.take(10)
 
-    assert [entry.row()["id"] for entry in taken.entries] == ids
+    assert [entry.row().id for entry in taken.entries] == ids
 
 
 def test_left_leads_are_taken_before_new_ones(backend: Backend):
@@ -40,7 +40,7 @@ def test_left_leads_are_taken_before_new_ones(backend: Backend):
 
     def claimed() -> list[LeadId]:
         taken = worker.consumer.take(3)
-        found = [entry.row()["id"] for entry in taken.entries]
+        found = [entry.row().id for entry in taken.entries]
         return found if found[:1] == ids[:1] else []
 
     assert until(claimed) == ids

@@ -39,7 +39,7 @@ def blocked(backend: Backend) -> bool:
 
 def waiting_row(backend: Backend, place: int) -> dict[str, object]:
     """Return the row that the entry at `place` in the stream will be."""
-    return decode(backend.client.xrange("leads:stream")[place][1][b"lead"])
+    return decode(backend.client.xrange("leads:stream")[place][1][b"lead"])._asdict()
 
 
 def test_a_deadlock_is_run_again_at_once(backend: Backend):

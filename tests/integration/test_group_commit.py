@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -184,7 +183,7 @@ def test_a_redis_that_may_have_forgotten_a_key_says_so_and_appends_nothing(backe
     async def work(line: Line) -> list[Verdict]:
         await line.submit(one_lead())
         unsure = with_key("key", b"body", unknown=False)
-        return [(await line.submit(each)).verdict for each in (unsure, replace(unsure, unknown=True), unsure)]
+        return [(await line.submit(each)).verdict for each in (unsure, unsure._replace(unknown=True), unsure)]
 
     # When a key comes that it does not know, and comes again after the database was asked
     verdicts = run(backend, work)
@@ -264,7 +263,7 @@ def test_digests_of_any_bytes_are_compared_whole(backend: Backend):
 
     async def work(line: Line) -> list[Verdict]:
         return [
-            (await line.submit(replace(with_key("key", b""), digest=each))).verdict for each in [*digests, digests[0]]
+            (await line.submit(with_key("key", b"")._replace(digest=each))).verdict for each in [*digests, digests[0]]
         ]
 
     verdicts = run(backend, work)
