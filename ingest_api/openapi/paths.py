@@ -117,7 +117,15 @@ def add_paths(spec: APISpec) -> None:
 
 
 def _add_bulk(spec: APISpec) -> None:
-    leads = {"type": "array", "items": ref("LeadInput"), "minItems": 1, "maxItems": BULK_MAX}
+    # One valid lead is enough; whatever else is in the array is rejected by itself.
+    anything = {"description": "Anything else is rejected, with its errors"}
+    leads = {
+        "type": "array",
+        "items": {"anyOf": [ref("LeadInput"), anything]},
+        "contains": ref("LeadInput"),
+        "minItems": 1,
+        "maxItems": BULK_MAX,
+    }
     result = object_of({"index": COUNT, "id": ID, "errors": ERRORS}, "index")
     data = {"accepted": COUNT, "rejected": COUNT, "results": {"type": "array", "items": result, "maxItems": BULK_MAX}}
     lines = "".join(f"    {json.dumps(each)}\n" for each in (LEAD, OTHER))
