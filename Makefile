@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-system lint format chaos docs lock clean
+.PHONY: help run test test-unit test-integration test-system lint format chaos fuzz postman-test docs lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -14,7 +14,7 @@ help: ## List the commands
 run: $(VENV)/.run-installed ## Start the whole service here (embedded queue and SQLite, or LEADS_REDIS_URL and LEADS_DATABASE_URL)
 	@$(BIN)/python -m compose.local --stop-with-parent
 
-test: $(VENV)/.test-installed servers ## Run all tests, with coverage
+test: $(VENV)/.test-installed servers newman ## Run all tests, with coverage
 	@echo "Testing: unit and integration"
 	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile \
 		--cov --cov-report=term:skip-covered $(ARGS)
@@ -27,7 +27,7 @@ test-unit: $(VENV)/.test-installed ## Run the tests that need no server
 test-integration: $(VENV)/.test-installed servers ## Run the tests against real Redis and MariaDB servers
 	@$(BIN)/python -m pytest tests/integration -q $(ARGS)
 
-test-system: $(VENV)/.test-installed servers ## Run the black-box tests against the started service
+test-system: $(VENV)/.test-installed servers newman ## Run the black-box tests against the started service
 	@$(BIN)/python -m pytest tests/system -q $(ARGS)
 
 lint: $(VENV)/.test-installed ## Check style and types
@@ -42,6 +42,12 @@ format: $(VENV)/.test-installed ## Put the code into the house style
 chaos: $(VENV)/.test-installed servers ## Break everything at random under load, and count what was lost (ARGS="--minutes 5 --seed 7 --stock")
 	@$(BIN)/python -m loadtests.chaos $(ARGS)
 
+fuzz: $(VENV)/.test-installed ## Send the API whatever its document allows and forbids, for five minutes (ARGS="--max-time 60 --seed 7")
+	@$(BIN)/python -m tests.system.fuzzing $(ARGS)
+
+postman-test: $(VENV)/.test-installed newman ## Run the Postman collection with newman (HOST=http://127.0.0.1:8080, or a service of its own)
+	@HOST=$(HOST) $(BIN)/python -m tests.system.postman $(ARGS)
+
 docs: $(VENV)/.run-installed ## Write docs/configuration.md from the settings
 	@$(BIN)/python -m schema configuration > docs/configuration.md
 
@@ -53,11 +59,18 @@ compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-header --no-annotate --no-emit-index-url $(if $(UPGRADE),--upgrade) $(2) setup.cfg --output-file $(1)
 
 clean: ## Remove the virtual environment and what the tools left (not var/, which holds leads)
-	rm -rf $(VENV) .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) postman/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: servers
+.PHONY: servers newman
 servers:
 	@tests/install-servers
+
+newman: servers postman/node_modules/.installed
+
+postman/node_modules/.installed: postman/package-lock.json
+	@echo "Installing newman from postman/package-lock.json"
+	@cd postman && npm ci --no-audit --no-fund --silent
+	@touch $@
 
 $(BIN)/python:
 	@echo "Making the virtual environment in $(VENV)"

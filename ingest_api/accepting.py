@@ -2,19 +2,22 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import falcon
 import orjson
 from falcon.asgi import Request
+from sqlalchemy import Connection, select
 
 from ingest_api.envelope import RETRY_FULL, Refusal, invalid, unavailable
 from ingest_api.group_commit import Answer, GroupCommit, Lead, Operation, QueueUnavailable, Verdict
 from ingest_api.rate_limit import RateLimit
 from ingest_api.read_path import ReadPath
 from schema import idempotency, lead
-from schema.lead_id import LeadId, new_lead_id
+from schema.lead_id import LeadId, new_lead_id, new_lead_ids, same_lead_ids
 from schema.stream import KEY
+from schema.tables import leads
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
@@ -35,21 +38,51 @@ class Accepting:
         On return the lead is durable in the queue, or was already under this request's
         Idempotency-Key. Raises the 400 of a bad key, the 409, the 429 or the 503.
         """
+        key = _key(req, user)
         new_id = new_lead_id()
-        payload = lead.encode(new_id, fields)
-        key = req.get_header(IDEMPOTENCY_KEY)
+        new = Lead(new_id, lead.encode(new_id, fields))
         if key is None:
-            await self._append(req, Operation(self._limit.key(req), (Lead(new_id, payload),)))
-            return new_id, payload
-        if not _visible_ascii.fullmatch(key):
-            raise invalid({IDEMPOTENCY_KEY: ["This header should have 1 to 255 visible ASCII characters."]})
-        known = await self._with_key(req, idempotency.key_of(user, key), Lead(new_id, payload), fields)
-        return known, lead.encode(known, fields)
+            await self._append(req, Operation(self._limit.key(req), (new,)))
+            return new_id, new.payload
+        known, _ = await self._with_key(req, key, (new,), _digest(fields))
+        return (new_id, new.payload) if known is None else (known, lead.encode(known, fields))
 
-    async def _with_key(self, req: Request, key: bytes, new: Lead, fields: dict[str, Any]) -> LeadId:
-        """Append a lead under its key, or return the id of the one that was appended under it before."""
-        digest = hashlib.sha256(orjson.dumps(fields)).digest()
-        operation = Operation(self._limit.key(req), (new,), KEY + key.hex(), digest)
+    async def many(self, req: Request, user: str, batch: list[dict[str, Any]]) -> list[LeadId]:
+        """Append checked leads, all or none, and return their ids in the same order.
+
+        On return they are durable in the queue, or were already under this request's
+        Idempotency-Key. Raises the 400 of a bad key, the 409, the 429 or the 503.
+        """
+        key = _key(req, user)
+        if key is None:
+            ids = [new_lead_id() for _ in batch]
+            await self._append(req, Operation(self._limit.key(req), _encoded(ids, batch)))
+            return ids
+        ids = new_lead_ids(key, len(batch))
+        digest = _digest(batch)
+        known, forgotten = await self._with_key(req, key, _encoded(ids, batch), digest)
+        if known is None:
+            return ids
+        ids = same_lead_ids(known, key, len(batch))
+        if forgotten:
+            # What was not stored by then is lost with Redis's data, and comes in again.
+            stored = await self._primary.run(_stored, ids)
+            lost = [(each, fields) for each, fields in zip(ids, batch, strict=True) if each not in stored]
+            if lost:
+                await self._append(
+                    req, Operation("", _encoded(*zip(*lost, strict=True)), KEY + key.hex(), digest, unknown=True)
+                )
+        return ids
+
+    async def _with_key(
+        self, req: Request, key: bytes, new: tuple[Lead, ...], digest: bytes
+    ) -> tuple[LeadId | None, bool]:
+        """Append leads under their key.
+
+        Returns None, or the id of one that was appended under it before, and whether Redis
+        has forgotten that one and the database knows it.
+        """
+        operation = Operation(self._limit.key(req), new, KEY + key.hex(), digest)
         answer = await self._append(req, operation)
         if answer.verdict is Verdict.UNSURE:
             # Redis has lost its data within the life of a key.
@@ -57,21 +90,9 @@ class Accepting:
             if stored is not None and stored.digest != digest:
                 raise _conflict()
             if stored is not None:
-                return stored.lead
+                return stored.lead, True
             answer = await self._append(req, operation._replace(rate_key="", unknown=True))
-        return answer.id if answer.verdict is Verdict.REPEATED else new.id
-
-    async def many(self, req: Request, leads: list[dict[str, Any]]) -> list[LeadId]:
-        """Append checked leads, all or none, and return their ids in the same order.
-
-        On return they are durable in the queue. Raises the 429 or the 503.
-        """
-        batch = []
-        for fields in leads:
-            new_id = new_lead_id()
-            batch.append(Lead(new_id, lead.encode(new_id, fields)))
-        await self._append(req, Operation(self._limit.key(req), tuple(batch)))
-        return [each.id for each in batch]
+        return (answer.id if answer.verdict is Verdict.REPEATED else None), False
 
     async def _append(self, req: Request, operation: Operation) -> Answer:
         try:
@@ -85,6 +106,31 @@ class Accepting:
         if answer.verdict is Verdict.CONFLICT:
             raise _conflict()
         return answer
+
+
+def _key(req: Request, user: str) -> bytes | None:
+    """Return what stands for the request's Idempotency-Key, or None when it has none.
+
+    Raises the 400.
+    """
+    key = req.get_header(IDEMPOTENCY_KEY)
+    if key is None:
+        return None
+    if not _visible_ascii.fullmatch(key):
+        raise invalid({IDEMPOTENCY_KEY: ["This header should have 1 to 255 visible ASCII characters."]})
+    return idempotency.key_of(user, key)
+
+
+def _digest(content: object) -> bytes:
+    return hashlib.sha256(orjson.dumps(content)).digest()
+
+
+def _encoded(ids: Iterable[LeadId], batch: Iterable[dict[str, Any]]) -> tuple[Lead, ...]:
+    return tuple(Lead(each, lead.encode(each, fields)) for each, fields in zip(ids, batch, strict=True))
+
+
+def _stored(connection: Connection, ids: list[LeadId]) -> set[LeadId]:
+    return {bytes(each) for each in connection.execute(select(leads.c.id).where(leads.c.id.in_(ids))).scalars()}
 
 
 def _conflict() -> Refusal:

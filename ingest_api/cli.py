@@ -1,4 +1,4 @@
-"""`python -m ingest_api`: the server, and who may use it."""
+"""`python -m ingest_api`: the server, who may use it, and the importer."""
 
 import os
 import shutil
@@ -11,6 +11,7 @@ from marshmallow import ValidationError
 from sqlalchemy import Connection
 
 from ingest_api import keys, users
+from ingest_api.importer.command import import_file
 from ingest_api.users import UserError
 from schema import logs
 from schema.cli import connected, load_settings
@@ -45,6 +46,9 @@ def _prepare_metrics(settings: Settings) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+
+
+main.add_command(import_file)
 
 
 @main.group()

@@ -67,7 +67,7 @@ class Moment(fields.Field[int]):
         return max(micros, 0)
 
 
-TIME_RULE = {"type": "string", "format": "date-time"}
+TIME_RULE = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]}
 
 
 def _one_of(choices: tuple[str, ...]) -> validate.OneOf:

@@ -1,5 +1,6 @@
 """Dead letters: leads that cannot be stored. They never expire; an operator looks, mends and replays."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,11 +25,16 @@ return 1
 
 PAGE = 500  # letters read at once
 
+# A letter's name in the words of JSON Schema, all but the greatest.
+NAME_RULE = {"pattern": "^[0-9]{1,19}-[0-9]{1,19}$"}
+
+_number = re.compile("[0-9]{1,20}")
+
 
 def is_name(text: str) -> bool:
     """Tell whether `text` may be the name of a letter: two numbers below 2**64, as Redis names entries."""
     first, dash, second = text.partition("-")
-    return bool(dash) and all(part.isascii() and part.isdigit() and int(part) < 1 << 64 for part in (first, second))
+    return bool(dash) and all(_number.fullmatch(part) and int(part) < 1 << 64 for part in (first, second))
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,10 @@ def key_of(user: str, key: str) -> bytes:
 
 
 def remember(connection: Connection, keys: list[Remembered]) -> None:
-    """Keep the keys of leads, in the leads' own transaction. A key that is there keeps its lead."""
+    """Keep the keys of leads, in the leads' own transaction. A key that is there keeps its lead.
+
+    Leads that were sent together have one key; any of them stands for all (see schema.lead_id.same_lead_ids).
+    """
     if not keys:
         return
     table = idempotency_keys
@@ -46,7 +49,7 @@ def remember(connection: Connection, keys: list[Remembered]) -> None:
             "lead_id": each.lead,
             "created_at": lead_id.time_of(each.lead).replace(tzinfo=None),
         }
-        for each in keys
+        for each in {each.key: each for each in reversed(keys)}.values()
     ]
     if connection.dialect.name == "sqlite":
         connection.execute(sqlite.insert(table).on_conflict_do_nothing(), rows)

@@ -125,10 +125,18 @@ def _deeper_than(value: Any, levels: int) -> bool:
     return levels == 0 or any(_deeper_than(item, levels - 1) for item in value)
 
 
-# The same rules in the words of JSON Schema, as far as it has them.
-NAME_RULE = {"minLength": 1, "maxLength": NAME_MAX}
+# The same rules in the words of JSON Schema, as far as it has them. Patterns are written for any dialect: no \\s and no
+# \\d, of which each has a meaning of its own. The first class is what str.strip takes away.
+_BLANKS = r"\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_CONTROLS = r"\x00-\x1f\x7f-\x9f"
+_INNER = rf"[^{_BLANKS}{_CONTROLS}]"
+NAME_RULE = {
+    "minLength": 1,
+    "maxLength": NAME_MAX,
+    "pattern": f"^[{_BLANKS}]*{_INNER}([^{_CONTROLS}]*{_INNER})?[{_BLANKS}]*$",
+}
 EMAIL_RULE = {"format": "email", "maxLength": EMAIL_MAX}
-PHONE_RULE = {"pattern": PHONE_PATTERN}
+PHONE_RULE = {"pattern": PHONE_PATTERN.replace(r"\d", "[0-9]")}
 DATE_RULE = {"format": "date"}
 OBJECT_RULE = {"type": "object", "example": {"campaign": "spring"}}
 
@@ -138,8 +146,14 @@ class LeadSchema(Schema):
 
     error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}
 
-    firstName = Name(required=True, metadata={"description": "First name", "example": "Ada", **NAME_RULE})
-    lastName = Name(required=True, metadata={"description": "Last name", "example": "Lovelace", **NAME_RULE})
+    firstName = Name(
+        required=True,
+        metadata={"description": "First name; blanks around it are dropped", "example": "Ada", **NAME_RULE},
+    )
+    lastName = Name(
+        required=True,
+        metadata={"description": "Last name; blanks around it are dropped", "example": "Lovelace", **NAME_RULE},
+    )
     email = Email(required=True, metadata={"description": "E-mail address", "example": "ada@example.com", **EMAIL_RULE})
     phone = Phone(
         required=True, metadata={"description": "Telephone number, E.164", "example": "+442071234567", **PHONE_RULE}

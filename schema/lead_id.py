@@ -4,6 +4,7 @@ RFC 9562, section 6.2, method 3: the 12 bits after the version hold the fraction
 millisecond, so that ids sort by creation time and the time can be read back from the id.
 """
 
+import hashlib
 import os
 import threading
 import time
@@ -14,6 +15,9 @@ LeadId = bytes  # 16 bytes, big-endian, as the database keeps it
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION = 7 << 76
 _VARIANT = 2 << 62
+
+# Of the 62 bits after the variant, those below the index of an id in its batch.
+_INDEX_SHIFT = 40
 
 _lock = threading.Lock()
 _last_micros = 0
@@ -26,6 +30,34 @@ def new_lead_id() -> LeadId:
         micros = max(time.time_ns() // 1000, _last_micros + 1)
         _last_micros = micros
     return at(micros, int.from_bytes(os.urandom(8)))
+
+
+def new_lead_ids(seed: bytes, number: int) -> list[LeadId]:
+    """Make the ids of leads that were sent together, in their order: `number` of them, 65,536 at most.
+
+    `seed` is what only this batch has. With it, `same_lead_ids` makes all of them again from any one.
+    """
+    global _last_micros
+    with _lock:
+        first = max(time.time_ns() // 1000, _last_micros + 1)
+        _last_micros = first + number - 1
+    return _batch(first, seed, number)
+
+
+def same_lead_ids(known: LeadId, seed: bytes, number: int) -> list[LeadId]:
+    """Make the ids again that `new_lead_ids` made from `seed`, of which `known` is one."""
+    index = int.from_bytes(known[8:]) >> _INDEX_SHIFT & 0xFFFF
+    return _batch(micros_of(known) - index, seed, number)
+
+
+def _batch(first: int, seed: bytes, number: int) -> list[LeadId]:
+    # A microsecond for each, as for leads that come alone; the index is what leads back to the first of them.
+    return [at(first + index, index << _INDEX_SHIFT | _digest(seed, index)) for index in range(number)]
+
+
+def _digest(seed: bytes, index: int) -> int:
+    digest = hashlib.blake2b(index.to_bytes(2), key=seed, digest_size=_INDEX_SHIFT // 8).digest()
+    return int.from_bytes(digest)
 
 
 def at(micros: int, random: int = 0) -> LeadId:

@@ -1,31 +1,83 @@
 """The OpenAPI 3.1 document, made from the schemas that check the requests."""
 
+from datetime import date
 from typing import Any
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
+from ingest_api.body import BODY_MAX, BULK_BODY_MAX
 from ingest_api.openapi.components import add_components
+from ingest_api.openapi.operation import add_operation
 from ingest_api.openapi.paths import add_paths
 from schema import __version__
 from schema.settings import Settings
 
 DESCRIPTION = """\
 Takes leads in over HTTP, loses none and stores none twice. A lead is answered with 202 once it is durable
-in the queue, and stored soon after. Get a token from `/api/login_check`, and send it as `Authorization: Bearer`.
+in the queue, and stored soon after. Get a token from `/api/login_check`, and send it as `Authorization: Bearer`;
+it is good for {token_ttl} seconds.
+
+Limits: {rate_limit} for each client IP over every `/api` path; a body of at most {body_max} bytes, in bulk {bulk_max}.
+A client that gets no answer, 429 or 503 waits (`Retry-After`) and sends the same again with the same `Idempotency-Key`.
 """
 
+TAGS = {
+    "Log-in": "Tokens",
+    "Leads": "In with role `ingest`, out with role `read`",
+    "Dead letters": "Leads that cannot be stored; role `admin`",
+    "Operation": "For those who run it. No token",
+}
 
-def document(settings: Settings) -> dict[str, Any]:
-    """Return the document as a JSON object."""
+
+def document(settings: Settings, today: date) -> dict[str, Any]:
+    """Return the document as a JSON object. `today` is the last date of birth that is accepted."""
+    limit = f"{settings.rate_limit} requests in {settings.rate_limit_window} seconds"
+    description = DESCRIPTION.format(
+        token_ttl=settings.token_ttl,
+        rate_limit=limit if settings.rate_limit else "no number of requests",
+        body_max=BODY_MAX,
+        bulk_max=BULK_BODY_MAX,
+    )
     spec = APISpec(
         title="Lead Ingest",
         version=__version__,
         openapi_version="3.1.0",
         plugins=[MarshmallowPlugin()],
-        info={"description": DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},
+        info={"description": description, "license": {"name": "MIT", "identifier": "MIT"}},
+        servers=[{"url": "/"}],
+        tags=[{"name": name, "description": text} for name, text in TAGS.items()],
     )
-    spec.components.security_scheme("token", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
-    add_components(spec, settings)
+    spec.components.security_scheme(
+        "token",
+        {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "The `token` of `/api/login_check` (RS256).",
+        },
+    )
+    add_components(spec, settings, today)
     add_paths(spec)
-    return spec.to_dict()
+    add_operation(spec)
+    made = spec.to_dict()
+    for path in made["paths"].values():
+        for operation in path.values():
+            if isinstance(operation, dict):
+                operation["parameters"] = [
+                    *map(_as_sent, operation.get("parameters", [])),
+                    {"$ref": "#/components/parameters/X-Request-Id"},
+                ]
+    return made
+
+
+def _as_sent(parameter: dict[str, Any]) -> dict[str, Any]:
+    """Return a parameter without what holds in Python alone: that its absence is None."""
+    if "schema" not in parameter:
+        return parameter
+    schema = dict(parameter["schema"])
+    if schema.get("default", ...) is None:
+        del schema["default"]
+    if isinstance(schema.get("type"), list):
+        (schema["type"],) = (kind for kind in schema["type"] if kind != "null")
+    return {**parameter, "schema": schema}

@@ -1,17 +1,14 @@
-"""What the paths share: schemas, headers, errors."""
+"""What the paths share: schemas, parameters, headers, errors."""
+
+from datetime import date
+from typing import Any
 
 from apispec import APISpec
 
 from ingest_api.accepting import IDEMPOTENCY_KEY
 from ingest_api.body import BODY_MAX, BULK_BODY_MAX
-from ingest_api.openapi.parts import (
-    ERRORS,
-    ID,
-    TIME,
-    as_json,
-    common_headers,
-    ref,
-)
+from ingest_api.openapi.examples import REFUSALS
+from ingest_api.openapi.parts import ERRORS, ID, TIME, as_json, common_headers, days_until, ref
 from ingest_api.resources.dead_letters import ReplaySchema
 from ingest_api.resources.login import CredentialsSchema
 from schema.lead import LeadSchema
@@ -34,24 +31,49 @@ MEANINGS = {
     "503": "The queue is full, or Redis or the database is away. Nothing was accepted.",
 }
 
+# The headers that an error has beside those that every response has.
+MORE_HEADERS = {"401": "WWW-Authenticate", "405": "Allow", "429": "Retry-After", "503": "Retry-After"}
 
-def add_components(spec: APISpec, settings: Settings) -> None:
-    """Add the schemas, the headers and the errors to the document."""
+
+def add_components(spec: APISpec, settings: Settings, today: date) -> None:
+    """Add what the paths refer to. `today` is the last date of birth that is accepted."""
+    _add_schemas(spec, today)
+    _add_parameters(spec, settings)
+    _add_headers(spec, settings)
+    for status, meaning in MEANINGS.items():
+        headers = common_headers()
+        if status in MORE_HEADERS:
+            headers[MORE_HEADERS[status]] = ref(MORE_HEADERS[status], "headers")
+        content = as_json(ref("Error"), **REFUSALS[status])
+        spec.components.response(status, {"description": meaning, "headers": headers, "content": content})
+
+
+def _add_schemas(spec: APISpec, today: date) -> None:
     schemas = spec.components
     schemas.schema("LeadInput", schema=LeadSchema)
     schemas.schema("Credentials", schema=CredentialsSchema)
     schemas.schema("Replay", schema=ReplaySchema)
-    fields = spec.components.schemas["LeadInput"]["properties"]
+    schemas.schemas["Replay"]["oneOf"] = [
+        {"required": ["letter"], "properties": {"all": {"const": False}}},
+        {"required": ["all"], "properties": {"all": {"const": True}, "letter": False}},
+    ]
+    fields = schemas.schemas["LeadInput"]["properties"]
+    stored = {name: _as_stored(field) for name, field in fields.items()}
+    fields["dateOfBirth"]["pattern"] = days_until(today)
     schemas.schema(
         "Lead",
         {
             "type": "object",
             "properties": {
                 "id": ID,
-                **fields,
+                **stored,
                 "createdAt": TIME,
                 "updatedAt": TIME,
-                "state": {"type": "string", "enum": ["queued", "stored"]},
+                "state": {
+                    "type": "string",
+                    "enum": ["queued", "stored"],
+                    "description": "queued: durable in the queue; stored: in the database, and in lists",
+                },
             },
             "required": ["id", *fields, "createdAt", "updatedAt", "state"],
         },
@@ -61,30 +83,58 @@ def add_components(spec: APISpec, settings: Settings) -> None:
         {
             "type": "object",
             "properties": {
-                "status": {"const": "error"},
-                "code": {"type": "integer"},
+                "status": {"type": "string", "const": "error"},
+                "code": {"type": "integer", "minimum": 400, "maximum": 599},
                 "message": {"type": "string"},
-                "errors": {**ERRORS, "description": "Messages by field, parameter or part"},
-                "retry_after": {"type": "integer", "description": "Seconds"},
+                "errors": {**ERRORS, "description": "Messages by field, parameter or part; of bulk leads by `0.email`"},
+                "retry_after": {"type": "integer", "minimum": 0, "description": "Seconds"},
             },
             "required": ["status", "code", "message"],
+            "additionalProperties": False,
         },
     )
-    whole = {"type": "integer"}
-    for name, text, example in (
-        ("X-RateLimit-Limit", "Requests in a window", settings.rate_limit),
-        ("X-RateLimit-Remaining", "Requests left in this window", max(settings.rate_limit - 1, 0)),
-        ("X-RateLimit-Reset", "Seconds until the window ends", settings.rate_limit_window),
-        ("Retry-After", "Seconds until it is worth trying again", 2),
+
+
+def _as_stored(field: dict[str, Any]) -> dict[str, Any]:
+    """Return what a lead's field is in an answer: there, and checked already."""
+    return {name: rule for name, rule in field.items() if name not in ("default", "pattern")}
+
+
+def _add_parameters(spec: APISpec, settings: Settings) -> None:
+    spec.components.parameter(
+        IDEMPOTENCY_KEY,
+        "header",
+        {
+            "description": f"Makes a request safe to repeat: for {settings.idempotency_ttl} seconds the same user, key "
+            "and body give the same ids and store each lead once.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        },
+    )
+    spec.components.parameter(
+        "X-Request-Id",
+        "header",
+        {
+            "description": "The response carries it back, and the log has it: 1 to 128 letters, digits and `._:/+=-`. "
+            "Any other value is replaced.",
+            "schema": {"type": "string"},
+        },
+    )
+
+
+def _add_headers(spec: APISpec, settings: Settings) -> None:
+    number = {"type": "integer", "minimum": 0}
+    text = {"type": "string"}
+    limit = settings.rate_limit
+    for name, description, schema, example in (
+        ("X-Request-Id", "The request's own, when sane, or a new one", text, "019abc12-3456-7def-8123-456789abcdef"),
+        ("X-RateLimit-Limit", "Requests in a window", number, limit),
+        ("X-RateLimit-Remaining", "Requests left in this window", number, max(limit - 1, 0)),
+        ("X-RateLimit-Reset", "Seconds until the window ends", number, settings.rate_limit_window),
+        ("Retry-After", "Seconds until it is worth trying again", number, 2),
+        ("WWW-Authenticate", "How to authenticate", text, "Bearer"),
+        ("Allow", "The path's methods", text, "GET, HEAD, OPTIONS"),
+        ("Location", "The lead's own path", text, "/api/leads/019abc12-3456-7def-8123-456789abcdef"),
     ):
-        schemas.header(name, {"description": text, "schema": whole, "example": example})
-    schemas.header("X-Request-Id", {"description": "The client's own, when sane", "schema": {"type": "string"}})
-    for status, meaning in MEANINGS.items():
-        headers = dict(common_headers())
-        if status in ("429", "503"):
-            headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
-        if status == "401":
-            headers["WWW-Authenticate"] = {"schema": {"type": "string"}, "example": "Bearer"}
-        if status == "405":
-            headers["Allow"] = {"schema": {"type": "string"}}
-        schemas.response(status, {"description": meaning, "headers": headers, "content": as_json(ref("Error"))})
+        spec.components.header(
+            name, {"description": description, "required": True, "schema": schema, "example": example}
+        )

@@ -1,18 +1,24 @@
-"""The endpoints, as the document shows them."""
+"""The endpoints of the leads, as the document shows them."""
+
+import json
 
 from apispec import APISpec
 
 from ingest_api.accepting import IDEMPOTENCY_KEY
-from ingest_api.body import JSON, NDJSON
+from ingest_api.body import NDJSON
 from ingest_api.list_query import ListQuerySchema
+from ingest_api.openapi import examples
+from ingest_api.openapi.examples import BROKEN, LEAD, LETTER, OTHER, success
 from ingest_api.openapi.parts import (
     COUNT,
     ERRORS,
     ID,
+    SECOND,
     TIME,
     WITH_BODY,
     WITH_TOKEN,
     as_json,
+    common_headers,
     envelope,
     object_of,
     page_of,
@@ -22,11 +28,13 @@ from ingest_api.openapi.parts import (
 )
 from ingest_api.resources.bulk import BULK_MAX
 from ingest_api.resources.dead_letters import LettersQuerySchema
-from ingest_api.resources.stats import StatsQuerySchema
+from ingest_api.resources.stats import BUCKETS_DEFAULT, BUCKETS_MAX, WIDTHS, StatsQuerySchema
+
+REFUSED_LOGIN = "Wrong address or password, or no such user: the answer is the same."
 
 
 def add_paths(spec: APISpec) -> None:
-    """Add every endpoint to the document."""
+    """Add every endpoint under /api that takes or gives leads."""
     lead = ref("Lead")
     spec.path(
         "/api/login_check",
@@ -35,21 +43,22 @@ def add_paths(spec: APISpec) -> None:
                 "summary": "Log in",
                 "operationId": "login",
                 "tags": ["Log-in"],
-                "requestBody": {"required": True, "content": as_json(ref("Credentials"))},
+                "requestBody": {
+                    "required": True,
+                    "content": as_json(ref("Credentials"), test_user=examples.CREDENTIALS),
+                },
                 "responses": {
-                    "200": response("A token", object_of({"token": {"type": "string"}})),
+                    "200": response("A token", object_of({"token": {"type": "string"}}), examples.TOKEN),
                     **refused("401", "503", *WITH_BODY),
+                    "401": {
+                        "description": REFUSED_LOGIN,
+                        "headers": {**common_headers(), "WWW-Authenticate": ref("WWW-Authenticate", "headers")},
+                        "content": as_json(ref("Error"), credentials=examples.REFUSALS["401"]["credentials"]),
+                    },
                 },
             }
         },
     )
-    key = {
-        "in": "header",
-        "name": IDEMPOTENCY_KEY,
-        "description": "For 24 hours the same user, key and body give the same id and store one lead.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
-    }
-    location = {"Location": {"description": "The lead's own path", "schema": {"type": "string"}}}
     spec.path(
         "/api/leads",
         operations={
@@ -58,10 +67,18 @@ def add_paths(spec: APISpec) -> None:
                 "operationId": "postLead",
                 "tags": ["Leads"],
                 "security": [{"token": []}],
-                "parameters": [key],
-                "requestBody": {"required": True, "content": as_json(ref("LeadInput"))},
+                "parameters": [IDEMPOTENCY_KEY],
+                "requestBody": {
+                    "required": True,
+                    "content": as_json(ref("LeadInput"), least=LEAD, with_additional_data=OTHER),
+                },
                 "responses": {
-                    "202": response("Durable in the queue", envelope(202, lead), location),
+                    "202": response(
+                        "Durable in the queue",
+                        envelope(202, lead),
+                        success(202, "Lead accepted", examples.lead("queued")),
+                        {"Location": ref("Location", "headers")},
+                    ),
                     **refused("409", "503", *WITH_TOKEN, *WITH_BODY),
                 },
             },
@@ -72,70 +89,14 @@ def add_paths(spec: APISpec) -> None:
                 "security": [{"token": []}],
                 "parameters": [{"in": "query", "schema": ListQuerySchema}],
                 "responses": {
-                    "200": response("A page", envelope(200, page_of(lead))),
+                    "200": response("A page", envelope(200, page_of(lead)), success(200, "Leads", examples.page())),
                     **refused("400", "503", *WITH_TOKEN),
                 },
             },
         },
     )
-    leads = {"type": "array", "items": ref("LeadInput"), "minItems": 1, "maxItems": BULK_MAX}
-    result = object_of({"index": COUNT, "id": ID, "errors": ERRORS}, "index")
-    spec.path(
-        "/api/leads/bulk",
-        operations={
-            "post": {
-                "summary": f"Send up to {BULK_MAX} leads",
-                "operationId": "postLeads",
-                "tags": ["Leads"],
-                "security": [{"token": []}],
-                "requestBody": {
-                    "required": True,
-                    "content": {JSON: {"schema": leads}, NDJSON: {"schema": {"type": "string"}}},
-                },
-                "responses": {
-                    "202": response(
-                        "The valid ones are durable in the queue",
-                        envelope(
-                            202,
-                            object_of(
-                                {
-                                    "accepted": COUNT,
-                                    "rejected": COUNT,
-                                    "results": {"type": "array", "items": result},
-                                }
-                            ),
-                        ),
-                    ),
-                    **refused("503", *WITH_TOKEN, *WITH_BODY),
-                },
-            }
-        },
-    )
-    bucket = object_of({"time": TIME, "accepted": COUNT, "stored": COUNT})
-    stats = {
-        "interval": {"type": "string"},
-        "from": TIME,
-        "to": TIME,
-        "accepted": COUNT,
-        "stored": COUNT,
-        "items": {"type": "array", "items": bucket},
-    }
-    spec.path(
-        "/api/leads/stats",
-        operations={
-            "get": {
-                "summary": "Count leads over time",
-                "operationId": "countLeads",
-                "tags": ["Leads"],
-                "security": [{"token": []}],
-                "parameters": [{"in": "query", "schema": StatsQuerySchema}],
-                "responses": {
-                    "200": response("Leads by bucket", envelope(200, object_of(stats))),
-                    **refused("400", "503", *WITH_TOKEN),
-                },
-            }
-        },
-    )
+    _add_bulk(spec)
+    _add_stats(spec)
     spec.path(
         "/api/leads/{lead}",
         parameters=[{"in": "path", "name": "lead", "required": True, "schema": ID}],
@@ -146,17 +107,99 @@ def add_paths(spec: APISpec) -> None:
                 "tags": ["Leads"],
                 "security": [{"token": []}],
                 "responses": {
-                    "200": response("The lead", envelope(200, lead)),
+                    "200": response("The lead", envelope(200, lead), success(200, "Lead", examples.lead("stored"))),
                     **refused("404", "503", *WITH_TOKEN),
                 },
             }
         },
     )
+    _add_dead_letters(spec)
+
+
+def _add_bulk(spec: APISpec) -> None:
+    # One valid lead is enough; whatever else is in the array is rejected by itself.
+    anything = {"description": "Anything else is rejected, with its errors"}
+    leads = {
+        "type": "array",
+        "items": {"anyOf": [ref("LeadInput"), anything]},
+        "contains": ref("LeadInput"),
+        "minItems": 1,
+        "maxItems": BULK_MAX,
+    }
+    result = object_of({"index": COUNT, "id": ID, "errors": ERRORS}, "index")
+    data = {"accepted": COUNT, "rejected": COUNT, "results": {"type": "array", "items": result, "maxItems": BULK_MAX}}
+    lines = "".join(f"    {json.dumps(each)}\n" for each in (LEAD, OTHER))
+    spec.path(
+        "/api/leads/bulk",
+        operations={
+            "post": {
+                "summary": f"Send up to {BULK_MAX} leads",
+                "description": "Each lead is checked by itself: the answer has a result for each, by its index. "
+                "The valid ones are accepted, all of them or none; when none is valid the answer is 400.",
+                "operationId": "postLeads",
+                "tags": ["Leads"],
+                "security": [{"token": []}],
+                "parameters": [IDEMPOTENCY_KEY],
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        **as_json(leads, all_valid=[LEAD, OTHER], one_broken=[LEAD, BROKEN]),
+                        # Told and not given as an example: tools write examples as JSON, in quotes.
+                        NDJSON: {"schema": {"type": "string", "description": f"A lead on each line:\n\n{lines}"}},
+                    },
+                },
+                "responses": {
+                    "202": response(
+                        "The valid ones are durable in the queue",
+                        envelope(202, object_of(data)),
+                        success(202, "Leads accepted", examples.bulk()),
+                    ),
+                    **refused("409", "503", *WITH_TOKEN, *WITH_BODY),
+                },
+            }
+        },
+    )
+
+
+def _add_stats(spec: APISpec) -> None:
+    bucket = object_of({"time": SECOND, "accepted": COUNT, "stored": COUNT})
+    stats = {
+        "interval": {"type": "string", "enum": list(WIDTHS)},
+        "from": SECOND,
+        "to": SECOND,
+        "accepted": COUNT,
+        "stored": COUNT,
+        "items": {"type": "array", "items": bucket, "maxItems": BUCKETS_MAX},
+    }
+    spec.path(
+        "/api/leads/stats",
+        operations={
+            "get": {
+                "summary": "Count leads over time",
+                "description": f"At most {BUCKETS_MAX} buckets; without a range the last {BUCKETS_DEFAULT}.",
+                "operationId": "countLeads",
+                "tags": ["Leads"],
+                "security": [{"token": []}],
+                "parameters": [{"in": "query", "schema": StatsQuerySchema}],
+                "responses": {
+                    "200": response(
+                        "Leads by bucket",
+                        envelope(200, object_of(stats)),
+                        success(200, "Statistics", examples.stats()),
+                    ),
+                    **refused("400", "503", *WITH_TOKEN),
+                },
+            }
+        },
+    )
+
+
+def _add_dead_letters(spec: APISpec) -> None:
     letter = object_of(
         {
             "letter": {"type": "string", "description": "The dead letter's name"},
             "reason": {"type": "string"},
-            "since": {"type": "string", "format": "date-time"},
+            "since": TIME,
             "id": {"type": ["string", "null"], "description": "The lead's id"},
             "lead": {"description": "The lead as it was accepted; null when the entry held none"},
         }
@@ -176,7 +219,11 @@ def add_paths(spec: APISpec) -> None:
                 "security": [{"token": []}],
                 "parameters": [{"in": "query", "schema": LettersQuerySchema}],
                 "responses": {
-                    "200": response("A page, the oldest first", envelope(200, object_of(letters))),
+                    "200": response(
+                        "A page, the oldest first",
+                        envelope(200, object_of(letters)),
+                        success(200, "Dead letters", examples.letters()),
+                    ),
                     **refused("400", "503", *WITH_TOKEN),
                 },
             }
@@ -190,29 +237,18 @@ def add_paths(spec: APISpec) -> None:
                 "operationId": "replayDeadLetters",
                 "tags": ["Dead letters"],
                 "security": [{"token": []}],
-                "requestBody": {"required": True, "content": as_json(ref("Replay"))},
+                "requestBody": {
+                    "required": True,
+                    "content": as_json(ref("Replay"), all={"all": True}, one={"letter": LETTER}),
+                },
                 "responses": {
-                    "200": response("How many went back", envelope(200, object_of({"replayed": COUNT}))),
+                    "200": response(
+                        "How many went back",
+                        envelope(200, object_of({"replayed": COUNT})),
+                        success(200, "Replayed", {"replayed": 1}),
+                    ),
                     **refused("404", "503", *WITH_TOKEN, *WITH_BODY),
                 },
             }
         },
     )
-    for path, summary, parts in (
-        ("/health/live", "Whether the process answers", ("live",)),
-        ("/health/ready", "Whether the queue and the database answer", ("queue", "database")),
-    ):
-        data = object_of({part: {"type": "boolean"} for part in parts})
-        if "queue" in parts:
-            data["properties"]["ledger"] = {"type": "object", "additionalProperties": {"type": "integer"}}
-        spec.path(
-            path,
-            operations={
-                "get": {
-                    "summary": summary,
-                    "operationId": path.rpartition("/")[2],
-                    "tags": ["Operation"],
-                    "responses": {"200": response("Yes", envelope(200, data)), **refused("503")},
-                }
-            },
-        )

@@ -29,7 +29,7 @@ class Bulk:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Accept the valid ones: 202 once all of those are durable in the queue; 400 when none is valid."""
-        self._tokens.require(req, "ingest")
+        identity = self._tokens.require(req, "ingest")
         items = await self._items(req)
         results: list[dict[str, Any]] = []
         valid: list[dict[str, Any]] = []
@@ -47,7 +47,7 @@ class Bulk:
                 await asyncio.sleep(0)
         if not valid:
             raise invalid(_flattened(results))
-        ids = await self._accepting.many(req, valid)
+        ids = await self._accepting.many(req, identity.user, valid)
         for index, new_id in zip(places, ids, strict=True):
             results[index]["id"] = lead_id.to_text(new_id)
         rejected = len(results) - len(valid)

@@ -16,7 +16,7 @@ from ingest_api.envelope import Refusal, broken_fields, success, unavailable
 from ingest_api.list_query import UNKNOWN, WholeNumber
 from ingest_api.tokens import Tokens
 from schema import lead_id
-from schema.dead_letters import DeadLetter, DeadLetters, is_name
+from schema.dead_letters import NAME_RULE, DeadLetter, DeadLetters, is_name
 from schema.lead import NOT_OBJECT
 
 LIMIT_MAX = 100
@@ -35,7 +35,9 @@ class LettersQuerySchema(Schema):
     error_messages = {"unknown": UNKNOWN}
 
     limit = WholeNumber(1, LIMIT_MAX, load_default=10, metadata={"description": "Dead letters on a page"})
-    after = fields.String(load_default=None, validate=_name, metadata={"description": "`next` of the page before"})
+    after = fields.String(
+        load_default=None, validate=_name, metadata={"description": "`next` of the page before", **NAME_RULE}
+    )
 
 
 class ReplaySchema(Schema):
@@ -43,7 +45,7 @@ class ReplaySchema(Schema):
 
     error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}
 
-    letter = fields.String(validate=_name, metadata={"description": "A dead letter's name"})
+    letter = fields.String(validate=_name, metadata={"description": "A dead letter's name", **NAME_RULE})
     all = fields.Boolean(truthy={True}, falsy={False}, metadata={"description": "Replay all dead letters"})
 
     @validates_schema

@@ -1,6 +1,7 @@
 """/api/openapi.json and /api/docs"""
 
 import importlib.util
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import falcon
@@ -44,10 +45,15 @@ class OpenApi:
     """The OpenAPI document."""
 
     def __init__(self, settings: Settings) -> None:
-        self._document = orjson.dumps(openapi.document(settings))
+        self._settings = settings
+        self._day: date | None = None
+        self._document = b""
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Answer the document as it is, without an envelope."""
+        """Answer the document of the day as it is, without an envelope."""
+        today = datetime.now(UTC).date()
+        if today != self._day:
+            self._day, self._document = today, orjson.dumps(openapi.document(self._settings, today))
         resp.content_type = JSON
         resp.data = self._document
 

@@ -1,4 +1,4 @@
-"""Idempotency-Key on POST /api/leads"""
+"""Idempotency-Key on POST /api/leads and /api/leads/bulk"""
 
 import json
 import uuid
@@ -124,3 +124,58 @@ def test_keys_differ_in_case(service: Service):
     first, other = send(service, lead, same), send(service, lead, same.upper())
 
     assert first.json()["data"]["id"] != other.json()["data"]["id"]
+
+
+def send_bulk(service: Service, leads: list, with_key: str) -> httpx.Response:
+    return service.post("/api/leads/bulk", leads, Idempotency_Key=with_key)
+
+
+def test_a_bulk_sent_again_with_its_key_is_answered_with_the_same_ids_and_stored_once(service: Service):
+    leads, same = [a_lead(), {}, a_lead(), a_lead()], key()
+
+    first = assert_success(send_bulk(service, leads, same), 202)
+    queued = assert_success(send_bulk(service, leads, same), 202)
+    ids = [result["id"] for result in first["results"] if "id" in result]
+    service.wait_until_stored(*ids)
+    stored = assert_success(send_bulk(service, leads, same), 202)
+
+    assert first == queued == stored
+    assert (first["accepted"], first["rejected"], len(set(ids))) == (3, 1, 3)
+    assert [service.lead(each)["email"] for each in ids] == [leads[at]["email"] for at in (0, 2, 3)]
+    assert [rows(service, leads[at]) for at in (0, 2, 3)] == [1, 1, 1]
+
+
+def test_a_bulk_sent_many_times_at_once_is_stored_once(service: Service):
+    leads, same = [a_lead() for _ in range(50)], key()
+    service.token()
+
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: send_bulk(service, leads, same), range(20)))
+
+    assert {answer.status_code for answer in answers} == {202}
+    first = answers[0].json()["data"]
+    assert all(answer.json()["data"] == first for answer in answers)
+    assert [rows(service, lead) for lead in (leads[0], leads[-1])] == [1, 1]
+
+
+def test_another_bulk_under_the_same_key_is_409(service: Service):
+    leads, same = [a_lead(), a_lead()], key()
+    send_bulk(service, leads, same)
+
+    assert_error(send_bulk(service, leads[:1], same), 409)
+    assert_error(send_bulk(service, leads[::-1], same), 409)
+    assert_error(send(service, leads[0], same), 409)
+
+
+def test_leads_of_a_bulk_with_a_key_keep_their_order(service: Service):
+    leads = [a_lead(phone="+4930123123") for _ in range(100)]
+    ids = [result["id"] for result in send_bulk(service, leads, key()).json()["data"]["results"]]
+
+    assert ids == sorted(ids)
+    service.wait_until_stored(*ids)
+    listed = service.walk(phone="+4930123123", sortOrder="ASC")
+    assert [each["id"] for each in listed if each["id"] in set(ids)] == ids
+
+
+def test_a_malformed_key_of_a_bulk_is_400(service: Service):
+    assert_error(send_bulk(service, [a_lead()], "a b"), 400, "Validation failed")

@@ -28,17 +28,30 @@ def test_a_key_outlives_the_loss_of_redis_and_the_lost_leads_are_counted(tmp_pat
         lead = a_lead()
         first = service.post("/api/leads", lead, Idempotency_Key="kept").json()["data"]["id"]
         service.wait_until_stored(first)
+        batch = [a_lead(), a_lead()]
+        together = [
+            each["id"]
+            for each in service.post("/api/leads/bulk", batch, Idempotency_Key="both").json()["data"]["results"]
+        ]
+        service.wait_until_stored(*together)
         stuck = service.accept(a_lead(firstName="Stuck"))[0]
         # And a sweep has copied what was accepted
-        until(lambda: copied() == 3)
+        until(lambda: copied() == 5)
         assert service.ledger()["off"] == 0
 
         # When Redis loses everything
         redis_server.client().flushall()
+        # And with it what was not stored yet of the bulk
+        mariadb_server.execute(f"DELETE FROM {database}.leads WHERE id = UNHEX('{together[1].replace('-', '')}')")
 
         # Then the key is known, and belongs to its lead and its body
         assert service.post("/api/leads", lead, Idempotency_Key="kept").json()["data"]["id"] == first
         assert service.post("/api/leads", a_lead(), Idempotency_Key="kept").status_code == 409
+        again = service.post("/api/leads/bulk", batch, Idempotency_Key="both").json()["data"]["results"]
+        assert [each["id"] for each in again] == together
+        service.wait_until_stored(*together)
+        rows = mariadb_server.execute(f"SELECT COUNT(*) FROM {database}.leads WHERE email = '{batch[1]['email']}'")
+        assert rows == ((1,),)
         # And new leads, with a key or without, are accepted and stored
         fresh = service.post("/api/leads", a_lead(), Idempotency_Key="new").json()["data"]["id"]
         service.wait_until_stored(fresh, *service.accept(a_lead()))

@@ -102,3 +102,19 @@ def test_threads_make_ids_that_differ_and_rise_in_each():
 
     assert all(found == sorted(found) for found in made)
     assert len({lead_id.micros_of(each) for found in made for each in found}) == 20_000
+
+
+def test_ids_of_a_batch_come_in_order_between_those_before_and_after():
+    ids = [lead_id.new_lead_id(), *lead_id.new_lead_ids(b"seed", 1000), lead_id.new_lead_id()]
+
+    assert ids == sorted(set(ids))
+    assert len(ids) == 1002
+
+
+@given(st.binary(min_size=1, max_size=32), st.integers(1, 3000), st.data())
+def test_any_id_of_a_batch_gives_all_of_them_again(seed: bytes, number: int, data: st.DataObject):
+    ids = lead_id.new_lead_ids(seed, number)
+    known = data.draw(st.sampled_from(ids))
+
+    assert lead_id.same_lead_ids(known, seed, number) == ids
+    assert lead_id.same_lead_ids(known, seed + b"?", number) != ids

@@ -1,0 +1,190 @@
+"""The command: reads, sends, notes, shows; and stops when it is told to."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ingest_api.importer.journal import CannotResume, Journal, State
+from ingest_api.importer.rows import BadFile, CsvFile, NdjsonFile, Row, open_rows
+from ingest_api.importer.uploads import Credentials, Stopped, UploadFailed, Uploads
+from ingest_api.resources.bulk import BULK_MAX
+
+# Bytes of one request, well below what the API takes.
+BODY_MAX = 4 * 1024 * 1024
+
+# Exit status after Ctrl-C, as shells have it.
+INTERRUPTED = 130
+
+
+@click.command("import")
+@click.argument("path", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--url", envvar="LEADS_URL", default="http://127.0.0.1:8080", show_default=True, help="The service.")
+@click.option("--email", envvar="LEADS_EMAIL", help="Who logs in; asked for when not given. [LEADS_EMAIL]")
+@click.option("--format", "kind", type=click.Choice(["csv", "ndjson"]), help="By default the file's name tells.")
+@click.option("--batch", default=BULK_MAX, show_default=True, type=click.IntRange(1, BULK_MAX), help="Rows a request.")
+@click.option("--patience", default=300.0, show_default=True, help="Seconds to keep trying while nobody answers.")
+@click.option("--again", is_flag=True, help="Begin from the first row, whatever was sent before.")
+@click.option("--unsure", type=click.Choice(["skip", "send"]), help="What to do with rows of which nobody knows.")
+def import_file(
+    path: Path, url: str, email: str | None, kind: str | None, batch: int, patience: float, again: bool, unsure: str
+) -> None:
+    """Upload the leads of a CSV file (with a header) or of an NDJSON file in bulk.
+
+    Stop it with Ctrl-C and start it again: it goes on where it was, and stores each row once.
+    Rows that are rejected go with their reasons into FILE's name with `.rejects`. The password
+    comes from a prompt, from standard input, or from LEADS_PASSWORD.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise click.ClickException(f"--url should begin with http:// or https://, and is {url}")
+    journal = Journal(path)
+    try:
+        journal.hold()
+        with path.open("rb") as file:
+            source = open_rows(path, file, kind)
+            state = _state(journal, source, url.rstrip("/"), batch, again, unsure)
+            if state.done and path.stat().st_size <= state.offset:
+                click.echo(f"{path} is imported already: {_sums(journal, state)}. --again sends all of it once more.")
+                return
+            status = _Import(source, journal, state, path.stat().st_size).run(_credentials(email), patience)
+    except (BadFile, CannotResume, UploadFailed) as error:
+        raise click.ClickException(str(error)) from None
+    sys.exit(status)
+
+
+class _Import:
+    def __init__(self, source: CsvFile | NdjsonFile, journal: Journal, state: State, size: int) -> None:
+        self._source = source
+        self._journal = journal
+        self._state = state
+        self._size = size
+        self._stop = threading.Event()
+        self._waiting = ""
+        self._bar: Any = None
+
+    def run(self, credentials: Credentials, patience: float) -> int:
+        """Upload what is left; return the exit status."""
+        state = self._state
+        uploads = Uploads(state.url, credentials, patience=patience, stop=self._stop, tell=self._show)
+        uploads.unsure = state.unsure
+        if self._source.extra:
+            click.echo(f"These columns go into additionalData: {', '.join(self._source.extra)}", err=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop_soon)
+        try:
+            uploads.log_in()
+        except Stopped:
+            return INTERRUPTED
+        try:
+            bar: Any = click.progressbar(
+                length=self._size, label="Importing", file=sys.stderr, item_show_func=lambda _: self._shown()
+            )
+            with bar:
+                self._bar = bar
+                bar.update(state.offset, "")
+                self._all(uploads)
+        except Stopped:
+            pass
+        except UploadFailed:
+            state.unsure = uploads.unsure
+            self._journal.save(state)
+            raise
+        if state.done:
+            click.echo(f"Imported: {_sums(self._journal, state)}.")
+            return 0
+        state.unsure = uploads.unsure
+        self._journal.save(state)
+        click.echo(f"Stopped at line {state.line}: {_sums(self._journal, state)}. The same command goes on from here.")
+        return INTERRUPTED
+
+    def _all(self, uploads: Uploads) -> None:
+        state = self._state
+        # Whatever ends this process from here on, the batch under way may have been accepted: its key will tell.
+        state.unsure, state.done = True, False
+        self._journal.save(state)
+        for rows in _batches(self._source.rows(state.offset, state.line), state.batch):
+            if self._stop.is_set():
+                raise Stopped
+            self._one(uploads, rows)
+        state.unsure, state.done = False, True
+        self._journal.save(state)
+
+    def _one(self, uploads: Uploads, rows: list[Row]) -> None:
+        state = self._state
+        sent = [row for row in rows if not row.errors]
+        results = uploads.send([row.lead for row in sent], state.key) if sent else []
+        for row, result in zip(sent, results, strict=True):
+            row.errors = result.get("errors", {})
+        self._journal.reject(state, [row for row in rows if row.errors], list(self._source.columns))
+        state.accepted += sum(not row.errors for row in rows)
+        before, state.offset = state.offset, rows[-1].end
+        state.line = rows[-1].line
+        uploads.unsure = False
+        self._journal.save(state)
+        self._bar.update(state.offset - before, "")
+
+    def _stop_soon(self, *_: object) -> None:
+        """Let the request under way be answered; a second signal ends it."""
+        self._stop.set()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+
+    def _show(self, waiting: str) -> None:
+        if waiting != self._waiting:
+            self._waiting = waiting
+            if self._bar is not None:
+                self._bar.update(0, "")
+            elif waiting:
+                click.echo(f"Waiting: {waiting}", err=True)
+
+    def _shown(self) -> str:
+        return self._waiting or f"{self._state.accepted} accepted, {self._state.rejected} rejected"
+
+
+def _state(
+    journal: Journal, source: CsvFile | NdjsonFile, url: str, batch: int, again: bool, unsure: str | None
+) -> State:
+    state = None if again else journal.read(url, settle=unsure is not None)
+    if state is None:
+        return journal.begin(url, batch, source.start, source.first_line)
+    if state.unsure and unsure == "skip":
+        rows = next(_batches(source.rows(state.offset, state.line), state.batch), [])
+        if rows:
+            state.offset, state.line = rows[-1].end, rows[-1].line
+    return state
+
+
+def _batches(rows: Iterator[Row], most: int) -> Iterator[list[Row]]:
+    """Group rows for one request each. The same rows make the same batches, wherever one begins."""
+    for first in rows:
+        batch, size = [first], len(first.lead)
+        for row in islice(rows, most - 1):
+            batch.append(row)
+            size += len(row.lead)
+            if size > BODY_MAX:
+                break
+        yield batch
+
+
+def _sums(journal: Journal, state: State) -> str:
+    rejected = f", in {journal.rejects}" if state.rejected else ""
+    return f"{state.accepted} rows accepted, {state.rejected} rejected{rejected}"
+
+
+def _credentials(email: str | None) -> Credentials:
+    password = os.environ.get("LEADS_PASSWORD")
+    if sys.stdin.isatty():
+        return Credentials(
+            email or click.prompt("E-mail", err=True), password or click.prompt("Password", hide_input=True, err=True)
+        )
+    if email is None:
+        raise click.ClickException("Who logs in? Give --email or LEADS_EMAIL.")
+    if password is None:
+        password = sys.stdin.readline().rstrip("\r\n")
+    return Credentials(email, password)

@@ -1,0 +1,154 @@
+"""What an import remembers beside its file: how far it came, and the rows that were rejected."""
+
+import contextlib
+import csv
+import fcntl
+import hashlib
+import io
+import os
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+import orjson
+
+from ingest_api.importer.rows import Row
+
+# Bytes at a file's beginning by which it is known again.
+HEAD = 1024 * 1024
+
+# Seconds that the service remembers an Idempotency-Key (LEADS_IDEMPOTENCY_TTL), less an hour.
+KEYS_LIVE = 23 * 3600
+
+
+class CannotResume(Exception):
+    """An import cannot go on, or not begin; the message says why."""
+
+
+@dataclass
+class State:
+    """How far an import came. All before `offset` is settled; the batch after it may have been sent."""
+
+    id: str
+    url: str
+    batch: int  # rows
+    offset: int  # bytes
+    line: int
+    accepted: int = 0
+    rejected: int = 0
+    rejects_size: int = 0  # bytes
+    unsure: bool = False  # whether the batch after `offset` may have been accepted
+    saved: float = 0.0  # seconds since 1970
+    head_size: int = 0
+    head: str = ""
+    done: bool = False
+
+    @property
+    def key(self) -> str:
+        """The Idempotency-Key of the batch after `offset`."""
+        return f"import-{self.id}-{self.offset}"
+
+
+class Journal:
+    """The two files beside the imported one: FILE.import.json, and its rejects."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.file = path.with_name(f"{path.name}.import.json")
+        self.rejects = path.with_name(f"{path.stem}.rejects{path.suffix}")
+        self._lock: IO[bytes] | None = None
+
+    def hold(self) -> None:
+        """Keep other imports of this file out, for as long as this process lives.
+
+        Raises CannotResume.
+        """
+        self._lock = self._path.open("rb")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CannotResume(f"Another import of {self._path} is under way.") from None
+
+    def begin(self, url: str, batch: int, start: int, line: int) -> State:
+        """Begin anew.
+
+        Raises CannotResume when there are rejects that are not ours to overwrite.
+        """
+        if self.rejects.exists() and not self.file.exists():
+            raise CannotResume(f"{self.rejects} is there already: move it away, since rejected rows go there.")
+        self.rejects.unlink(missing_ok=True)
+        return State(str(uuid.uuid4()), url, batch, start, line)
+
+    def read(self, url: str, *, settle: bool) -> State | None:
+        """Return where the import before stopped, with the rejects cut back to that place; None without one.
+
+        `settle` says that the user knows what to do with rows of which nobody knows. Raises CannotResume.
+        """
+        try:
+            state = State(**orjson.loads(self.file.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError):
+            raise CannotResume(f"{self.file} cannot be read: --again begins from the first row.") from None
+        if state.url != url:
+            raise CannotResume(f"{self._path} was sent to {state.url} before: --again sends all of it to {url}.")
+        if (state.head_size, state.head) != self._known(state.head_size) or self._path.stat().st_size < state.offset:
+            raise CannotResume(f"{self._path} has changed since: --again sends all of it.")
+        if state.unsure and not settle and time.time() - state.saved > KEYS_LIVE:
+            raise CannotResume(
+                f"The import stopped within a request, too long ago to know whether the {state.batch} rows from line "
+                f"{state.line + 1} on were stored. See whether they are; then --unsure skip or --unsure send."
+            )
+        if self.rejects.exists():
+            os.truncate(self.rejects, state.rejects_size)
+        return state
+
+    def save(self, state: State) -> None:
+        """Write down how far the import came: whole or not at all, and on disk on return."""
+        state.saved = time.time()
+        if not state.head:
+            state.head_size, state.head = self._known(min(HEAD, self._path.stat().st_size))
+        draft = self.file.with_name(f"{self.file.name}.new")
+        with draft.open("wb") as file:
+            file.write(orjson.dumps(asdict(state), option=orjson.OPT_INDENT_2))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self.file)
+
+    def reject(self, state: State, rows: list[Row], columns: list[str]) -> None:
+        """Write rows with their reasons to the rejects, which are on disk on return; `save` makes it count."""
+        if not rows:
+            return
+        with self.rejects.open("ab") as file:
+            if not file.tell() and columns:
+                file.write(_csv(["_line", "_errors", *columns]))
+            for row in rows:
+                file.write(_as_csv(row) if columns else _as_json(row))
+            file.flush()
+            os.fsync(file.fileno())
+            state.rejects_size = file.tell()
+        state.rejected += len(rows)
+
+    def _known(self, size: int) -> tuple[int, str]:
+        with self._path.open("rb") as file:
+            return size, hashlib.sha256(file.read(size)).hexdigest()
+
+
+def _as_csv(row: Row) -> bytes:
+    reasons = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in row.errors.items())
+    return _csv([str(row.line), reasons, *row.source])
+
+
+def _as_json(row: Row) -> bytes:
+    source: object = row.source[0]
+    with contextlib.suppress(orjson.JSONDecodeError):
+        source = orjson.loads(row.source[0])
+    return orjson.dumps({"line": row.line, "errors": row.errors, "lead": source}) + b"\n"
+
+
+def _csv(values: list[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue().encode()

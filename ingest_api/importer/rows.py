@@ -1,0 +1,212 @@
+"""The rows of a CSV or NDJSON file, one at a time, each with its place: memory is bounded by one row."""
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from schema.lead import FIELDS
+
+Errors = dict[str, list[str]]
+
+# Longest line, in bytes: as long as the longest body of a single lead.
+LINE_MAX = 1024 * 1024
+
+# Of a line that is rejected for its length, what is shown.
+SHOWN = 200  # bytes
+
+DELIMITERS = ",;\t|"
+ADDITIONAL = "additionalData"
+
+# Columns that an import wrote into its rejects begin with it; they are no part of a lead.
+NOTE = "_"
+
+_by_name = {name.lower(): name for name in FIELDS}
+_required = [name for name in FIELDS if name != ADDITIONAL]
+
+
+class BadFile(Exception):
+    """A file cannot be imported as it is; the message says why."""
+
+
+@dataclass(slots=True)
+class Row:
+    """One row: where it is, and its lead as JSON, or why it is none."""
+
+    line: int  # its first, from 1
+    end: int  # offset of the byte after it
+    source: list[str]  # its columns; of NDJSON the whole line
+    lead: bytes = b""
+    errors: Errors = field(default_factory=dict)
+
+
+class Lines:
+    """A file's lines from an offset on, with the place after the last one read."""
+
+    def __init__(self, file: IO[bytes], offset: int, line: int) -> None:
+        self._file = file
+        self.seek(offset, line)
+
+    def seek(self, offset: int, line: int) -> None:
+        """Go on at `offset`, which is after `line` lines."""
+        self._file.seek(offset)
+        self.offset, self.line = offset, line
+        self.too_long = False
+
+    def __iter__(self) -> Iterator[str]:
+        while (text := self.read()) is not None:
+            yield text
+
+    def read(self) -> str | None:
+        """Return the next line, or None at the end; bytes that are no UTF-8 become lone surrogates."""
+        line = self._file.readline(LINE_MAX + 1)
+        if not line:
+            return None
+        self.offset += len(line)
+        self.line += 1
+        if len(line) > LINE_MAX:
+            self.too_long = True
+            piece = line
+            while piece and not piece.endswith(b"\n"):
+                piece = self._file.readline(LINE_MAX)
+                self.offset += len(piece)
+            line = line[:SHOWN] + b"\n"
+        return line.decode("utf-8", "surrogateescape")
+
+
+class CsvFile:
+    """A CSV file with a header. Columns that are no fields of a lead go into its additionalData."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        """Read the header.
+
+        Raises BadFile.
+        """
+        self._file = file
+        lines = Lines(file, 0, 0)
+        head = (lines.read() or "").removeprefix("\ufeff").rstrip("\r\n")
+        if lines.too_long or not head.strip():
+            raise BadFile("The first line should be the header: the names of the columns.")
+        self._delimiter = max(DELIMITERS, key=head.count)
+        try:
+            self.columns = [name.strip() for name in next(csv.reader([head], delimiter=self._delimiter, strict=True))]
+        except csv.Error as error:
+            raise BadFile(f"The header is no CSV: {error}.") from None
+        self.start, self.first_line = lines.offset, 1
+        self._names = [self._name(column) for column in self.columns]
+        fields = [name for name, _ in self._names if name]
+        twice = sorted({name for name in fields if fields.count(name) > 1})
+        if twice:
+            raise BadFile(f"These columns are there more than once: {', '.join(twice)}.")
+        missing = [name for name in _required if name not in fields]
+        if missing:
+            raise BadFile(f"The header has no column {', '.join(missing)}. It has: {', '.join(self.columns)}.")
+
+    @property
+    def extra(self) -> list[str]:
+        """The columns that go into additionalData."""
+        return [column for name, column in self._names if not name and column]
+
+    def rows(self, offset: int, line: int) -> Iterator[Row]:
+        """Yield the rows from `offset` on, which is after `line` lines."""
+        lines = Lines(self._file, offset, line)
+        while True:
+            reader = csv.reader(iter(lines), delimiter=self._delimiter, strict=True)
+            begin, first = lines.offset, lines.line + 1
+            try:
+                for values in reader:
+                    yield from self._row(values, first, lines)
+                    begin, first = lines.offset, lines.line + 1
+                return
+            except csv.Error as error:
+                # A quote that is never closed swallows the lines after it: only the first is to blame.
+                lines.seek(begin, first - 1)
+                text = lines.read() or ""
+                reason = f"This row is no CSV: {error}."
+                yield Row(first, lines.offset, [_readable(text).rstrip("\r\n")], errors={"row": [reason]})
+
+    def _row(self, values: list[str], first: int, lines: Lines) -> Iterator[Row]:
+        if not values:
+            return
+        row = Row(first, lines.offset, [_readable(value) for value in values])
+        if lines.too_long:
+            lines.too_long = False
+            row.errors = {"row": [f"This row is longer than {LINE_MAX} bytes."]}
+        elif len(values) != len(self.columns):
+            row.errors = {"row": [f"This row has {len(values)} columns, the header has {len(self.columns)}."]}
+        elif row.source != values:
+            row.errors = {"row": ["This row is not in UTF-8."]}
+        else:
+            self._fill(row)
+        yield row
+
+    def _fill(self, row: Row) -> None:
+        lead: dict[str, Any] = {}
+        more: dict[str, Any] = {}
+        for (name, column), value in zip(self._names, row.source, strict=True):
+            if name == ADDITIONAL and value.strip():
+                try:
+                    lead[name] = orjson.loads(value)
+                except orjson.JSONDecodeError as error:
+                    row.errors = {name: [f"This value is not valid JSON: {error.msg}."]}
+                    return
+            elif name and name != ADDITIONAL:
+                lead[name] = value
+            elif column and not name and value:
+                more[column] = value
+        if more and isinstance(lead.get(ADDITIONAL, {}), dict):
+            lead[ADDITIONAL] = {**more, **lead.get(ADDITIONAL, {})}
+        row.lead = orjson.dumps(lead)
+
+    @staticmethod
+    def _name(column: str) -> tuple[str, str]:
+        """Return the lead's field that a column is, or "", and the column's own name, "" for a note."""
+        name = _by_name.get(re.sub(r"[\W_]", "", column).lower(), "")
+        return name, "" if column.startswith(NOTE) else column.removeprefix(f"{ADDITIONAL}.")
+
+
+class NdjsonFile:
+    """A file with a lead as JSON on each line."""
+
+    columns: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    start = first_line = 0
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def rows(self, offset: int, line: int) -> Iterator[Row]:
+        """Yield the rows from `offset` on, which is after `line` lines; blank lines are none."""
+        lines = Lines(self._file, offset, line)
+        for text in lines:
+            shown = _readable(text).strip("\r\n\ufeff")
+            row = Row(lines.line, lines.offset, [shown])
+            if lines.too_long:
+                lines.too_long = False
+                row.errors = {"row": [f"This row is longer than {LINE_MAX} bytes."]}
+            elif _readable(text) != text:
+                row.errors = {"row": ["This row is not in UTF-8."]}
+            elif not shown.strip():
+                continue
+            else:
+                row.lead = shown.encode()
+            yield row
+
+
+def open_rows(path: Path, file: IO[bytes], kind: str | None) -> CsvFile | NdjsonFile:
+    """Return the rows of a file by its kind, "csv" or "ndjson", or None to tell by its name.
+
+    Raises BadFile.
+    """
+    if kind is None:
+        kind = "ndjson" if path.suffix.lower() in (".ndjson", ".jsonl", ".json") else "csv"
+    return NdjsonFile(file) if kind == "ndjson" else CsvFile(file)
+
+
+def _readable(text: str) -> str:
+    """Replace what is no UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

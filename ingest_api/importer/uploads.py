@@ -1,0 +1,148 @@
+"""The importer's line to the API: logs in, sends batches, and tries again until each is answered."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from ingest_api.accepting import IDEMPOTENCY_KEY
+from ingest_api.body import JSON, NDJSON
+
+# Seconds: to connect, and to wait for an answer.
+TIMEOUT = urllib3.Timeout(connect=5, read=60)
+
+# Seconds between two tries, where the service does not say; doubled each time.
+PAUSE = 0.5
+PAUSE_MAX = 30.0
+
+# Statuses after which the same request may go well. With its key it is safe to send again.
+AGAIN = {408, 429, 500, 502, 503, 504}
+
+Results = list[dict[str, Any]]
+
+
+class UploadFailed(Exception):
+    """The API refuses, or does not answer; the message says what to do."""
+
+
+class Stopped(Exception):
+    """The import was told to stop."""
+
+
+@dataclass
+class Credentials:
+    """Who uploads."""
+
+    email: str
+    password: str
+
+
+class Uploads:
+    """Sends one batch after the other."""
+
+    def __init__(
+        self, url: str, credentials: Credentials, *, patience: float, stop: threading.Event, tell: Callable[[str], None]
+    ) -> None:
+        """Give up after `patience` seconds without an answer that counts; `tell` what is waited for."""
+        self._url = url.rstrip("/")
+        self._credentials = credentials
+        self._patience = patience
+        self._stop = stop
+        self._tell = tell
+        self._pool = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
+        self._token = ""
+        # Whether leads were sent and nobody knows what became of them.
+        self.unsure = False
+
+    def log_in(self) -> None:
+        """Get a token.
+
+        Raises UploadFailed or Stopped.
+        """
+        credentials = {"email": self._credentials.email, "password": self._credentials.password}
+        status, answer = self._until_answered("/api/login_check", orjson.dumps(credentials), {"Content-Type": JSON})
+        if status != 200 or "token" not in answer:
+            raise UploadFailed(f"Log-in as {self._credentials.email} failed: {answer.get('message', status)}.")
+        self._token = answer["token"]
+
+    def send(self, leads: list[bytes], key: str) -> Results:
+        """Send leads; return what became of each: `id` or `errors`.
+
+        On return the accepted ones are durable, each once, however often this is called with
+        the same key and leads. Raises UploadFailed or Stopped.
+        """
+        body = b"\n".join(leads)
+        status, answer = self._post(body, key)
+        if status == 401:
+            # The token's hour is over.
+            self.log_in()
+            status, answer = self._post(body, key)
+        if status == 202:
+            return list(answer["data"]["results"])
+        errors = answer.get("errors", {})
+        if status == 400 and errors and all(name.split(".")[0].isdigit() for name in errors):
+            return _by_lead(errors, len(leads))
+        if status == 409:
+            raise UploadFailed("The file has changed since these rows were sent first: --again sends all of it.")
+        raise UploadFailed(f"The API answered {status}: {answer.get('message', '')} {errors or ''}".rstrip())
+
+    def _post(self, body: bytes, key: str) -> tuple[int, dict[str, Any]]:
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": NDJSON, IDEMPOTENCY_KEY: key}
+        return self._until_answered("/api/leads/bulk", body, headers)
+
+    def _until_answered(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        """Send until the answer is final; return its status and its JSON."""
+        deadline = time.monotonic() + self._patience
+        pause = PAUSE
+        while True:
+            wait = pause * random.uniform(0.5, 1)
+            try:
+                answer = self._pool.request("POST", self._url + path, body=body, headers=headers)
+            except HTTPError as error:
+                self.unsure = self.unsure or IDEMPOTENCY_KEY in headers
+                what = _name(error)
+            else:
+                if answer.status not in AGAIN:
+                    self._tell("")
+                    return answer.status, _json(answer.data)
+                # These two promise that nothing was accepted.
+                self.unsure = self.unsure or (IDEMPOTENCY_KEY in headers and answer.status not in (429, 503))
+                what = f"HTTP {answer.status}"
+                wait = max(wait, _seconds(answer.headers.get("Retry-After")))
+            if time.monotonic() + wait > deadline:
+                raise UploadFailed(f"No answer for {self._patience:g} seconds (the last: {what}).")
+            self._tell(f"{what}, again in {wait:.0f} s")
+            if self._stop.wait(wait):
+                raise Stopped
+            pause = min(pause * 2, PAUSE_MAX)
+
+
+def _by_lead(errors: dict[str, list[str]], number: int) -> Results:
+    """Sort the errors of an answer that no lead is valid, named `0.email`, by their lead."""
+    results: Results = [{"index": index, "errors": {}} for index in range(number)]
+    for name, messages in errors.items():
+        index, _, field = name.partition(".")
+        results[int(index)]["errors"][field] = messages
+    return results
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _seconds(text: str | None) -> float:
+    return float(text) if text and text.isdigit() else 0.0
+
+
+def _name(error: HTTPError) -> str:
+    return {"NewConnectionError": "nobody listens"}.get(type(error).__name__, type(error).__name__)

@@ -1,0 +1,121 @@
+"""The examples: one for each answer that a client should know."""
+
+from typing import Any
+
+from ingest_api.envelope import RETRY_AWAY, RETRY_FULL
+from schema.lead import BLANK, NOT_EMAIL, NOT_PHONE
+
+LEAD = {
+    "firstName": "Ada",
+    "lastName": "Lovelace",
+    "email": "ada@example.com",
+    "phone": "+442071234567",
+    "dateOfBirth": "1990-12-10",
+}
+OTHER = {
+    "firstName": "Grace",
+    "lastName": "Hopper",
+    "email": "grace@example.com",
+    "phone": "+12025550123",
+    "dateOfBirth": "1986-12-09",
+    "additionalData": {"campaign": "spring", "consent": True},
+}
+BROKEN = {"firstName": "", "lastName": "Nobody", "email": "nobody", "phone": "0", "dateOfBirth": "1990-12-10"}
+
+ID = "019abc12-3456-7def-8123-456789abcdef"
+MOMENT = "2026-11-22T09:41:07.123456Z"
+LETTER = "1763804467123-0"
+
+TOKEN = {"token": "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGFAZXhhbXBsZS5jb20ifQ.c2lnbmF0dXJl"}
+CREDENTIALS = {"email": "test@example.com", "password": "password123"}
+
+# Messages by field, as BROKEN gets them.
+ERRORS = {"firstName": [BLANK], "email": [NOT_EMAIL], "phone": [NOT_PHONE]}
+
+
+def success(code: int, message: str, data: Any) -> dict[str, Any]:
+    """Return a success envelope."""
+    return {"status": "success", "code": code, "message": message, "data": data}
+
+
+def error(code: int, message: str, **more: Any) -> dict[str, Any]:
+    """Return an error envelope, with `errors` and `retry_after` if given."""
+    return {"status": "error", "code": code, "message": message, **more}
+
+
+def lead(state: str) -> dict[str, Any]:
+    """Return an accepted lead."""
+    return {"id": ID, **LEAD, "additionalData": None, "createdAt": MOMENT, "updatedAt": MOMENT, "state": state}
+
+
+def page() -> dict[str, Any]:
+    """Return a page of leads."""
+    pagination = {"total": 41, "page": 1, "limit": 1, "total_pages": 41, "next_cursor": "gAAAAABpIZzb"}
+    return {"items": [lead("stored")], "pagination": pagination}
+
+
+def bulk() -> dict[str, Any]:
+    """Return what became of two leads sent together."""
+    return {"accepted": 1, "rejected": 1, "results": [{"index": 0, "id": ID}, {"index": 1, "errors": ERRORS}]}
+
+
+def stats() -> dict[str, Any]:
+    """Return the counts of two hours."""
+    items = [
+        {"time": "2026-11-22T08:00:00Z", "accepted": 1200, "stored": 1200},
+        {"time": "2026-11-22T09:00:00Z", "accepted": 800, "stored": 790},
+    ]
+    return {"interval": "hour", "from": items[0]["time"], "to": "2026-11-22T10:00:00Z", **_sums(items), "items": items}
+
+
+def _sums(items: list[dict[str, Any]]) -> dict[str, int]:
+    return {name: sum(item[name] for item in items) for name in ("accepted", "stored")}
+
+
+def letters() -> dict[str, Any]:
+    """Return a page of dead letters."""
+    kept = {name: value for name, value in lead("queued").items() if name != "state"}
+    letter = {"letter": LETTER, "reason": "DataError 1406", "since": "2026-11-22T09:41:08.001Z", "id": ID, "lead": kept}
+    return {"items": [letter], "total": 1, "next": None}
+
+
+def ready() -> dict[str, Any]:
+    """Return what a service whose parts all answer says of itself."""
+    ledger = {"accepted": 2000, "stored": 1990, "dead": 0, "dropped": 0, "waiting": 10, "off": 0}
+    return {"queue": True, "database": True, "ledger": ledger}
+
+
+# Of each error status: its examples by name.
+REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
+    "400": {
+        "fields": error(400, "Validation failed", errors=ERRORS),
+        "json": error(
+            400,
+            "Validation failed",
+            errors={"body": ["The body is not valid JSON: unexpected character: line 1 column 1."]},
+        ),
+        "parameter": error(
+            400, "Validation failed", errors={"limit": ["This value should be a whole number from 1 to 100."]}
+        ),
+    },
+    "401": {
+        "missing": error(401, "JWT Token not found"),
+        "expired": error(401, "Expired JWT Token"),
+        "credentials": error(401, "Invalid credentials"),
+    },
+    "403": {"invalid": error(403, "Invalid JWT Token")},
+    "404": {"lead": error(404, "There is no lead with this id.")},
+    "405": {"method": error(405, "Method Not Allowed")},
+    "406": {"accept": error(406, "This service answers in application/json only.")},
+    "408": {"slow": error(408, "The body took too long to arrive.")},
+    "409": {"key": error(409, "This Idempotency-Key was used with another body.")},
+    "413": {"large": error(413, "The body is over 1048576 bytes.")},
+    "415": {"type": error(415, "The Content-Type must be application/json.")},
+    "429": {"limit": error(429, "Rate limit exceeded", retry_after=17)},
+    "500": {"defect": error(500, f"Internal error. Please name request {ID} when you report it.")},
+    "503": {
+        "full": error(503, "The queue is full. Nothing was accepted.", retry_after=RETRY_FULL),
+        "queue": error(503, "The queue does not answer. Nothing was accepted.", retry_after=RETRY_AWAY),
+        "database": error(503, "The database does not answer.", retry_after=RETRY_AWAY),
+    },
+}

@@ -1,0 +1,66 @@
+"""The endpoints for those who run the service, and the document itself."""
+
+from typing import Any
+
+from apispec import APISpec
+
+from ingest_api.envelope import RETRY_AWAY
+from ingest_api.openapi import examples
+from ingest_api.openapi.examples import error, success
+from ingest_api.openapi.parts import (
+    as_json,
+    common_headers,
+    envelope,
+    failed,
+    object_of,
+    ref,
+    refused,
+    response,
+    with_examples,
+)
+
+
+def add_operation(spec: APISpec) -> None:
+    """Add the health checks, the metrics, and the document with its page."""
+    alive = object_of({"live": {"type": "boolean"}})
+    live = response("It does", envelope(200, alive), success(200, "Alive", {"live": True}))
+    _add(spec, "/health/live", "Whether the process answers", "live", {"200": live, **failed()})
+    parts = {
+        "queue": {"type": "boolean"},
+        "database": {"type": "boolean"},
+        "ledger": {
+            "type": "object",
+            "description": "Leads by where they are; `off` is how many accepted ones are nowhere",
+            "additionalProperties": {"type": "integer"},
+        },
+    }
+    ready = {
+        "200": response("They do", envelope(200, object_of(parts)), success(200, "Ready", examples.ready())),
+        **failed("503"),
+        "503": {
+            "description": "A part is away; `errors` names it.",
+            "headers": {**common_headers(), "Retry-After": ref("Retry-After", "headers")},
+            "content": as_json(ref("Error"), queue=_NOT_READY),
+        },
+    }
+    _add(spec, "/health/ready", "Whether the queue and the database answer, and the ledger", "ready", ready)
+    metrics = _text("text/plain", "In Prometheus's text format", 'leads_ledger{place="stored"} 1990.0\n')
+    _add(spec, "/metrics", "Metrics of all API processes", "metrics", {"200": metrics, **failed()})
+    document = response("OpenAPI 3.1, without the envelope", {"type": "object"}, {"openapi": "3.1.0"})
+    _add(spec, "/api/openapi.json", "This document", "openapi", {"200": document, **refused()})
+    page = _text("text/html", "Swagger UI", "<!doctype html>")
+    # A browser does not ask for JSON: no 406.
+    _add(spec, "/api/docs", "A page that shows this document", "docs", {"200": page, **failed("429")})
+
+
+_NOT_READY = error(503, "Not ready: queue", errors={"queue": ["This part does not answer."]}, retry_after=RETRY_AWAY)
+
+
+def _add(spec: APISpec, path: str, summary: str, name: str, responses: dict[str, Any]) -> None:
+    operation = {"summary": summary, "operationId": name, "tags": ["Operation"], "responses": responses}
+    spec.path(path, operations={"get": operation})
+
+
+def _text(kind: str, description: str, example: str) -> dict[str, Any]:
+    content = {kind: with_examples({"schema": {"type": "string"}}, {"example": example})}
+    return {"description": description, "headers": common_headers(), "content": content}

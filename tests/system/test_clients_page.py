@@ -1,0 +1,98 @@
+"""docs/clients.md: each of its examples works as it stands there."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers import program
+
+from .leads import a_lead
+from .pages import blocks, commands, write_csv
+from .service import PASSWORD, ROOT, Service
+
+PAGE = "docs/clients.md"
+
+
+def run(command: list[str], directory: Path, **environment: str) -> str:
+    """Run a program to its end, which must be a good one, and return what it wrote."""
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def leads(tmp_path: Path) -> list[dict[str, str]]:
+    """What is in leads.csv; its second is broken."""
+    leads = [a_lead(), a_lead(email="nobody"), a_lead()]
+    write_csv(tmp_path / "leads.csv", leads)
+    return leads
+
+
+def assert_stored(service: Service, leads: list[dict[str, str]]):
+    service.wait_until_nothing_waits()
+    for lead in (leads[0], leads[2]):
+        assert service.page(email=lead["email"])["pagination"]["total"] == 1
+
+
+def test_the_python_examples(embedded: Service, tmp_path: Path, leads: list[dict[str, str]]):
+    # They expect the lead they send to be in the list already.
+    embedded.wait_until_stored(*embedded.accept(a_lead(email="ada@example.com")))
+    (tmp_path / "example.py").write_text("\n".join(blocks(PAGE, "python", embedded)))
+
+    output = run([sys.executable, "example.py"], tmp_path)
+
+    assert "queued" in output
+    assert "phone ['This value should match pattern" in output
+    assert "3 of 3, 1 rejected" in output
+    assert "line 3: {'email': ['This value is not a valid email address']}" in output
+    assert embedded.walk(email="ada@example.com")[0]["id"] in output
+    assert_stored(embedded, leads)
+
+
+def test_the_javascript_examples(embedded: Service, tmp_path: Path, leads: list[dict[str, str]]):
+    embedded.wait_until_stored(*embedded.accept(a_lead(email="alan@example.com")))
+    (tmp_path / "example.mjs").write_text("\n".join(blocks(PAGE, "javascript", embedded)))
+
+    output = run([program("node"), "example.mjs"], tmp_path)
+
+    assert "queued" in output
+    assert "3 of 3, 1 rejected" in output
+    assert embedded.walk(email="alan@example.com")[0]["id"] in output
+    assert_stored(embedded, leads)
+
+
+def test_the_curl_examples(embedded: Service, tmp_path: Path):
+    (tmp_path / "example.sh").write_text("set -eu\n" + "\n".join(blocks(PAGE, "bash", embedded)))
+
+    output = run(["bash", "example.sh"], tmp_path)
+
+    assert '"state":"queued"' in output
+    assert '"accepted":1,"rejected":1' in output
+    assert all(f'"id":"{lead["id"]}"' in output for lead in embedded.walk()[-3:])
+
+
+def test_the_import_example(embedded: Service, tmp_path: Path, leads: list[dict[str, str]]):
+    (command,) = commands(PAGE, embedded)
+    words = [
+        {".venv/bin/python": sys.executable, "leads.csv": str(tmp_path / "leads.csv")}.get(each, each)
+        for each in command.split()
+    ]
+
+    output = run([*words, "--url", embedded.base_url], ROOT, LEADS_PASSWORD=PASSWORD)
+
+    assert "2 rows accepted, 1 rejected" in output
+    assert json.loads((tmp_path / "leads.csv.import.json").read_text())["done"] is True
+    assert_stored(embedded, leads)

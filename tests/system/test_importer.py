@@ -1,0 +1,299 @@
+"""`python -m ingest_api import`: each good row once, each bad row in the rejects, however often it is stopped."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.servers import until
+
+from .leads import a_lead
+from .service import EMAIL, PASSWORD, ROOT, Service
+
+HEADER = ["firstName", "lastName", "email", "phone", "dateOfBirth", "source"]
+
+
+def command(service: Service, file: Path, *options: str, url: str = "") -> list[str]:
+    python = [sys.executable, "-m", "ingest_api", "import", str(file)]
+    return [*python, "--url", url or service.base_url, "--email", EMAIL, *options]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "LEADS_PASSWORD": PASSWORD}
+
+
+def run(service: Service, file: Path, *options: str, url: str = "") -> subprocess.CompletedProcess[str]:
+    """Import a file to the end."""
+    return subprocess.run(
+        command(service, file, *options, url=url),
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def written(path: Path, rows: int, phone: str) -> tuple[set[str], set[int]]:
+    """Write a CSV in which every hundredth row is bad; return the good rows' addresses and the bad ones' lines."""
+    good, bad = set(), set()
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(HEADER)
+        for number in range(rows):
+            email = a_lead()["email"]
+            broken = number % 100 == 50
+            writer.writerow(["Ada", "Lovelace", "nobody" if broken else email, phone, "1990-12-10", f"s{number}"])
+            if broken:
+                bad.add(number + 2)
+            else:
+                good.add(email)
+    return good, bad
+
+
+def assert_imported(service: Service, file: Path, phone: str, good: set[str], bad: set[int]):
+    """Check that each good row is stored once and each bad one is in the rejects once."""
+    service.wait_until_nothing_waits(60)
+    stored = Counter(lead["email"] for lead in service.walk(phone=phone))
+    assert stored == Counter(good)
+    with file.with_name(f"{file.stem}.rejects.csv").open() as rejects:
+        rows = list(csv.DictReader(rejects))
+    assert [int(row["_line"]) for row in rows] == sorted(bad)
+    assert {row["_errors"] for row in rows} == {"email: This value is not a valid email address"}
+    assert {row["email"] for row in rows} == {"nobody"}
+
+
+def test_good_rows_are_stored_and_bad_rows_rejected_with_their_reasons(embedded: Service, tmp_path: Path):
+    file = tmp_path / "leads.csv"
+    good, bad = written(file, 450, "+49301000001")
+
+    done = run(embedded, file, "--batch", "100")
+
+    assert done.returncode == 0, done.stderr
+    assert f"{len(good)} rows accepted, {len(bad)} rejected" in done.stdout
+    assert_imported(embedded, file, "+49301000001", good, bad)
+    assert embedded.page(phone="+49301000001", limit=1)["items"][0]["additionalData"]["source"].startswith("s")
+
+    again = run(embedded, file)
+
+    assert again.returncode == 0
+    assert "imported already" in again.stdout
+    assert_imported(embedded, file, "+49301000001", good, bad)
+
+
+def test_an_import_that_is_killed_and_interrupted_goes_on_where_it_was(embedded: Service, tmp_path: Path):
+    file = tmp_path / "leads.csv"
+    state = tmp_path / "leads.csv.import.json"
+    good, bad = written(file, 6000, "+49301000002")
+
+    # When it is stopped again and again, wherever it is
+    for number in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
+        before = json.loads(state.read_bytes())["offset"] if state.exists() else 0
+        process = subprocess.Popen(
+            command(embedded, file, "--batch", "60"),
+            cwd=ROOT,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        until(
+            lambda before=before, process=process: (
+                process.poll() is not None or (state.exists() and json.loads(state.read_bytes())["offset"] > before)
+            ),
+            30,
+            0.001,
+        )
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=30)
+        assert process.returncode == (130 if number in (signal.SIGINT, signal.SIGTERM) else -number)
+        assert number == signal.SIGKILL or b"Stopped at line" in output
+
+    # And then runs to its end
+    done = run(embedded, file)
+
+    # Then nothing is lost and nothing doubled
+    assert done.returncode == 0, done.stderr
+    assert f"{len(good)} rows accepted, {len(bad)} rejected" in done.stdout
+    assert_imported(embedded, file, "+49301000002", good, bad)
+
+
+class CuttingProxy:
+    """Forwards requests, and loses every second answer to a bulk request."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.lost = 0
+        self._seen = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._port)) as server:
+            reading, answers = client.makefile("rb"), server.makefile("rb")
+            while head := _head(reading):
+                server.sendall(head + reading.read(_length(head)))
+                answer = _head(answers)
+                answer += answers.read(_length(answer))
+                if b"/bulk" in head:
+                    self._seen += 1
+                    if self._seen % 2:
+                        self.lost += 1
+                        return
+                client.sendall(answer)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def _head(stream) -> bytes:
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        line = stream.readline()
+        if not line:
+            return b""
+        head += line
+    return head
+
+
+def _length(head: bytes) -> int:
+    lines = head.lower().split(b"\r\n")
+    return next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")), 0)
+
+
+def test_an_answer_that_is_lost_does_not_store_rows_twice(embedded: Service, tmp_path: Path):
+    file = tmp_path / "leads.csv"
+    good, bad = written(file, 250, "+49301000003")
+    proxy = CuttingProxy(embedded.port)
+
+    done = run(embedded, file, "--batch", "60", url=proxy.url)
+    proxy.close()
+
+    assert done.returncode == 0, done.stderr
+    assert proxy.lost == 5
+    assert_imported(embedded, file, "+49301000003", good, bad)
+
+
+def test_ndjson_and_its_rejects(embedded: Service, tmp_path: Path):
+    file = tmp_path / "leads.ndjson"
+    leads = [a_lead(phone="+49301000004") for _ in range(3)]
+    lines = [
+        json.dumps(leads[0]),
+        "{",
+        "",
+        json.dumps(leads[1] | {"firstName": ""}),
+        json.dumps(leads[2]),
+        "[]",
+        '"\udcff"',
+    ]
+    file.write_text("\n".join(lines), errors="surrogateescape")
+
+    done = run(embedded, file)
+
+    assert done.returncode == 0, done.stderr
+    rejects = [json.loads(line) for line in (tmp_path / "leads.rejects.ndjson").read_text().splitlines()]
+    assert [row["line"] for row in rejects] == [2, 4, 6, 7]
+    assert [list(row["errors"]) for row in rejects] == [["body"], ["firstName"], ["body"], ["row"]]
+    assert rejects[1]["lead"] == leads[1] | {"firstName": ""}
+    embedded.wait_until_nothing_waits()
+    assert {lead["email"] for lead in embedded.walk(phone="+49301000004")} == {leads[0]["email"], leads[2]["email"]}
+
+
+def test_a_file_without_a_good_row(embedded: Service, tmp_path: Path):
+    file = tmp_path / "bad.csv"
+    file.write_text("first_name;Last Name;EMAIL;phone;date-of-birth\n;;;;\nx;y;z;1;2\n")
+
+    done = run(embedded, file)
+
+    assert done.returncode == 0, done.stderr
+    assert "0 rows accepted, 2 rejected" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('"Bob,Smith,b@example.com,+4930,1990-01-01', "no CSV"),
+        ("Bob,Smith,b@example.com,+4930,1990-01-01,more", "has 6 columns, the header has 5"),
+        ("Bob", "has 1 columns"),
+        ('"Bob"x,Smith,b@example.com,+4930,1990-01-01', "no CSV"),
+        ("B\udcffb,Smith,b@example.com,+4930,1990-01-01", "not in UTF-8"),
+        ("B" * (1 << 20) + ",Smith,b@example.com,+4930,1990-01-01", "longer than"),
+    ],
+)
+def test_a_row_that_is_no_csv_harms_no_other(embedded: Service, tmp_path: Path, row: str, reason: str):
+    good = [a_lead() for _ in range(2)]
+    lines = [",".join(lead.values()) for lead in good]
+    file = tmp_path / "leads.csv"
+    text = "\n".join([",".join(good[0]), lines[0], row, lines[1], ""])
+    file.write_bytes(text.encode(errors="surrogateescape"))
+
+    done = run(embedded, file)
+
+    assert "2 rows accepted, 1 rejected" in done.stdout, done.stdout + done.stderr
+    assert reason in (tmp_path / "leads.rejects.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "first line should be the header"),
+        ("email,phone\n", "no column firstName, lastName, dateOfBirth"),
+        ("firstName,first_name,lastName,email,phone,dateOfBirth\n", "more than once: firstName"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_refused_before_anything_is_sent(
+    embedded: Service, tmp_path: Path, text: str, message: str
+):
+    file = tmp_path / "leads.csv"
+    file.write_text(text)
+
+    done = run(embedded, file)
+
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_that_has_changed_is_not_gone_on_with(embedded: Service, tmp_path: Path):
+    file = tmp_path / "leads.csv"
+    written(file, 3, "+49301000005")
+    run(embedded, file)
+    file.write_text(file.read_text().replace("Ada", "Eve"))
+
+    done = run(embedded, file)
+
+    assert done.returncode == 1
+    assert "has changed since" in done.stderr
+
+
+def test_a_wrong_password_and_a_service_that_is_away_are_told(embedded: Service, tmp_path: Path):
+    file = tmp_path / "leads.csv"
+    written(file, 3, "+49301000006")
+
+    away = run(embedded, file, "--patience", "1", url="http://127.0.0.1:1")
+    wrong = subprocess.run(
+        command(embedded, file), cwd=ROOT, input="wrong\n", capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (away.returncode, wrong.returncode) == (1, 1)
+    assert "No answer for 1 seconds (the last: nobody listens)" in away.stderr
+    assert "Invalid credentials" in wrong.stderr

@@ -1,0 +1,104 @@
+"""The Postman collection: complete, and green against the started service."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import postman
+from .service import Service
+
+# What no client can provoke at will: there are examples of it.
+EXAMPLES_ONLY = {408, 429, 500, 503}
+
+
+@pytest.fixture
+def newman() -> None:
+    """newman must be installed; in CI it is."""
+    if not postman.NEWMAN.exists():
+        report = pytest.fail if os.environ.get("CI") else pytest.skip
+        report("newman is not installed: make postman-test does it")
+
+
+def items(folder: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for item in folder["item"]:
+        yield from items(item) if "item" in item else [item]
+
+
+def collection() -> list[dict[str, Any]]:
+    return list(items(json.loads(postman.COLLECTION.read_text())))
+
+
+def path_of(item: dict[str, Any]) -> str:
+    """Return the path of an item's request as the OpenAPI document writes it."""
+    path = "/" + "/".join(item["request"]["url"]["path"])
+    return re.sub(r"/api/leads/({{lead}}|[0-9a-f-]{36})$", "/api/leads/{lead}", path)
+
+
+def run(service: Service, directory: Path, **variables: str) -> dict[str, Any]:
+    """Run the collection; return newman's report of a run without failures."""
+    report = directory / "report.json"
+    options = ("--reporters", "cli,json", "--reporter-json-export", str(report))
+    done = subprocess.run(
+        postman.command(service.base_url, *options, **variables),
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+    return dict(json.loads(report.read_text())["run"])
+
+
+def test_newman_is_green(newman: None, embedded: Service, tmp_path: Path):
+    found = run(embedded, tmp_path, **postman.admin(embedded))
+
+    assert found["stats"]["assertions"]["failed"] == 0
+    # Each request has tests, and each of them was sent.
+    executed = {execution["item"]["name"] for execution in found["executions"] if execution.get("response")}
+    assert executed == {item["name"] for item in collection()}
+    assert all(execution.get("assertions") for execution in found["executions"])
+    tokens = {each["key"]: each.get("value") for each in json.loads(postman.ENVIRONMENT.read_text())["values"]}
+    assert tokens["token"] == ""
+
+
+def test_a_token_whose_hour_is_over_is_made_anew(newman: None, embedded: Service, tmp_path: Path):
+    expired = "e30.eyJleHAiOjF9.x"
+    (name,) = [item["name"] for item in collection() if item["name"] == "Send a lead"]
+    done = subprocess.run(
+        postman.command(embedded.base_url, "--folder", name, token=expired),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_endpoint_and_every_error_has_an_example(embedded: Service):
+    document = embedded.get("/api/openapi.json", token=None).json()
+    examples: dict[tuple[str, str], set[int]] = {}
+    for item in collection():
+        method = item["request"]["method"].lower()
+        codes = {response["code"] for response in item["response"]}
+        examples.setdefault((method, path_of(item)), set()).update(codes)
+
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if method != "parameters":
+                assert {int(status) for status in operation["responses"]} <= examples[method, path], path
+
+
+def test_every_error_that_can_be_provoked_is(embedded: Service):
+    document = embedded.get("/api/openapi.json", token=None).json()
+    statuses = {int(status) for status in document["components"]["responses"]}
+
+    tested = {int(code) for item in collection() for code in re.findall(r"to\.have\.status\((\d+)\)", json.dumps(item))}
+
+    assert statuses - EXAMPLES_ONLY <= tested
