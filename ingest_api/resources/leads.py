@@ -10,7 +10,7 @@ from ingest_api import body, lead_list, list_query
 from ingest_api.accepting import Accepting
 from ingest_api.cursor import BadCursor, Cursors
 from ingest_api.envelope import broken_fields, invalid, success, success_encoded
-from ingest_api.lead_list import TooManyToSort
+from ingest_api.lead_list import Costly
 from ingest_api.list_query import LIST_QUERY, ListQuery
 from ingest_api.presentation import stored_lead
 from ingest_api.read_path import ReadPath
@@ -54,11 +54,8 @@ class Leads:
             raise broken_fields(error) from None
         try:
             success(resp, 200, "Leads", await self._read_path.run(self._page, query, after))
-        except TooManyToSort:
-            message = (
-                f"With these filters more than {lead_list.SORT_MAX} leads match: sort by createdAt, or narrow them."
-            )
-            raise invalid({"sortBy": [message]}) from None
+        except Costly as error:
+            raise invalid({error.parameter: [error.message]}) from None
 
     on_head = on_get
 
