@@ -21,6 +21,10 @@ SQLITE_BUSY_SECONDS = 10
 RECYCLE_SECONDS = 600
 
 
+# The isolation level at which all statements of a transaction see one moment; SQLite's only one does as well.
+SNAPSHOT = "REPEATABLE READ"
+
+
 class Reaction(enum.Enum):
     """What an error of the database calls for."""
 
@@ -119,7 +123,7 @@ def reader(url: str, *, timeout: int, pool_size: int) -> Engine:
     if make_url(url).drivername.startswith("sqlite"):
         return _sqlite(url, begin="BEGIN", pool_size=pool_size, timeout=timeout)
     # REPEATABLE READ: all statements of one list page see the counts and the rows of one moment.
-    return _mysql(url, pool_size=pool_size, timeout=timeout, isolation_level="REPEATABLE READ")
+    return _mysql(url, pool_size=pool_size, timeout=timeout, isolation_level=SNAPSHOT)
 
 
 def _mysql(url: str, *, pool_size: int, timeout: int, **options: Any) -> Engine:

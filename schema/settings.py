@@ -155,6 +155,13 @@ class Settings:
         20, "Deliveries after which an unfinished entry becomes a dead letter.", unit="deliveries", low=2
     )
     idempotency_ttl: int = _number(86400, "Time an Idempotency-Key is remembered.", unit="seconds", low=1)
+    retention_months: int = _number(
+        0,
+        "Whole months that leads are kept beside the current one; older months are removed for good. 0 keeps all.",
+        unit="months",
+        low=0,
+        high=1200,
+    )
     jwt_private_key: Path | None = _setting(
         None, "PEM file of the RSA key that signs tokens. Empty: made under the data dir.", kind="path"
     )
