@@ -84,6 +84,26 @@ def find(connection: Connection, query: ListQuery, after: After | None) -> Page:
     return _page(query, _rows(connection, ids), total, version)
 
 
+def follow(connection: Connection, query: ListQuery, after: LeadId | None) -> Sequence[Row[Any]]:
+    """Return the next `query.limit` rows of a list in the order of creation, those after the lead `after`.
+
+    It counts nothing, so that a list of any length can be walked from end to end.
+    """
+    horizon = counts.version(connection).horizon
+    if horizon:
+        query = replace(query, created_from=max(horizon, query.created_from or 0))
+    filtered = query.email is not None or query.phone is not None
+    columns = select(leads.c.id) if filtered else select(leads)
+    statement = _matching(columns, query).order_by(leads.c.id if query.ascending else leads.c.id.desc())
+    if after is not None:
+        statement = statement.where(_beyond(leads.c.id, after, query.ascending))
+    statement = statement.limit(query.limit)
+    if not filtered:
+        return connection.execute(statement).all()
+    index = f"FORCE INDEX ({_index_of(query)})"
+    return _rows(connection, _ids(connection, statement.with_hint(leads, index, "mysql")))
+
+
 def _page(query: ListQuery, rows: Sequence[Row[Any]], total: int, version: Version) -> Page:
     """Make the page of its rows and, where there is a next page, one more."""
     more = len(rows) > query.limit

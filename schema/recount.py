@@ -237,9 +237,7 @@ def _all(connection: Connection) -> Numbers:
 
 def _remove(connection: Connection, width: int, start: int, end: int) -> None:
     table = lead_counts
-    connection.execute(
-        delete(table).where(table.c.width == width, table.c.bucket >= start, table.c.bucket < end)
-    )
+    connection.execute(delete(table).where(table.c.width == width, table.c.bucket >= start, table.c.bucket < end))
 
 
 def _write(connection: Connection, numbers: Numbers) -> None:

@@ -13,6 +13,7 @@ from ingest_api.openapi.parts import (
     WITH_BODY,
     WITH_TOKEN,
     as_json,
+    common_headers,
     envelope,
     object_of,
     page_of,
@@ -22,7 +23,14 @@ from ingest_api.openapi.parts import (
 )
 from ingest_api.resources.bulk import BULK_MAX
 from ingest_api.resources.dead_letters import LettersQuerySchema
+from ingest_api.resources.export import CSV, ExportQuerySchema
 from ingest_api.resources.stats import StatsQuerySchema
+
+LIST_HEADERS = {
+    "ETag": {"description": "The page at the data's version, for If-None-Match", "schema": {"type": "string"}},
+    "Link": {"description": "first, prev, next, last: RFC 8288", "schema": {"type": "string"}},
+    "Cache-Control": {"schema": {"type": "string"}, "example": "private, no-cache"},
+}
 
 
 def add_paths(spec: APISpec) -> None:
@@ -72,10 +80,33 @@ def add_paths(spec: APISpec) -> None:
                 "security": [{"token": []}],
                 "parameters": [{"in": "query", "schema": ListQuerySchema}],
                 "responses": {
-                    "200": response("A page", envelope(200, page_of(lead))),
+                    "200": response("A page", envelope(200, page_of(lead)), LIST_HEADERS),
+                    "304": {"description": "Nothing was stored since", "headers": common_headers()},
                     **refused("400", "503", *WITH_TOKEN),
                 },
             },
+        },
+    )
+    spec.path(
+        "/api/leads/export",
+        operations={
+            "get": {
+                "summary": "Export stored leads",
+                "description": "Streams all leads of a filter in the order of creation, those stored before the "
+                "request. In CSV, a text that a spreadsheet would take for a formula gets an apostrophe before it.",
+                "operationId": "exportLeads",
+                "tags": ["Leads"],
+                "security": [{"token": []}],
+                "parameters": [{"in": "query", "schema": ExportQuerySchema}],
+                "responses": {
+                    "200": {
+                        "description": "The leads, one a line",
+                        "headers": common_headers(),
+                        "content": {kind: {"schema": {"type": "string"}} for kind in (CSV, NDJSON)},
+                    },
+                    **refused("400", "503", *WITH_TOKEN),
+                },
+            }
         },
     )
     leads = {"type": "array", "items": ref("LeadInput"), "minItems": 1, "maxItems": BULK_MAX}

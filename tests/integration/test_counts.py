@@ -39,7 +39,14 @@ def rows_at(times: list[int]) -> list[dict[str, Any]]:
 def assert_agrees(connection: Connection, times: list[int], step: int = 1) -> None:
     """Check total, before, by_bucket and locate against the sorted times of all leads, at every `step`-th of them."""
     assert counts.total(connection) == len(times)
-    moments = {0, START * MICROS, START * MICROS + 1, (START + DAY) * MICROS, *times[::step], *(each + 1 for each in times[::step])}
+    moments = {
+        0,
+        START * MICROS,
+        START * MICROS + 1,
+        (START + DAY) * MICROS,
+        *times[::step],
+        *(each + 1 for each in times[::step]),
+    }
     for micros in moments:
         assert counts.before(connection, micros) == bisect.bisect_left(times, micros)
     for width in (DAY, HOUR, MINUTE):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 import time_machine
-from sqlalchemy import Connection, create_engine, event, insert, text
+from sqlalchemy import Connection, create_engine, insert, text
 from sqlalchemy.pool import NullPool
 
 from ingest_api import lead_list
@@ -102,9 +102,7 @@ def test_a_table_with_leads_is_taken_there_and_back(mariadb_server: MariaDBServe
 
 
 @pytest.mark.parametrize("stray", ["none", "before", "after"])
-def test_months_past_the_retention_go_with_their_counts(
-    backend: Backend, stray: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_months_past_the_retention_go_with_their_counts(backend: Backend, stray: str, monkeypatch: pytest.MonkeyPatch):
     # Given leads of the current month, of three months before, and of long ago
     store(backend, moments(0, 1, 2, 3, 20))
     kept = moments(0, 1, 2)

@@ -39,7 +39,9 @@ def rows(connection: Connection, *widths: int) -> int:
 def quiet_times() -> list[int]:
     """Return ten leads in each of twenty minutes."""
     dice = random.Random(3)
-    return sorted(START * MICROS + minute * MINUTES + dice.randrange(MINUTES) for minute in range(20) for _ in range(10))
+    return sorted(
+        START * MICROS + minute * MINUTES + dice.randrange(MINUTES) for minute in range(20) for _ in range(10)
+    )
 
 
 def test_a_quiet_time_keeps_no_row_below_a_minute(backend: Backend):
@@ -68,7 +70,8 @@ def test_a_busy_minute_keeps_what_leads_to_a_leaf(backend: Backend):
     with backend.engine.connect() as connection:
         for position in (0, 999, 1999):
             place = counts.locate(connection, position)
-            assert place is not None and place.stored <= LEAF
+            assert place is not None
+            assert place.stored <= LEAF
         assert counts.before(connection, times[1500]) == 1500
         assert {slot for (slot,) in connection.execute(select(lead_counts.c.slot).where(lead_counts.c.width > 0))} == {
             *range(4)
@@ -96,7 +99,8 @@ def test_leads_that_arrive_late_are_counted_and_their_minute_is_put_in_order_aga
     with backend.engine.connect() as connection:
         assert_agrees(connection, sorted(times + late), step=23)
         place = counts.locate(connection, 300)
-        assert place is not None and place.stored <= LEAF
+        assert place is not None
+        assert place.stored <= LEAF
 
 
 def test_a_minute_that_is_not_over_is_left_alone(backend: Backend):

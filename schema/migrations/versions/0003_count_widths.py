@@ -37,15 +37,19 @@ def _take_the_place(name: str) -> None:
 def upgrade() -> None:
     """Carry the counts over; mark every minute, so that what is not needed below it goes."""
     _make("new_counts", sa.BigInteger)
-    into = "INSERT INTO new_counts (width, bucket, slot, stored)"
-    op.execute(f"{into} SELECT width * {SECOND}, bucket * {SECOND}, slot, stored FROM lead_counts")
-    for width, source, bucket in (
-        (SPAN, DAY, f"bucket - bucket % {SPAN}"),
-        (-1, MINUTE, "bucket"),  # schema.counts.TODO
-        (0, DAY, "0"),  # schema.counts.LEDGER and EVER
+    op.execute(
+        "INSERT INTO new_counts (width, bucket, slot, stored) "
+        "SELECT width * 1000000, bucket * 1000000, slot, stored FROM lead_counts"
+    )
+    # Spans of 32 days out of days, marks on minutes (-1), and the sum over all time (0): see schema.counts.
+    for width, bucket, source in (
+        (SPAN, f"bucket - bucket % {SPAN}", DAY),
+        (-1, "bucket", MINUTE),
+        (0, "0", DAY),
     ):
         op.execute(
-            f"{into} SELECT {width}, b, 0, SUM(n) FROM "
+            "INSERT INTO new_counts (width, bucket, slot, stored) "  # noqa: S608, all of it stands above
+            f"SELECT {width}, b, 0, SUM(n) FROM "
             f"(SELECT {bucket} AS b, stored AS n FROM new_counts WHERE width = {source}) AS found GROUP BY b"
         )
     _take_the_place("new_counts")
@@ -55,7 +59,8 @@ def downgrade() -> None:
     """Leave out what the older code does not know. Seconds that were removed stay away: pages within are lost."""
     _make("old_counts", sa.Integer)
     op.execute(
-        f"INSERT INTO old_counts (width, bucket, slot, stored) SELECT width / {SECOND}, bucket / {SECOND}, slot, stored "
-        f"FROM lead_counts WHERE width >= {SECOND} AND width < {SPAN}"
+        "INSERT INTO old_counts (width, bucket, slot, stored) "
+        "SELECT width / 1000000, bucket / 1000000, slot, stored FROM lead_counts "
+        "WHERE width IN (1000000, 60000000, 3600000000, 86400000000)"
     )
     _take_the_place("old_counts")
