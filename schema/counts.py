@@ -17,6 +17,7 @@ different rows and do not wait for each other's COMMIT.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
@@ -45,7 +46,9 @@ SLOTS = 8
 # Leads in a bucket that are found by a short OFFSET: no narrower buckets are needed.
 LEAF = 500
 
-# A batch that has this many leads in each of its centiseconds, on average, counts in the narrowest buckets too.
+# A batch counts in the buckets below a minute where they may be of use: it lies within two of the wider buckets, or has
+# this many leads in each of them on average. The narrowest ones need this many in each of the next wider.
+USEFUL = LEAF // 4
 DENSE = 100
 
 END = 1 << 62  # microseconds since 1970, later than any id's time
@@ -53,18 +56,27 @@ END = 1 << 62  # microseconds since 1970, later than any id's time
 
 def add(connection: Connection, ids: Iterable[LeadId], slot: int) -> None:
     """Count newly inserted leads, in their own transaction. `slot` (any number) spreads concurrent writers."""
-    finest = Counter(_first(lead_id.micros_of(each), FINEST) for each in ids)
-    if not finest:
+    sums = {FINEST: Counter(_first(lead_id.micros_of(each), FINEST) for each in ids)}
+    total = sums[FINEST].total()
+    if not total:
         return
-    numbers: Counter[tuple[int, int]] = Counter()
-    for bucket, number in finest.items():
-        for width in WIDTHS[:-1]:
-            numbers[width, _first(bucket, width)] += number
-        numbers[TODO, _first(bucket, MINUTES)] += number
-        numbers[LEDGER, EVER] += number
-    if finest.total() >= DENSE * sum(width == CENTISECOND for width, _ in numbers):
-        numbers.update({(FINEST, bucket): number for bucket, number in finest.items()})
+    for narrower, width in pairwise(reversed(WIDTHS)):
+        sums[width] = Counter()
+        for bucket, number in sums[narrower].items():
+            sums[width][_first(bucket, width)] += number
+    numbers = {(LEDGER, EVER): total, **{(TODO, bucket): number for bucket, number in sums[MINUTES].items()}}
+    for wider, width in pairwise((SPAN, *WIDTHS)):
+        if width < MINUTES and not _is_useful(width, total, len(sums[wider])):
+            break
+        numbers.update({(width, bucket): number for bucket, number in sums[width].items()})
     upsert(connection, numbers, slot % SLOTS)
+
+
+def _is_useful(width: int, leads: int, wider: int) -> bool:
+    """Tell whether a batch of `leads` that lie in so many wider buckets should count in those of `width`."""
+    if width == FINEST:
+        return leads >= DENSE * wider
+    return wider <= 2 or leads >= USEFUL * wider
 
 
 def upsert(connection: Connection, numbers: Mapping[tuple[int, int], int], *slots: int) -> None:

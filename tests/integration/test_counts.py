@@ -65,13 +65,19 @@ def assert_agrees(connection: Connection, times: list[int], step: int = 1) -> No
 
 @pytest.mark.parametrize("leaf", [1, 4, LEAF])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(batches=batches, slots=st.integers(0, 100), dense=st.sampled_from([1, 3, 1000]))
+@given(
+    batches=batches,
+    slots=st.integers(0, 100),
+    dense=st.sampled_from([1, 3, 1000]),
+    useful=st.sampled_from([0, 2, 1000]),
+)
 def test_counts_agree_with_brute_force(
-    monkeypatch: pytest.MonkeyPatch, leaf: int, batches: list[list[int]], slots: int, dense: int
+    monkeypatch: pytest.MonkeyPatch, leaf: int, batches: list[list[int]], slots: int, dense: int, useful: int
 ):
     # Given leads of any times, counted in batches by several workers, some of them in the narrowest buckets too
     monkeypatch.setattr(counts, "LEAF", leaf)
     monkeypatch.setattr(counts, "DENSE", dense)
+    monkeypatch.setattr(counts, "USEFUL", useful)
     engine = create_engine("sqlite://")
     metadata.create_all(engine)
     with engine.connect() as connection:
