@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-system lint format chaos fuzz postman-test docs lock clean
+.PHONY: help run test test-unit test-integration test-system lint format chaos bench-read fuzz postman-test docs lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -47,6 +47,11 @@ fuzz: $(VENV)/.test-installed ## Send the API whatever its document allows and f
 
 postman-test: $(VENV)/.test-installed newman ## Run the Postman collection with newman (HOST=http://127.0.0.1:8080, or a service of its own)
 	@HOST=$(HOST) $(BIN)/python -m tests.system.postman $(ARGS)
+
+ROWS ?= 1000000
+
+bench-read: $(VENV)/.test-installed servers ## Measure lists over ROWS leads beside the usual endpoint (ROWS=10000000 for ten million)
+	@$(BIN)/python -m loadtests.reads --rows $(ROWS) $(ARGS)
 
 docs: $(VENV)/.run-installed ## Write docs/configuration.md from the settings
 	@$(BIN)/python -m schema configuration > docs/configuration.md

@@ -1,5 +1,6 @@
 """The application: makes the parts of one API process and joins them."""
 
+import asyncio
 from typing import Any
 
 import falcon.asgi
@@ -10,16 +11,20 @@ from ingest_api.accepting import Accepting
 from ingest_api.access_log import AccessLog
 from ingest_api.asgi import AsgiCallable, begin_at_once
 from ingest_api.cursor import Cursors
+from ingest_api.data_version import DataVersion
 from ingest_api.envelope import JSON, answer_defect, serialize_error
 from ingest_api.group_commit import GroupCommit
 from ingest_api.ledgers import Ledgers
+from ingest_api.lists import Lists
 from ingest_api.middleware import Around
 from ingest_api.queue_reader import QueueReader
 from ingest_api.rate_limit import RateLimit
 from ingest_api.read_path import ReadPath
+from ingest_api.replica import Lag, Replica
 from ingest_api.resources.bulk import Bulk
 from ingest_api.resources.dead_letters import Letters, Replay
 from ingest_api.resources.docs import Assets, OpenApi, Page
+from ingest_api.resources.export import Export
 from ingest_api.resources.health import Live, Metrics, Ready
 from ingest_api.resources.lead import Lead
 from ingest_api.resources.leads import Leads
@@ -37,8 +42,11 @@ AsgiApp = falcon.asgi.App[Request, Response]
 # Connections for looking into the queue, beside the one that flushes.
 QUEUE_READERS = 8
 
-# Connections to the primary database, for look-ups that a replica cannot answer.
+# Connections to the primary database that are kept free for short look-ups which only it can answer.
 PRIMARY_READERS = 2
+
+# Longest time (seconds) that a request waits for a replica, the primary being there.
+REPLICA_PATIENCE = 1.0
 
 # Seconds that a stopping process gives the broker to take the tickets that are owed.
 LAST_TICKETS = 1.0
@@ -52,23 +60,32 @@ class _Lifespan:
         commit: GroupCommit,
         publisher: TicketPublisher,
         read_paths: tuple[ReadPath, ...],
+        replica: Replica | None,
         queue: QueueReader,
         access_log: AccessLog,
     ) -> None:
         self._commit = commit
         self._publisher = publisher
         self._read_paths = read_paths
+        self._replica = replica
+        self._watch: asyncio.Task[None] | None = None
         self._queue = queue
         self._access_log = access_log
 
     async def process_startup(self, scope: Any, event: Any) -> None:
-        """Start sending tickets."""
+        """Start sending tickets, and watching the replica."""
         self._publisher.start()
+        if self._replica is not None:
+            self._watch = asyncio.create_task(self._replica.watch())
 
     async def process_shutdown(self, scope: Any, event: Any) -> None:
         """Finish what was begun: by now every open request is answered."""
         await self._commit.close()
         self._publisher.stop(LAST_TICKETS)
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._replica is not None:
+            self._replica.close()
         for read_path in self._read_paths:
             read_path.close()
         await self._queue.close()
@@ -87,30 +104,27 @@ def create(settings: Settings) -> AsgiCallable:
         async_redis(settings, timeout=settings.redis_timeout, connections=1), settings, publisher.appended
     )
     queue = QueueReader(async_redis(settings, timeout=settings.redis_timeout, connections=QUEUE_READERS))
-    read_path = ReadPath(
-        database.reader(settings.replica_url, timeout=settings.database_timeout, pool_size=settings.database_pool_size),
-        settings.database_pool_size,
-    )
-    # What a replica may not have yet: idempotency keys.
-    primary = ReadPath(
-        database.reader(settings.primary_url, timeout=settings.database_timeout, pool_size=PRIMARY_READERS),
-        PRIMARY_READERS,
-    )
+    stored = _read_path(settings.primary_url, settings, settings.database_pool_size)
+    primary = _read_path(settings.primary_url, settings, PRIMARY_READERS)
+    replica = _replica(settings, stored, primary) if settings.database_read_url else None
+    read_path = replica or stored
     blocking = blocking_redis(settings, timeout=settings.redis_timeout)
     ledgers = Ledgers(primary, blocking)
     letters = DeadLetters(blocking)
     limit = RateLimit(settings, commit)
     accepting = Accepting(commit, limit, primary)
+    lists = Lists(read_path, DataVersion(primary), Cursors(private), settings.list_max_age)
     access_log = AccessLog(settings.access_log)
     body_timeout = settings.http_body_timeout
 
     app = AsgiApp(media_type=JSON)
     app.add_middleware(Around(limit, access_log))
-    app.add_middleware(_Lifespan(commit, publisher, (read_path, primary), queue, access_log))
+    app.add_middleware(_Lifespan(commit, publisher, (stored, primary), replica, queue, access_log))
     app.set_error_serializer(serialize_error)
     app.add_error_handler(Exception, answer_defect)
-    app.add_route("/api/login_check", Login(read_path, tokens, body_timeout))
-    app.add_route("/api/leads", Leads(tokens, accepting, read_path, Cursors(private), body_timeout))
+    app.add_route("/api/login_check", Login(stored, tokens, body_timeout))
+    app.add_route("/api/leads", Leads(tokens, accepting, lists, body_timeout))
+    app.add_route("/api/leads/export", Export(tokens, read_path))
     app.add_route("/api/leads/bulk", Bulk(tokens, accepting, body_timeout))
     app.add_route("/api/leads/stats", Stats(tokens, read_path, queue))
     app.add_route("/api/leads/{lead}", Lead(tokens, read_path, primary, queue))
@@ -123,3 +137,14 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_route("/health/ready", Ready(read_path, queue, ledgers))
     app.add_route("/metrics", Metrics(ledgers))
     return begin_at_once(app)
+
+
+def _read_path(url: str, settings: Settings, threads: int, patience: float | None = None) -> ReadPath:
+    patience = patience or settings.database_read_timeout
+    return ReadPath(database.reader(url, timeout=patience, pool_size=threads), threads, patience=patience)
+
+
+def _replica(settings: Settings, stored: ReadPath, primary: ReadPath) -> Replica:
+    patience = min(REPLICA_PATIENCE, settings.database_read_timeout)
+    path = _read_path(settings.replica_url, settings, settings.database_pool_size, patience)
+    return Replica(path, stored, primary, Lag(settings.database_read_lag))

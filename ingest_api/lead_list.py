@@ -5,7 +5,8 @@ another order, or with a filter, an index that ends in the id gives the page's i
 rows are fetched after.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
@@ -13,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 from ingest_api.cursor import After
 from ingest_api.list_query import ListQuery
 from schema import counts, lead_id
+from schema.counts import LEAF, Version
 from schema.lead_id import LeadId
 from schema.tables import leads
 
@@ -26,20 +28,30 @@ COLUMNS = {
 # Most leads of a filter that are sorted by a column the filter's index does not order.
 SORT_MAX = 10_000
 
-_MICROS = 1_000_000
+# Most leads that one e-mail address or telephone number may have in a list: they are counted on its index.
+MATCH_MAX = 100_000
+
+# Entries of an index that a page by number may pass over, from whichever end is nearer.
+SKIP_MAX = 100_000
 
 
-class TooManyToSort(Exception):
-    """The filter leaves more than SORT_MAX leads, and no index has them in the order asked for."""
+class Costly(Exception):
+    """A list that no index serves cheaply. Carries the parameter to change and a message that says how."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page: its rows in order, the number of leads in the whole list, and where the next page begins."""
 
-    rows: list[Row[Any]]
+    rows: Sequence[Row[Any]]
     total: int
     after: After | None
+    version: Version
 
 
 def find(connection: Connection, query: ListQuery, after: After | None) -> Page:
@@ -47,28 +59,56 @@ def find(connection: Connection, query: ListQuery, after: After | None) -> Page:
 
     All numbers and rows are of one snapshot, so the connection must be in a transaction.
 
-    Raises TooManyToSort.
+    Raises Costly.
     """
+    version = counts.version(connection)
+    if version.horizon:
+        query = replace(query, created_from=max(version.horizon, query.created_from or 0))
     in_order = query.sort == "createdAt"
     if query.email is None and query.phone is None:
-        span = _Span.of(connection, query)
+        span = _Span.of(connection, query, version)
         total = span.end - span.start
         if in_order:
-            ids = _by_creation(connection, query, span, after)
-        elif span.bounded:
+            rows = _by_creation(connection, query, span, after)
+            return _page(query, rows, total, version)
+        if span.bounded:
             ids = _sorted(connection, query, total, "PRIMARY", after)
         else:
             ids = _by_column(connection, query, total, after)
     else:
-        index = "leads_email" if query.email is not None else "leads_phone"
-        total = int(connection.execute(_matching(select(func.count()), query)).scalar_one())
+        total = _count_matching(connection, query)
         if in_order or (query.sort == "email" and query.email is not None):
-            ids = _by_filter(connection, query, after)
+            ids = _by_filter(connection, query, total, after)
         else:
-            ids = _sorted(connection, query, total, index, after)
-    rows = _rows(connection, ids[: query.limit])
-    more = len(ids) > query.limit
-    return Page(rows, total, _after(query, rows[-1]) if more and rows else None)
+            ids = _sorted(connection, query, total, _index_of(query), after)
+    return _page(query, _rows(connection, ids), total, version)
+
+
+def follow(connection: Connection, query: ListQuery, after: LeadId | None) -> Sequence[Row[Any]]:
+    """Return the next `query.limit` rows of a list in the order of creation, those after the lead `after`.
+
+    It counts nothing, so that a list of any length can be walked from end to end.
+    """
+    horizon = counts.version(connection).horizon
+    if horizon:
+        query = replace(query, created_from=max(horizon, query.created_from or 0))
+    filtered = query.email is not None or query.phone is not None
+    columns = select(leads.c.id) if filtered else select(leads)
+    statement = _matching(columns, query).order_by(leads.c.id if query.ascending else leads.c.id.desc())
+    if after is not None:
+        statement = statement.where(_beyond(leads.c.id, after, query.ascending))
+    statement = statement.limit(query.limit)
+    if not filtered:
+        return connection.execute(statement).all()
+    index = f"FORCE INDEX ({_index_of(query)})"
+    return _rows(connection, _ids(connection, statement.with_hint(leads, index, "mysql")))
+
+
+def _page(query: ListQuery, rows: Sequence[Row[Any]], total: int, version: Version) -> Page:
+    """Make the page of its rows and, where there is a next page, one more."""
+    more = len(rows) > query.limit
+    rows = rows[: query.limit]
+    return Page(rows, total, _after(query, rows[-1]) if more else None, version)
 
 
 def _after(query: ListQuery, row: Row[Any]) -> After:
@@ -89,32 +129,25 @@ class _Span:
     bounded: bool
 
     @classmethod
-    def of(cls, connection: Connection, query: ListQuery) -> "_Span":
+    def of(cls, connection: Connection, query: ListQuery, version: Version) -> "_Span":
         low, high = query.created_from, query.created_to
-        start = 0 if low is None else _position(connection, low)
-        end = counts.total(connection) if high is None else _position(connection, high + 1)
+        start = 0 if low is None else counts.before(connection, low)
+        end = version.total if high is None else counts.before(connection, high + 1)
         return cls(start, max(start, end), low is not None or high is not None)
 
 
-def _position(connection: Connection, micros: int) -> int:
-    """Return how many leads were created before `micros`; counts rows of one second at most."""
-    second, fraction = divmod(micros, _MICROS)
-    position = counts.before(connection, second)
-    if fraction:
-        within = select(func.count()).where(leads.c.id >= lead_id.at(second * _MICROS), leads.c.id < lead_id.at(micros))
-        position += int(connection.execute(within).scalar_one())
-    return position
-
-
-def _by_creation(connection: Connection, query: ListQuery, span: _Span, after: After | None) -> list[LeadId]:
-    """Return the ids of a page in the order of creation, and one more when there is a next page."""
+def _by_creation(connection: Connection, query: ListQuery, span: _Span, after: After | None) -> Sequence[Row[Any]]:
+    """Return the rows of a page in the order of creation, and one more when there is a next page."""
     order = leads.c.id if query.ascending else leads.c.id.desc()
-    statement = select(leads.c.id).order_by(order).limit(query.limit + 1)
+    statement = select(leads).order_by(order).limit(query.limit + 1)
     if after is not None:
-        return _ids(connection, _matching(statement, query).where(_beyond(leads.c.id, after.id, query.ascending)))
+        statement = _matching(statement, query).where(_beyond(leads.c.id, after.id, query.ascending))
+        return connection.execute(statement).all()
     offset = _offset(query)
     if offset >= span.end - span.start:
         return []
+    if offset <= LEAF:
+        return connection.execute(_matching(statement, query).offset(offset)).all()
     place = counts.locate(connection, span.start + offset if query.ascending else span.end - 1 - offset)
     if place is None:
         return []
@@ -123,13 +156,31 @@ def _by_creation(connection: Connection, query: ListQuery, span: _Span, after: A
         statement = statement.where(leads.c.id >= place.first, *_until(query)).offset(place.skip)
     else:
         statement = statement.where(leads.c.id < place.last, *_since(query)).offset(place.stored - 1 - place.skip)
-    return _ids(connection, statement)
+    return connection.execute(statement).all()
 
 
-def _by_filter(connection: Connection, query: ListQuery, after: After | None) -> list[LeadId]:
+def _index_of(query: ListQuery) -> str:
+    return "leads_email" if query.email is not None else "leads_phone"
+
+
+def _count_matching(connection: Connection, query: ListQuery) -> int:
+    """Count the leads of a filter on its index, up to MATCH_MAX."""
+    index = _index_of(query)
+    matching = _matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({index})", "mysql")
+    total = int(
+        connection.execute(select(func.count()).select_from(matching.limit(MATCH_MAX + 1).subquery())).scalar_one()
+    )
+    if total > MATCH_MAX:
+        name = index.removeprefix("leads_")
+        raise Costly(name, f"More than {MATCH_MAX} leads match: narrow them with createdFrom and createdTo.")
+    return total
+
+
+def _by_filter(connection: Connection, query: ListQuery, total: int, after: After | None) -> list[LeadId]:
     """Return the ids of a page of a filter whose index has them in order: by creation within equal values."""
-    index = "leads_email" if query.email is not None else "leads_phone"
-    statement = _matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({index})", "mysql")
+    if after is None and _offset(query) >= total:
+        return []
+    statement = _matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({_index_of(query)})", "mysql")
     statement = statement.order_by(leads.c.id if query.ascending else leads.c.id.desc()).limit(query.limit + 1)
     if after is not None:
         statement = statement.where(_beyond(leads.c.id, after.id, query.ascending))
@@ -152,6 +203,12 @@ def _by_column(connection: Connection, query: ListQuery, total: int, after: Afte
     offset = _offset(query)
     if offset >= total:
         return []
+    if SKIP_MAX < offset < total - SKIP_MAX:
+        raise Costly(
+            "page",
+            f"Sorted by {query.sort}, pages can be reached by their number within {SKIP_MAX} leads "
+            "from either end: go on from there with next_cursor, or sort by createdAt.",
+        )
     if offset <= total // 2:
         return _ids(connection, _ordered(statement, column, query.ascending).limit(wanted).offset(offset))
     wanted = min(wanted, total - offset)
@@ -162,7 +219,11 @@ def _by_column(connection: Connection, query: ListQuery, total: int, after: Afte
 def _sorted(connection: Connection, query: ListQuery, total: int, index: str, after: After | None) -> list[LeadId]:
     """Return the ids of a page of a filter in an order that its index does not have: the database sorts them."""
     if total > SORT_MAX:
-        raise TooManyToSort
+        raise Costly(
+            "sortBy", f"With these filters more than {SORT_MAX} leads match: sort by createdAt, or narrow them."
+        )
+    if after is None and _offset(query) >= total:
+        return []
     column = COLUMNS[query.sort]
     statement = _matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({index})", "mysql")
     if after is not None:

@@ -81,6 +81,17 @@ class Order(fields.String):
         return super()._deserialize(value, attr, data, **kwargs).upper()
 
 
+def as_stored(email: str | None, phone: str | None) -> tuple[str | None, str | None]:
+    """Return an address and a number out of a query string as they would stand in the table."""
+    if email is not None:
+        # MySQL takes no account of blanks at the end, SQLite does.
+        email = email.strip()
+    if phone is not None and phone.startswith(" "):
+        # A plus sign that was not escaped.
+        phone = "+" + phone[1:]
+    return email, phone
+
+
 @dataclass(frozen=True, slots=True)
 class ListQuery:
     """A list's parameters, checked."""
@@ -127,12 +138,7 @@ class ListQuerySchema(Schema):
 
     @post_load
     def _query(self, data: dict[str, Any], **_: Any) -> ListQuery:
-        email, phone = data["email"], data["phone"]
-        if email is not None:
-            # MySQL takes no account of blanks at the end, SQLite does.
-            email = email.strip()
-        if phone is not None and phone.startswith(" "):
-            phone = "+" + phone[1:]
+        email, phone = as_stored(data["email"], data["phone"])
         return ListQuery(
             page=data["page"] or (None if data["cursor"] else 1),
             limit=data["limit"],

@@ -15,8 +15,8 @@ from ingest_api.rate_limit import RateLimit
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
-# What a browser asks for.
-PAGES = "/api/docs"
+# What answers in other media types too: pages for a browser, and the export.
+OTHER_TYPES = ("/api/docs", "/api/leads/export")
 
 # Their leads are counted in the flush that appends them.
 COUNTED_WITH_APPEND = {("POST", "/api/leads"), ("POST", "/api/leads/bulk")}
@@ -45,7 +45,7 @@ class Around:
             return
         if (req.method, path) not in COUNTED_WITH_APPEND:
             await self._limit.count(req)
-        if req.accept != "*/*" and not req.client_accepts(JSON) and not path.startswith(PAGES):
+        if req.accept != "*/*" and not req.client_accepts(JSON) and not path.startswith(OTHER_TYPES):
             raise falcon.HTTPNotAcceptable(title="This service answers in application/json only.")
 
     async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:

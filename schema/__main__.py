@@ -2,8 +2,9 @@
 
 import click
 
-from schema import configuration, database
-from schema.cli import database_errors, load_settings
+from schema import configuration, database, recount
+from schema.cli import connected, database_errors, load_settings
+from schema.counts import LEDGER
 
 
 @click.group()
@@ -21,6 +22,31 @@ def migrate(revision: str) -> None:
     with database_errors():
         database.migrate(settings.primary_url, revision)
     click.echo("The tables are up to date.")
+
+
+@main.command("counts")
+@click.option("--rebuild", is_flag=True, help="Make them anew from the rows. Storing waits meanwhile.")
+def check_counts(rebuild: bool) -> None:
+    """Check the counts by time against the rows. The exit status is 1 when they differ.
+
+    It reads every id, and while leads are stored, sees them as they were when it began.
+    """
+    with connected() as connection:
+        if rebuild:
+            with connection.begin():
+                number = recount.rebuild(connection)
+            click.echo(f"The counts are made anew from {number} rows.")
+            return
+        wrong = 0
+        connection.execution_options(isolation_level=database.SNAPSHOT)
+        with connection.begin():
+            for width, bucket, counted, rows in recount.differences(connection):
+                place = "in all" if width == LEDGER else f"in {width / 1e6:g} s from {bucket / 1e6:.6f}"
+                click.echo(f"{place}: {counted} counted, {rows} rows")
+                wrong += 1
+    if wrong:
+        raise SystemExit(1)
+    click.echo("The counts equal the rows.")
 
 
 @main.command("configuration")

@@ -1,85 +1,168 @@
 """Counts of stored leads by time bucket: the exact total, the statistics and the way to any page.
 
-A bucket is a span of the ids' own time. Buckets come in four widths that nest (day, hour,
-minute, second): a batch adds to one or two buckets of each width, in the transaction that
-inserts it, so that at any snapshot each width sums up to the number of rows. To find the
-lead at a position, walk down: days, the hours of that day, its minutes, its seconds.
+A bucket is a span of the ids' own time. Buckets come in widths that nest, from 32 days down to
+a tenth of a millisecond. A batch adds to them in the transaction that inserts it. To find the
+lead at a position, walk down: the widest buckets, the days of one, the hours of that day, and
+so on, until a bucket holds no more than LEAF leads.
+
+From 32 days to minutes every lead is counted. Below a minute the buckets may be missing: those
+of quiet minutes are removed after a while, and the narrowest are only made where leads are
+dense (see schema.recount). So the narrower buckets of one wider are believed only when they
+add up to it. Each holds a part of its leads and none twice: when the sum is right, all are there.
 
 A bucket has a few slots, one row each: workers that store at the same moment add to
 different rows and do not wait for each other's COMMIT.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
-from sqlalchemy.dialects import mysql, sqlite
 
 from schema import lead_id
 from schema.lead_id import LeadId
-from schema.tables import lead_counts
+from schema.tables import lead_counts, leads
 
 DAY, HOUR, MINUTE, SECOND = 86400, 3600, 60, 1  # seconds
-WIDTHS = (DAY, HOUR, MINUTE, SECOND)
+
+# The widths as the table has them, in microseconds.
+MICROS = 1_000_000
+SPAN = 32 * DAY * MICROS
+MINUTES = MINUTE * MICROS
+CENTISECOND = 10_000
+FINEST = 100
+WIDTHS = (SPAN, DAY * MICROS, HOUR * MICROS, MINUTES, SECOND * MICROS, CENTISECOND, FINEST)
+
+# Rows that are no bucket have these in the place of a width.
+TODO = -1  # a minute that leads were added to since it was put in order: see schema.recount
+LEDGER = 0  # sums over all time, with one of the following in the place of the first microsecond
+EVER, EXPIRED, REVISION, HORIZON = range(4)
+
 SLOTS = 8
 
-_MICROS = 1_000_000
-_END = 1 << 40  # seconds since 1970, later than any id's time
+# Leads in a bucket that are found by a short OFFSET: no narrower buckets are needed.
+LEAF = 500
+
+# A batch counts in the buckets below a minute where they may be of use: it lies within two of the wider buckets, or has
+# this many leads in each of them on average. The narrowest ones need this many in each of the next wider.
+USEFUL = LEAF // 4
+DENSE = 100
+
+END = 1 << 62  # microseconds since 1970, later than any id's time
 
 
 def add(connection: Connection, ids: Iterable[LeadId], slot: int) -> None:
     """Count newly inserted leads, in their own transaction. `slot` (any number) spreads concurrent writers."""
-    seconds = Counter(lead_id.micros_of(each) // _MICROS for each in ids)
-    buckets: Counter[tuple[int, int]] = Counter()
-    for second, number in seconds.items():
-        for width in WIDTHS:
-            buckets[width, second - second % width] += number
+    sums = {FINEST: Counter(_first(lead_id.micros_of(each), FINEST) for each in ids)}
+    total = sums[FINEST].total()
+    if not total:
+        return
+    for narrower, width in pairwise(reversed(WIDTHS)):
+        sums[width] = Counter()
+        for bucket, number in sums[narrower].items():
+            sums[width][_first(bucket, width)] += number
+    numbers = {(LEDGER, EVER): total, **{(TODO, bucket): number for bucket, number in sums[MINUTES].items()}}
+    for wider, width in pairwise((SPAN, *WIDTHS)):
+        if width < MINUTES and not _is_useful(width, total, len(sums[wider])):
+            break
+        numbers.update({(width, bucket): number for bucket, number in sums[width].items()})
+    upsert(connection, numbers, slot % SLOTS)
+
+
+def _is_useful(width: int, leads: int, wider: int) -> bool:
+    """Tell whether a batch of `leads` that lie in so many wider buckets should count in those of `width`."""
+    if width == FINEST:
+        return leads >= DENSE * wider
+    return wider <= 2 or leads >= USEFUL * wider
+
+
+def upsert(connection: Connection, numbers: Mapping[tuple[int, int], int], *slots: int) -> None:
+    """Add numbers to the rows of these slots, keyed by width and bucket; make those that are not there."""
     # Sorted, so that two transactions take their locks in one order.
     rows = [
-        {"width": width, "bucket": bucket, "slot": slot % SLOTS, "stored": number}
-        for (width, bucket), number in sorted(buckets.items())
+        (width, bucket, slot, number)
+        for (width, bucket), number in sorted(numbers.items())
+        for slot in sorted(slots or (0,))
     ]
-    if not rows:
-        return
-    table = lead_counts
-    if connection.dialect.name == "sqlite":
-        upsert = sqlite.insert(table).values(rows)
-        connection.execute(
-            upsert.on_conflict_do_update(
-                index_elements=[table.c.width, table.c.bucket, table.c.slot],
-                set_={"stored": table.c.stored + upsert.excluded.stored},
-            )
-        )
-    else:
-        statement = mysql.insert(table).values(rows)
-        connection.execute(statement.on_duplicate_key_update(stored=table.c.stored + statement.inserted.stored))
+    sqlite = connection.dialect.name == "sqlite"
+    # Not SQLAlchemy's: what it writes for MySQL, PyMySQL would send row by row.
+    connection.exec_driver_sql(_UPSERT_SQLITE if sqlite else _UPSERT_MYSQL, rows)
+
+
+_INSERT = "INSERT INTO lead_counts (width, bucket, slot, stored) VALUES"
+_UPSERT_SQLITE = f"{_INSERT} (?, ?, ?, ?) ON CONFLICT DO UPDATE SET stored = stored + excluded.stored"
+_UPSERT_MYSQL = f"{_INSERT} (%s, %s, %s, %s) ON DUPLICATE KEY UPDATE stored = stored + VALUES(stored)"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The state of the whole table. Two that are equal: nothing was stored or removed between them."""
+
+    ever: int  # leads ever stored
+    expired: int  # of those, removed again because they were older than the retention
+    revision: int  # times that the counts were made anew
+    horizon: int  # while a month is being removed: the first microsecond that is kept; else 0
+
+    @property
+    def total(self) -> int:
+        """The number of stored leads."""
+        return self.ever - self.expired
+
+    @property
+    def progress(self) -> int:
+        """A number that only grows: a replica with a smaller one has not come as far."""
+        return (self.revision << 56) + self.ever + self.expired
+
+
+_VERSION = (
+    select(lead_counts.c.bucket, func.sum(lead_counts.c.stored))
+    .where(lead_counts.c.width == LEDGER)
+    .group_by(lead_counts.c.bucket)
+)
+
+
+def version(connection: Connection) -> Version:
+    """Return the version as of the connection's snapshot, with the exact total: it reads about ten rows."""
+    found = {int(bucket): int(number) for bucket, number in connection.execute(_VERSION)}
+    return Version(*(found.get(name, 0) for name in (EVER, EXPIRED, REVISION, HORIZON)))
 
 
 def total(connection: Connection) -> int:
     """Return the number of stored leads, exactly, without counting rows."""
-    query = select(func.coalesce(func.sum(lead_counts.c.stored), 0)).where(lead_counts.c.width == DAY)
-    return int(connection.execute(query).scalar_one())
+    return version(connection).total
 
 
 def by_bucket(connection: Connection, width: int, start: int, end: int) -> dict[int, int]:
-    """Return the stored leads in each bucket of `width` that begins in [start, end), empty ones left out."""
-    rows = connection.execute(_buckets(width, start, end))
-    return {int(bucket): int(stored) for bucket, stored in rows if stored}
+    """Return the stored leads in each bucket of `width` that begins in [start, end), empty ones left out.
+
+    `width` is DAY, HOUR or MINUTE; all are in seconds.
+    """
+    rows = connection.execute(_buckets(width * MICROS, start * MICROS, end * MICROS))
+    return {int(bucket) // MICROS: int(stored) for bucket, stored in rows if stored}
 
 
-def before(connection: Connection, second: int) -> int:
-    """Return how many stored leads were created before `second` (seconds since 1970)."""
-    number, start = 0, 0
+def before(connection: Connection, micros: int) -> int:
+    """Return how many stored leads were created before `micros` (microseconds since 1970).
+
+    Rows are counted in one bucket of at most LEAF leads.
+    """
+    number, start, end, inside = 0, 0, END, None
     for width in WIDTHS:
-        end = second - second % width
-        query = select(func.coalesce(func.sum(lead_counts.c.stored), 0)).where(
-            lead_counts.c.width == width, lead_counts.c.bucket >= start, lead_counts.c.bucket < end
-        )
-        number += int(connection.execute(query).scalar_one())
-        start = end
-    return number
+        found = _read(connection, width, start, end)
+        if inside is not None and sum(found.values()) != inside:
+            break
+        edge = _first(micros, width)
+        number += sum(stored for bucket, stored in found.items() if bucket < edge)
+        start, end, inside = edge, edge + width, found.get(edge, 0)
+        if micros == edge or not inside:
+            return number
+        if inside <= LEAF:
+            break
+    within = select(func.count()).where(leads.c.id >= lead_id.at(start), leads.c.id < lead_id.at(micros))
+    return number + int(connection.execute(within).scalar_one())
 
 
 @dataclass(frozen=True)
@@ -95,18 +178,33 @@ class Place:
 def locate(connection: Connection, position: int) -> Place | None:
     """Find the lead at `position` (from 0) in the order of creation; None past the end.
 
-    Reads at most a row for each slot of: every day, 24 hours, 60 minutes, 60 seconds.
+    Reads at most a row for each slot of: the months so far, 32 days, 24 hours, 60 minutes, 60
+    seconds, 100 centiseconds and 100 of the narrowest buckets.
     """
-    start, end, stored = 0, _END, 0
+    start, end, stored = 0, END, -1
     for width in WIDTHS:
-        for bucket, number in connection.execute(_buckets(width, start, end)):
+        found = _read(connection, width, start, end)
+        if stored >= 0 and sum(found.values()) != stored:
+            break
+        for bucket, number in found.items():
             if position < number:
-                start, end, stored = int(bucket), int(bucket) + width, int(number)
+                start, end, stored = bucket, bucket + width, number
                 break
-            position -= int(number)
+            position -= number
         else:
             return None
-    return Place(lead_id.at(start * _MICROS), lead_id.at(end * _MICROS), position, stored)
+        if stored <= LEAF:
+            break
+    return Place(lead_id.at(start), lead_id.at(end), position, stored)
+
+
+def _first(micros: int, width: int) -> int:
+    return micros - micros % width
+
+
+def _read(connection: Connection, width: int, start: int, end: int) -> dict[int, int]:
+    """Return the leads of each bucket, in order."""
+    return {int(bucket): int(number) for bucket, number in connection.execute(_buckets(width, start, end))}
 
 
 def _buckets(width: int, start: int, end: int) -> Select[Any]:

@@ -21,6 +21,10 @@ SQLITE_BUSY_SECONDS = 10
 RECYCLE_SECONDS = 600
 
 
+# The isolation level at which all statements of a transaction see one moment; SQLite's only one does as well.
+SNAPSHOT = "REPEATABLE READ"
+
+
 class Reaction(enum.Enum):
     """What an error of the database calls for."""
 
@@ -103,7 +107,7 @@ def reason_of(error: BaseException) -> str:
     return f"{type(cause).__name__} {code}" if known else type(cause).__name__
 
 
-def writer(url: str, *, timeout: int, pool_size: int = 1) -> Engine:
+def writer(url: str, *, timeout: float, pool_size: int = 1) -> Engine:
     """Make an engine for transactions that write. Connects at first use, never here.
 
     `timeout` (seconds) bounds the connecting and every answer. Make it after a fork, never before.
@@ -114,22 +118,26 @@ def writer(url: str, *, timeout: int, pool_size: int = 1) -> Engine:
     return _mysql(url, pool_size=pool_size, timeout=timeout, isolation_level="READ COMMITTED")
 
 
-def reader(url: str, *, timeout: int, pool_size: int) -> Engine:
-    """Make an engine whose transactions see one snapshot and do not write. Connects at first use."""
+def reader(url: str, *, timeout: float, pool_size: int) -> Engine:
+    """Make an engine whose transactions see one snapshot and do not write. Connects at first use.
+
+    A connection that the server has closed meanwhile is not found out before it is used:
+    who reads must be ready to try again.
+    """
     if make_url(url).drivername.startswith("sqlite"):
         return _sqlite(url, begin="BEGIN", pool_size=pool_size, timeout=timeout)
     # REPEATABLE READ: all statements of one list page see the counts and the rows of one moment.
-    return _mysql(url, pool_size=pool_size, timeout=timeout, isolation_level="REPEATABLE READ")
+    return _mysql(url, pool_size=pool_size, timeout=timeout, ask_first=False, isolation_level=SNAPSHOT)
 
 
-def _mysql(url: str, *, pool_size: int, timeout: int, **options: Any) -> Engine:
+def _mysql(url: str, *, pool_size: int, timeout: float, ask_first: bool = True, **options: Any) -> Engine:
     return create_engine(
         # Without the prefix MySQL warns of each BINARY value that is not UTF-8.
         make_url(url).update_query_dict({"charset": "utf8mb4", "binary_prefix": "true"}),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout,
-        pool_pre_ping=True,
+        pool_pre_ping=ask_first,
         pool_recycle=RECYCLE_SECONDS,
         # Parameters by place, so that a batch of rows goes to the driver as it is.
         paramstyle="format",
@@ -144,7 +152,7 @@ def _mysql(url: str, *, pool_size: int, timeout: int, **options: Any) -> Engine:
     )
 
 
-def _sqlite(url: str, *, begin: str, pool_size: int, timeout: int) -> Engine:
+def _sqlite(url: str, *, begin: str, pool_size: int, timeout: float) -> Engine:
     engine = create_engine(
         url,
         pool_size=pool_size,

@@ -1,4 +1,4 @@
-"""The ledger: every accepted lead is stored, dead, dropped or waiting.
+"""The ledger: every accepted lead is stored, expired, dead, dropped or waiting.
 
 The four places are not read at one moment. A lead that is being stored is for a few milliseconds both a row
 and waiting, so while leads flow the ledger may be off by the batches under way; standing still it is off by
@@ -22,6 +22,7 @@ class Ledger:
 
     accepted: int  # ever answered with 202, as counted in the step that appended them
     stored: int  # rows, as counted in the transactions that inserted them
+    expired: int  # were rows, and were removed because they were older than the retention
     dead: int  # dead letters
     dropped: int  # dead letters that an operator deleted
     waiting: int  # in the stream, those being stored too
@@ -29,16 +30,16 @@ class Ledger:
     @property
     def off(self) -> int:
         """How many accepted leads are nowhere; negative when more are somewhere than were accepted."""
-        return self.accepted - self.stored - self.dead - self.dropped - self.waiting
+        return self.accepted - self.stored - self.expired - self.dead - self.dropped - self.waiting
 
     def verdict(self) -> str:
         """Say in one sentence whether the ledger balances, or which way it is off."""
         if self.off == 0:
-            return "Balanced: accepted = stored + dead + dropped + waiting."
+            return "Balanced: accepted = stored + expired + dead + dropped + waiting."
         if self.off > 0:
             return f"Off: {self.off} accepted leads are nowhere. Redis or the database has lost data."
         return (
-            f"Off: {-self.off} more leads are stored, dead, dropped or waiting than were accepted. "
+            f"Off: {-self.off} more leads are stored, expired, dead, dropped or waiting than were accepted. "
             "Something else writes to the queue or the table, or the accepted counts were lost."
         )
 
@@ -53,7 +54,8 @@ def read_ledger(connection: Connection, client: redis.Redis) -> Ledger:
         came = accepted.total(connection, fresh)
         dropped = connection.execute(select(func.count()).select_from(dropped_leads)).scalar_one()
         waiting, dead = client.xlen(stream.STREAM), client.xlen(stream.DEAD)
-        return Ledger(came, counts.total(connection), dead, int(dropped), waiting)
+        version = counts.version(connection)
+        return Ledger(came, version.total, version.expired, dead, int(dropped), waiting)
 
 
 def count_rows(connection: Connection) -> int:

@@ -120,6 +120,22 @@ class Settings:
     database_read_url: str = _setting(
         "", "Replica for the read path. Empty: the database itself.", check=_is_database_url
     )
+    database_read_lag: float = _number(
+        5.0,
+        "How far the replica may be behind; while it is further, or away, the primary is read.",
+        unit="seconds",
+        low=0.1,
+        high=3600,
+        kind="float",
+    )
+    database_read_timeout: float = _number(
+        5.0,
+        "Longest time that a request waits for the database, after which it is answered with 503.",
+        unit="seconds",
+        low=0.1,
+        high=600,
+        kind="float",
+    )
     database_pool_size: int = _number(
         8, "Database connections, and reader threads, of one API process.", unit="connections", low=1, high=256
     )
@@ -155,6 +171,21 @@ class Settings:
         20, "Deliveries after which an unfinished entry becomes a dead letter.", unit="deliveries", low=2
     )
     idempotency_ttl: int = _number(86400, "Time an Idempotency-Key is remembered.", unit="seconds", low=1)
+    list_max_age: int = _number(
+        0,
+        "Time a client may show a list again without asking. 0: it asks each time, and gets 304 while nothing was "
+        "stored.",
+        unit="seconds",
+        low=0,
+        high=86400,
+    )
+    retention_months: int = _number(
+        0,
+        "Whole months that leads are kept beside the current one; older months are removed for good. 0 keeps all.",
+        unit="months",
+        low=0,
+        high=1200,
+    )
     jwt_private_key: Path | None = _setting(
         None, "PEM file of the RSA key that signs tokens. Empty: made under the data dir.", kind="path"
     )

@@ -60,8 +60,8 @@ leads = Table(
 lead_counts = Table(
     "lead_counts",
     metadata,
-    Column("width", Integer, primary_key=True, autoincrement=False),  # seconds
-    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # seconds since 1970, its first
+    Column("width", BigInteger, primary_key=True, autoincrement=False),  # microseconds
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # microseconds since 1970, its first
     Column("slot", SmallInteger, primary_key=True, autoincrement=False),
     Column("stored", BigInteger, nullable=False),
     sqlite_with_rowid=False,

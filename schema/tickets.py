@@ -8,11 +8,15 @@ from schema.settings import Settings
 # The Celery queue; on Redis, kombu keeps it in a list of the same name.
 QUEUE = "leads:tickets"
 
-# Beat's sweeps wait apart, so that the length of QUEUE says how many batches are waiting.
+# Beat's messages wait apart, so that the length of QUEUE says how many batches are waiting.
 SWEEP_QUEUE = "leads:sweeps"
 
 STORE_LEADS = "store_leads"
 SWEEP = "sweep"
+TEND = "tend"
+
+# Seconds between two runs of TEND.
+TEND_INTERVAL = 60.0
 
 # Seconds after which a broker that does not answer is given up.
 BROKER_TIMEOUT = 5
@@ -54,7 +58,12 @@ def celery_app(settings: Settings) -> Celery:
                 "task": SWEEP,
                 "schedule": settings.sweep_interval,
                 "options": {"queue": SWEEP_QUEUE, "expires": SWEEP_EXPIRES},
-            }
+            },
+            TEND: {
+                "task": TEND,
+                "schedule": TEND_INTERVAL,
+                "options": {"queue": SWEEP_QUEUE, "expires": SWEEP_EXPIRES},
+            },
         },
         beat_schedule_filename=str(settings.data_dir / "beat" / "schedule"),
         beat_max_loop_interval=settings.sweep_interval,

@@ -191,8 +191,10 @@ class MariaDBServer(Server):
 
     USER, PASSWORD = "leads", "secret"
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        """Take more of the server's options; they prevail."""
         super().__init__()
+        self._options = options
         self.port = free_port()
         self._data = self.directory / "data"
         self._socket = self.directory / "mysqld.sock"
@@ -219,6 +221,7 @@ class MariaDBServer(Server):
             "--skip-name-resolve",
             "--innodb-buffer-pool-size=64M",
             "--innodb-flush-log-at-trx-commit=1",
+            *self._options,
         ]
 
     def answers(self) -> bool:

@@ -7,13 +7,14 @@ from celery.signals import worker_process_init
 
 from schema import database
 from schema.connections import blocking_redis
-from schema.tickets import STORE_LEADS, SWEEP
+from schema.tickets import STORE_LEADS, SWEEP, TEND
 from workers import standby
 from workers.app import app, settings
 from workers.consumer import Consumer
 from workers.standby import StandBy
 from workers.storing import Storing
 from workers.sweeping import Sweeping
+from workers.tending import Tending
 
 # Seconds a worker waits for Redis: there is no client to answer, but a hung server must not hold it for ever.
 REDIS_TIMEOUT = 5.0
@@ -29,6 +30,12 @@ def store_leads() -> dict[str, int]:
 def sweep() -> dict[str, int]:
     """Publish the tickets that are missing, and copy the counts of accepted leads to the database."""
     return _sweeping().run()
+
+
+@app.task(name=TEND)
+def tend() -> dict[str, int]:
+    """Put the counts of minutes that are over in order, make partitions ahead, and remove leads past the retention."""
+    return _tending().run()
 
 
 def _publish() -> None:
@@ -57,3 +64,8 @@ def _sweeping() -> Sweeping:
     client = blocking_redis(settings, timeout=REDIS_TIMEOUT)
     engine = database.writer(settings.primary_url, timeout=settings.database_timeout)
     return Sweeping(client, engine, settings, publish=_publish)
+
+
+@cache
+def _tending() -> Tending:
+    return Tending(database.writer(settings.primary_url, timeout=settings.database_timeout), settings)

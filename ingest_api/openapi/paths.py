@@ -28,9 +28,16 @@ from ingest_api.openapi.parts import (
 )
 from ingest_api.resources.bulk import BULK_MAX
 from ingest_api.resources.dead_letters import LettersQuerySchema
+from ingest_api.resources.export import CSV, ExportQuerySchema
 from ingest_api.resources.stats import BUCKETS_DEFAULT, BUCKETS_MAX, WIDTHS, StatsQuerySchema
 
 REFUSED_LOGIN = "Wrong address or password, or no such user: the answer is the same."
+
+LIST_HEADERS = {
+    "ETag": {"description": "The page at the data's version, for If-None-Match", "schema": {"type": "string"}},
+    "Link": {"description": "first, prev, next, last: RFC 8288", "schema": {"type": "string"}},
+    "Cache-Control": {"schema": {"type": "string"}, "example": "private, no-cache"},
+}
 
 
 def add_paths(spec: APISpec) -> None:
@@ -89,12 +96,16 @@ def add_paths(spec: APISpec) -> None:
                 "security": [{"token": []}],
                 "parameters": [{"in": "query", "schema": ListQuerySchema}],
                 "responses": {
-                    "200": response("A page", envelope(200, page_of(lead)), success(200, "Leads", examples.page())),
+                    "200": response(
+                        "A page", envelope(200, page_of(lead)), success(200, "Leads", examples.page()), LIST_HEADERS
+                    ),
+                    "304": {"description": "Nothing was stored since", "headers": {**common_headers(), **LIST_HEADERS}},
                     **refused("400", "503", *WITH_TOKEN),
                 },
             },
         },
     )
+    _add_export(spec)
     _add_bulk(spec)
     _add_stats(spec)
     spec.path(
@@ -155,6 +166,31 @@ def _add_bulk(spec: APISpec) -> None:
                         success(202, "Leads accepted", examples.bulk()),
                     ),
                     **refused("409", "503", *WITH_TOKEN, *WITH_BODY),
+                },
+            }
+        },
+    )
+
+
+def _add_export(spec: APISpec) -> None:
+    spec.path(
+        "/api/leads/export",
+        operations={
+            "get": {
+                "summary": "Export stored leads",
+                "description": "Streams all leads of a filter in the order of creation, those stored before the "
+                "request. In CSV, a text that a spreadsheet would take for a formula gets an apostrophe before it.",
+                "operationId": "exportLeads",
+                "tags": ["Leads"],
+                "security": [{"token": []}],
+                "parameters": [{"in": "query", "schema": ExportQuerySchema}],
+                "responses": {
+                    "200": {
+                        "description": "The leads, one a line",
+                        "headers": common_headers(),
+                        "content": {kind: {"schema": {"type": "string"}} for kind in (CSV, NDJSON)},
+                    },
+                    **refused("400", "503", *WITH_TOKEN),
                 },
             }
         },

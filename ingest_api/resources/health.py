@@ -11,7 +11,7 @@ from ingest_api import metrics
 from ingest_api.envelope import RETRY_AWAY, Refusal, success
 from ingest_api.ledgers import Ledgers
 from ingest_api.queue_reader import QueueReader
-from ingest_api.read_path import ReadPath
+from ingest_api.read_path import Reads
 
 # Longest time (seconds) for a part to answer before it counts as away.
 PATIENCE = 2.0
@@ -30,7 +30,7 @@ class Live:
 class Ready:
     """Whether the queue and the database answer, and whether every accepted lead is somewhere."""
 
-    def __init__(self, read_path: ReadPath, queue: QueueReader, ledgers: Ledgers) -> None:
+    def __init__(self, read_path: Reads, queue: QueueReader, ledgers: Ledgers) -> None:
         self._read_path = read_path
         self._queue = queue
         self._ledgers = ledgers

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from ingest_api.envelope import Refusal, success, success_encoded
 from ingest_api.presentation import stored_lead
 from ingest_api.queue_reader import QueueReader
-from ingest_api.read_path import ReadPath
+from ingest_api.read_path import ReadPath, Reads
 from ingest_api.tokens import Tokens
 from schema import lead_id
 from schema.lead import with_state
@@ -20,7 +20,7 @@ from schema.tables import leads
 class Lead:
     """One lead, wherever it is."""
 
-    def __init__(self, tokens: Tokens, read_path: ReadPath, primary: ReadPath, queue: QueueReader) -> None:
+    def __init__(self, tokens: Tokens, read_path: Reads, primary: ReadPath, queue: QueueReader) -> None:
         self._tokens = tokens
         self._read_path = read_path
         self._primary = primary

@@ -12,7 +12,7 @@ from ingest_api import list_query
 from ingest_api.envelope import broken_fields, success
 from ingest_api.list_query import TIME_RULE, UNKNOWN, Moment
 from ingest_api.queue_reader import QueueReader
-from ingest_api.read_path import ReadPath
+from ingest_api.read_path import Reads
 from ingest_api.tokens import Tokens
 from schema import accepted, counts
 from schema.accepted import Accepted
@@ -72,7 +72,7 @@ STATS_QUERY = StatsQuerySchema()
 class Stats:
     """How many leads came in and how many are stored, over time, from the counts alone."""
 
-    def __init__(self, tokens: Tokens, read_path: ReadPath, queue: QueueReader) -> None:
+    def __init__(self, tokens: Tokens, read_path: Reads, queue: QueueReader) -> None:
         self._tokens = tokens
         self._read_path = read_path
         self._queue = queue

@@ -8,16 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine, insert
 from sqlalchemy.exc import OperationalError
 
 from schema import counts, lead_id
-from schema.counts import DAY, HOUR, MINUTE, SECOND
+from schema.counts import DAY, HOUR, LEAF, MICROS, MINUTE, Version
 from schema.database import Reaction, reaction_to
-from schema.tables import metadata
+from schema.tables import leads, metadata
 from tests.integration.backends import Backend, writer
 
-MICROS = 1_000_000
 # 2026-03-01T12:00:00Z, in seconds since 1970.
 START = 1_772_366_400
 
@@ -29,33 +28,67 @@ moments = st.builds(
 batches = st.lists(st.lists(moments, max_size=30), max_size=5)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(batches=batches, slots=st.integers(0, 100))
-def test_counts_agree_with_brute_force(batches: list[list[int]], slots: int):
-    # Given leads of any times, counted in batches by several workers
+def rows_at(times: list[int]) -> list[dict[str, Any]]:
+    """Return a row of the table `leads` for each time; the numbers keep equal times apart."""
+    born = lead_id.time_of(lead_id.at(0)).replace(tzinfo=None)
+    row = {"first_name": "A", "last_name": "L", "email": "a@b.cd", "phone": "+44", "additional_data": None}
+    moment = {"date_of_birth": born.date(), "created_at": born, "updated_at": born}
+    return [{"id": lead_id.at(micros, number), **row, **moment} for number, micros in enumerate(times)]
+
+
+def assert_agrees(connection: Connection, times: list[int], step: int = 1) -> None:
+    """Check total, before, by_bucket and locate against the sorted times of all leads, at every `step`-th of them."""
+    assert counts.total(connection) == len(times)
+    moments = {
+        0,
+        START * MICROS,
+        START * MICROS + 1,
+        (START + DAY) * MICROS,
+        *times[::step],
+        *(each + 1 for each in times[::step]),
+    }
+    for micros in moments:
+        assert counts.before(connection, micros) == bisect.bisect_left(times, micros)
+    for width in (DAY, HOUR, MINUTE):
+        expected = Counter(micros // MICROS - micros // MICROS % width for micros in times)
+        assert counts.by_bucket(connection, width, 0, 1 << 40) == expected
+    for position, micros in list(enumerate(times))[::step]:
+        place = counts.locate(connection, position)
+        assert place is not None
+        low, high = lead_id.micros_of(place.first), lead_id.micros_of(place.last)
+        start = bisect.bisect_left(times, low)
+        assert low <= micros < high
+        assert start + place.skip == position
+        assert place.stored == bisect.bisect_left(times, high) - start
+    assert counts.locate(connection, len(times)) is None
+
+
+@pytest.mark.parametrize("leaf", [1, 4, LEAF])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    batches=batches,
+    slots=st.integers(0, 100),
+    dense=st.sampled_from([1, 3, 1000]),
+    useful=st.sampled_from([0, 2, 1000]),
+)
+def test_counts_agree_with_brute_force(
+    monkeypatch: pytest.MonkeyPatch, leaf: int, batches: list[list[int]], slots: int, dense: int, useful: int
+):
+    # Given leads of any times, counted in batches by several workers, some of them in the narrowest buckets too
+    monkeypatch.setattr(counts, "LEAF", leaf)
+    monkeypatch.setattr(counts, "DENSE", dense)
+    monkeypatch.setattr(counts, "USEFUL", useful)
     engine = create_engine("sqlite://")
     metadata.create_all(engine)
     with engine.connect() as connection:
+        times = sorted(micros for batch in batches for micros in batch)
+        if times:
+            connection.execute(insert(leads), rows_at(times))
         for number, batch in enumerate(batches):
             counts.add(connection, [lead_id.at(micros) for micros in batch], slots + number)
-        times = sorted(micros for batch in batches for micros in batch)
 
         # Then total, before, by_bucket and locate say what the sorted list says
-        assert counts.total(connection) == len(times)
-        for second in {0, START, START + 1, START + 60, START + DAY, *(micros // MICROS for micros in times)}:
-            assert counts.before(connection, second) == bisect.bisect_left(times, second * MICROS)
-        for width in (DAY, HOUR, MINUTE, SECOND):
-            expected = Counter(micros // MICROS - micros // MICROS % width for micros in times)
-            assert counts.by_bucket(connection, width, 0, 1 << 40) == expected
-        for position, micros in enumerate(times):
-            place = counts.locate(connection, position)
-            assert place is not None
-            low, high = lead_id.micros_of(place.first), lead_id.micros_of(place.last)
-            start = bisect.bisect_left(times, low)
-            assert low <= micros < high == low + MICROS
-            assert start + place.skip == position
-            assert place.stored == bisect.bisect_left(times, high) - start
-        assert counts.locate(connection, len(times)) is None
+        assert_agrees(connection, times)
     engine.dispose()
 
 
@@ -68,12 +101,24 @@ def test_on_each_backend_the_counts_add_up(backend: Backend):
         counts.add(connection, ids[:1], 9)  # the slot of 1 again
 
     with backend.engine.connect() as connection:
-        assert counts.total(connection) == 8
+        assert counts.version(connection) == Version(ever=8, expired=0, revision=0, horizon=0)
         assert counts.by_bucket(connection, MINUTE, START, START + HOUR) == {START: 5, START + 60: 1}
-        assert counts.before(connection, START + 60) == 5
-        place = counts.locate(connection, 4)
-        assert place is not None
-        assert (place.first, place.skip, place.stored) == (lead_id.at((START + 59) * MICROS), 0, 1)
+
+
+def test_a_million_leads_in_one_second_are_reached_in_short_steps(backend: Backend):
+    # Given a second with a million leads and a quiet day before it, counted in batches of a thousand
+    with backend.engine.begin() as connection:
+        counts.add(connection, [lead_id.at((START - hour * HOUR) * MICROS) for hour in range(1, 24)], 0)
+        for batch in range(1000):
+            first = START * MICROS + batch * 1000
+            counts.add(connection, [lead_id.at(first + number) for number in range(1000)], batch)
+
+    with backend.engine.connect() as connection:
+        for position in (23, 500_000, 999_999, 1_000_022):
+            place = counts.locate(connection, position)
+            assert place is not None
+            assert place.stored <= LEAF
+            assert lead_id.micros_of(place.first) + place.skip == START * MICROS + position - 23
 
 
 def test_a_range_takes_its_start_and_leaves_out_its_end(backend: Backend):
@@ -115,4 +160,4 @@ def test_concurrent_transactions_lose_no_count(backend: Backend, same_slot: bool
     # Then all are counted
     with backend.engine.connect() as connection:
         assert counts.total(connection) == 400
-        assert counts.by_bucket(connection, SECOND, 0, 1 << 40) == {START: 200, START + 1: 100, START + 61: 100}
+        assert counts.by_bucket(connection, MINUTE, 0, 1 << 40) == {START: 300, START + 60: 100}

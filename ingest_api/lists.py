@@ -1,0 +1,128 @@
+"""Answers lists: parameters in, a page with its links and its tag out, or 304."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from falcon.asgi import Request, Response
+from marshmallow import ValidationError
+from sqlalchemy import Connection
+
+from ingest_api import lead_list, list_query
+from ingest_api.cursor import After, BadCursor, Cursors
+from ingest_api.data_version import DataVersion
+from ingest_api.envelope import Refusal, broken_fields, invalid, success
+from ingest_api.lead_list import Costly
+from ingest_api.list_query import LIST_QUERY, ListQuery
+from ingest_api.presentation import stored_lead
+from ingest_api.read_path import Reads
+from schema import __version__
+from schema.counts import Version
+
+# Query strings whose parameters are remembered: reading them takes longer than a 304.
+REMEMBERED = 2_000
+
+
+class Lists:
+    """The lists of one process."""
+
+    def __init__(self, reads: Reads, versions: DataVersion, cursors: Cursors, max_age: int) -> None:
+        self._reads = reads
+        self._versions = versions
+        self._cursors = cursors
+        self._cache_control = f"private, max-age={max_age}" if max_age else "private, no-cache"
+        self._parsed: dict[str, ListQuery] = {}
+
+    async def answer(self, req: Request, resp: Response) -> None:
+        """Answer a page; or 304, without reading a lead, when nothing was stored since the client read it.
+
+        Raises the 400 of a wrong parameter, and the 503.
+        """
+        query = self._parse(req)
+        seen = req.get_header("If-None-Match")
+        if seen:
+            current = await self._current(query)
+            if current is not None and (current in seen or seen.strip() == "*"):
+                resp.status = 304
+                resp.set_headers({"ETag": f"W/{current}", "Cache-Control": self._cache_control})
+                return
+        try:
+            after = self._cursors.read(query.name, query.cursor) if query.cursor else None
+        except BadCursor as error:
+            raise invalid({"cursor": [str(error)]}) from None
+        try:
+            data, version = await self._reads.run(self._find, query, after)
+        except Costly as error:
+            raise invalid({error.parameter: [error.message]}) from None
+        resp.set_headers(
+            {
+                "ETag": f"W/{tag(query, version)}",
+                "Cache-Control": self._cache_control,
+                "Link": links(req.path, req.params, data["pagination"]),
+            }
+        )
+        success(resp, 200, "Leads", data)
+
+    def _parse(self, req: Request) -> ListQuery:
+        query = self._parsed.get(req.query_string)
+        if query is None:
+            try:
+                query = list_query.parse(LIST_QUERY, req.params)
+            except ValidationError as error:
+                raise broken_fields(error) from None
+            if len(self._parsed) >= REMEMBERED:
+                self._parsed.clear()
+            self._parsed[req.query_string] = query
+        return query
+
+    async def _current(self, query: ListQuery) -> str | None:
+        """Return the tag that the primary's data would have by now, or None while it does not answer."""
+        try:
+            return tag(query, await self._versions.read())
+        except Refusal:
+            return None
+
+    def _find(self, connection: Connection, query: ListQuery, after: After | None) -> tuple[dict[str, Any], Version]:
+        page = lead_list.find(connection, query, after)
+        data = {
+            "items": [stored_lead(row) for row in page.rows],
+            "pagination": {
+                "total": page.total,
+                "page": query.page,
+                "limit": query.limit,
+                "total_pages": -(-page.total // query.limit),
+                "next_cursor": self._cursors.write(query.name, page.after) if page.after else None,
+            },
+        }
+        return data, page.version
+
+
+def tag(query: ListQuery, version: Version) -> str:
+    """Return what stands for a page of the data's version, in quotes.
+
+    A tag is weak: two answers with it say the same, though their cursors are written differently.
+    """
+    what = repr((__version__, query, version))
+    return f'"{hashlib.blake2b(what.encode(), digest_size=15).hexdigest()}"'
+
+
+def links(path: str, parameters: Mapping[str, str | list[str]], pagination: dict[str, Any]) -> str:
+    """Return the `Link` header (RFC 8288) of a page: first and last, and the pages beside it.
+
+    A page by cursor has no number: it links to the first and, by its cursor, to the next.
+    """
+    others = urlencode({name: value for name, value in parameters.items() if name not in ("page", "cursor")})
+    start = f"<{path}?{others}&" if others else f"<{path}?"
+    page, last = pagination["page"], max(pagination["total_pages"], 1)
+    found = {"first": "page=1"}
+    if page is None:
+        if pagination["next_cursor"]:
+            found["next"] = f"cursor={pagination['next_cursor']}"
+    else:
+        if page > 1:
+            found["prev"] = f"page={min(page - 1, last)}"
+        if page < last:
+            found["next"] = f"page={page + 1}"
+        found["last"] = f"page={last}"
+    return ", ".join(f'{start}{place}>; rel="{name}"' for name, place in found.items())

@@ -1,0 +1,151 @@
+"""GET /api/leads/export"""
+
+import csv
+import io
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from falcon.asgi import Request, Response
+from marshmallow import Schema, ValidationError, fields, post_load, validate
+from sqlalchemy import Connection, Row
+
+from ingest_api import lead_list, list_query
+from ingest_api.body import NDJSON
+from ingest_api.envelope import broken_fields
+from ingest_api.list_query import ORDERS, TIME_RULE, UNKNOWN, ListQuery, Moment, Order
+from ingest_api.presentation import stored_lead
+from ingest_api.read_path import Reads
+from ingest_api.tokens import Tokens
+from schema.lead import EMAIL_MAX, FIELDS, PHONE_MAX
+from schema.lead_id import LeadId
+
+CSV = "text/csv"
+FORMATS = {"csv": CSV, "ndjson": NDJSON}
+
+# Leads read at once: what an export holds in memory, however long it is and however slowly it is read.
+CHUNK = 500
+
+COLUMNS = ("id", *FIELDS, "createdAt", "updatedAt")
+
+# Spreadsheets take a cell that begins so for a formula. Of a lead's columns only these can hold any text.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+GUARDED = ("firstName", "lastName", "email")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportQuery:
+    """An export's parameters, checked."""
+
+    format: str
+    leads: ListQuery
+
+
+class ExportQuerySchema(Schema):
+    """The parameters as they stand in the query string."""
+
+    error_messages = {"unknown": UNKNOWN}
+
+    format = fields.String(
+        load_default="csv",
+        validate=validate.OneOf(tuple(FORMATS), error=f"This value should be one of {', '.join(FORMATS)}."),
+    )
+    sortOrder = Order(
+        load_default="ASC",
+        validate=validate.OneOf(ORDERS, error=f"This value should be one of {', '.join(ORDERS)}."),
+    )
+    email = fields.String(load_default=None, validate=validate.Length(1, EMAIL_MAX))
+    phone = fields.String(load_default=None, validate=validate.Length(1, PHONE_MAX))
+    createdFrom = Moment(load_default=None, metadata={"description": "First time to export", **TIME_RULE})
+    createdTo = Moment(end=True, load_default=None, metadata={"description": "Last time to export", **TIME_RULE})
+
+    @post_load
+    def _query(self, data: dict[str, Any], **_: Any) -> ExportQuery:
+        # Without an end an export would run after the leads that come in meanwhile.
+        now = time.time_ns() // 1000
+        end = now if data["createdTo"] is None else min(now, data["createdTo"])
+        email, phone = list_query.as_stored(data["email"], data["phone"])
+        leads = ListQuery(
+            page=None,
+            limit=CHUNK,
+            sort="createdAt",
+            ascending=data["sortOrder"] == "ASC",
+            cursor=None,
+            email=email,
+            phone=phone,
+            created_from=data["createdFrom"],
+            created_to=end,
+        )
+        return ExportQuery(data["format"], leads)
+
+
+EXPORT_QUERY = ExportQuerySchema()
+
+
+class Export:
+    """All leads of a filter, as one file."""
+
+    def __init__(self, tokens: Tokens, reads: Reads) -> None:
+        self._tokens = tokens
+        self._reads = reads
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Stream the leads. No connection and no transaction is held while the client reads."""
+        self._tokens.require(req, "read")
+        try:
+            query: ExportQuery = list_query.parse(EXPORT_QUERY, req.params)
+        except ValidationError as error:
+            raise broken_fields(error) from None
+        # The first chunk before the first byte: what is wrong by now still gets an answer of its own.
+        first = await self._reads.run(_chunk, query, None)
+        resp.content_type = FORMATS[query.format]
+        resp.set_headers(
+            {
+                "Cache-Control": "private, no-store",
+                "Content-Disposition": f'attachment; filename="leads.{query.format}"',
+            }
+        )
+        resp.stream = self._walk(query, first)
+
+    async def on_head(self, req: Request, resp: Response) -> None:
+        """Answer the headers alone."""
+        await self.on_get(req, resp)
+        resp.stream = None
+
+    async def _walk(self, query: ExportQuery, chunk: tuple[bytes, LeadId | None]) -> AsyncIterator[bytes]:
+        text, last = chunk
+        if query.format == "csv":
+            text = _csv([COLUMNS]) + text
+        while True:
+            if text:
+                yield text
+            if last is None:
+                return
+            # A server that goes away now breaks the stream off: the client sees that it is not whole.
+            text, last = await self._reads.run(_chunk, query, last)
+
+
+def _chunk(connection: Connection, query: ExportQuery, after: LeadId | None) -> tuple[bytes, LeadId | None]:
+    """Return the next leads as text, and the last one's id, or None when there are no more."""
+    rows = lead_list.follow(connection, query.leads, after)
+    last = bytes(rows[-1].id) if len(rows) == query.leads.limit else None
+    if query.format == "ndjson":
+        return b"".join(orjson.dumps(stored_lead(row)) + b"\n" for row in rows), last
+    return _csv([_cells(row) for row in rows]), last
+
+
+def _cells(row: Row[Any]) -> list[str]:
+    lead = stored_lead(row)
+    lead["additionalData"] = row.additional_data or ""
+    for name in GUARDED:
+        if lead[name].startswith(FORMULA):
+            lead[name] = "'" + lead[name]
+    return [lead[name] for name in COLUMNS]
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,1 @@
+"""`make bench-read`: lists over millions of leads, beside the usual endpoint."""

@@ -1,0 +1,115 @@
+"""The kinds of lists that are measured, the two systems that answer them, and what plain SQL says."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from statistics import quantiles
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import httpx
+from sqlalchemy import Engine, text
+
+from schema import lead_id
+from tests.system.service import ROOT
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A list: its name, its parameters, and the plain SQL that gives its ids."""
+
+    name: str
+    parameters: dict[str, Any]
+    sql: str
+    usual: bool = True  # whether the usual endpoint has it
+
+
+def kinds(rows: int) -> list[Kind]:
+    """Return the lists over a table of so many rows."""
+    middle, last = rows // 20, rows // 10
+    found = [
+        Kind(
+            f"createdAt, {name}",
+            {"page": page},
+            f"SELECT id FROM leads ORDER BY id DESC LIMIT 10 OFFSET {10 * page - 10}",
+        )
+        for name, page in (("page 1", 1), ("page 1,000", 1000), ("middle page", middle), ("last page", last))
+    ]
+    ascending = f"SELECT id FROM leads ORDER BY id LIMIT 10 OFFSET {10 * middle - 10}"
+    found.append(Kind("createdAt ASC, middle page", {"page": middle, "sortOrder": "ASC"}, ascending))
+    for page in (1, 1000):
+        sql = f"SELECT id FROM leads ORDER BY last_name, id LIMIT 10 OFFSET {10 * page - 10}"
+        parameters = {"page": page, "sortBy": "lastName", "sortOrder": "ASC"}
+        found.append(Kind(f"lastName, page {page:,}", parameters, sql))
+    address = f"lead{rows // 3}@example.com"
+    found.append(Kind("email=…", {"email": address}, f"SELECT id FROM leads WHERE email = '{address}'"))
+    return found
+
+
+class System:
+    """An HTTP service with lists."""
+
+    def __init__(self, name: str, url: str, headers: dict[str, str]) -> None:
+        self.name = name
+        self._headers = headers
+        self._at = urlsplit(url)
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=120)
+
+    def get(self, parameters: dict[str, Any], **headers: str) -> httpx.Response:
+        """Ask once, outside of all measuring."""
+        return self._client.get("/api/leads", params=parameters, headers=headers)
+
+    def measure(
+        self, parameters: dict[str, Any], number: int, seconds: float, status: int = 200, **headers: str
+    ) -> "Measured":
+        """Keep `number` connections busy with one list for so long."""
+        lines = [f"GET /api/leads?{urlencode(parameters)} HTTP/1.1", f"Host: {self._at.netloc}"]
+        lines += [f"{name}: {value}" for name, value in {**self._headers, **headers}.items()]
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "loadtests.reads.connections", str(self._at.hostname), str(self._at.port)),
+                *("--status", str(status), "--number", str(number), "--seconds", str(seconds)),
+            ],
+            input=("\r\n".join(lines) + "\r\n\r\n").encode(),
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+        )
+        answer = json.loads(done.stdout)
+        return Measured(answer["took"], answer["wrong"], seconds)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The answers of some seconds."""
+
+    took: list[float]
+    wrong: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return len(self.took) / self.seconds
+
+    def percentiles(self) -> tuple[float, float, float]:
+        """Return p50, p95 and p99 in milliseconds."""
+        if len(self.took) < 2:
+            alone = 1000 * self.took[0] if self.took else float("inf")
+            return alone, alone, alone
+        cuts = quantiles(self.took, n=100, method="inclusive")
+        return 1000 * cuts[49], 1000 * cuts[94], 1000 * cuts[98]
+
+
+def ids_by_sql(engine: Engine, kind: Kind) -> list[str]:
+    """Return the ids that plain SQL finds."""
+    with engine.connect() as connection:
+        return [lead_id.to_text(bytes(each)) for each in connection.execute(text(kind.sql)).scalars()]
+
+
+def rows_examined(engine: Engine) -> int:
+    """Return how many rows and index entries the server's storage engines have read, by its own counters."""
+    with engine.connect() as connection:
+        found = connection.execute(text("SHOW GLOBAL STATUS LIKE 'Handler_read%'")).all()
+        return sum(int(value) for name, value in found if not name.endswith("deleted"))

@@ -1,0 +1,176 @@
+"""schema.partitions and workers.tending: months ahead are made, months behind go with their counts."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+import time_machine
+from sqlalchemy import Connection, create_engine, insert, text
+from sqlalchemy.pool import NullPool
+
+from ingest_api import lead_list
+from schema import counts, partitions
+from schema.counts import MICROS
+from schema.database import migrate
+from schema.partitions import AHEAD, LAST, Month
+from schema.tables import leads
+from tests.integration.backends import Backend, production_only
+from tests.integration.test_counts import assert_agrees, rows_at
+from tests.integration.test_lead_list import query
+from tests.servers import MariaDBServer
+from workers import insertion
+from workers.tending import Tending
+
+NOW = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()) * MICROS
+
+
+def moments(*months: int, each: int = 30) -> list[int]:
+    """Return times in the months that lie so many months before NOW's, in order."""
+    return sorted((Month.at(NOW) + -ago).start + number * 3600 * MICROS for ago in months for number in range(each))
+
+
+def store(backend: Backend, times: list[int]) -> None:
+    with backend.engine.connect() as connection:
+        insertion.store(connection, rows_at(times), 0)
+
+
+def names(backend: Backend) -> list[str]:
+    with backend.engine.connect() as connection:
+        return partitions.existing(connection)
+
+
+def listed(connection: Connection) -> tuple[int, int]:
+    """Return the total and the number of leads of all pages."""
+    found, page = 0, 1
+    while rows := lead_list.find(connection, query(limit=100, page=page, sortOrder="ASC"), None).rows:
+        found += len(rows)
+        page += 1
+    return lead_list.find(connection, query(), None).total, found
+
+
+def test_months_are_counted_over_the_ends_of_years():
+    assert Month(2026, 11) + 2 - Month(2026, 12) == 1
+    assert (Month(2026, 11) + 2).name == "p202701"
+    assert Month.named("p202701").start == int(datetime(2027, 1, 1, tzinfo=UTC).timestamp()) * MICROS
+    assert Month.at(NOW).name == "p202611"
+    assert (Month(2026, 1) + -1).name == "p202512"
+
+
+@production_only
+def test_a_migrated_table_has_this_month_and_some_ahead(backend: Backend):
+    month = Month.at(time.time_ns() // 1000)
+
+    assert names(backend)[-2:] == [(month + AHEAD).name, LAST]
+    assert month.name in names(backend)
+
+
+@production_only
+def test_months_are_made_as_time_goes_on(backend: Backend):
+    before = names(backend)
+    later = datetime.now(UTC).replace(year=datetime.now(UTC).year + 1)
+
+    with time_machine.travel(later, tick=True), ThreadPoolExecutor(3) as threads:
+        # Any number at the same time
+        made = [each.result() for each in [threads.submit(Tending(backend.engine, backend.settings).run)] * 3]
+        again = Tending(backend.engine, backend.settings).run()
+
+    newest = Month.at(int(later.timestamp()) * MICROS) + AHEAD
+    assert names(backend)[-2:] == [newest.name, LAST]
+    assert names(backend)[: len(before) - 1] == before[:-1]
+    assert (made[0]["months"], again["months"]) == (12, 0)
+
+
+def test_a_table_with_leads_is_taken_there_and_back(mariadb_server: MariaDBServer):
+    # Given a table of the release before, with leads of three months
+    url = mariadb_server.create_database()
+    migrate(url, "0003")
+    engine = create_engine(url, poolclass=NullPool)
+    times = moments(1, 2, 14)
+    with engine.begin() as connection:
+        connection.execute(insert(leads), rows_at(times))
+        counts.add(connection, [row["id"] for row in rows_at(times)], 0)
+
+    migrate(url)
+
+    with engine.connect() as connection:
+        there = partitions.existing(connection)
+        assert there[0] == (Month.at(NOW) + -14).name
+        for name in (there[0], (Month.at(NOW) + -1).name):
+            assert connection.execute(text(f"SELECT COUNT(*) FROM leads PARTITION ({name})")).scalar() == 30
+        assert_agrees(connection, times)
+
+
+@pytest.mark.parametrize("stray", ["none", "before", "after"])
+def test_months_past_the_retention_go_with_their_counts(backend: Backend, stray: str, monkeypatch: pytest.MonkeyPatch):
+    # Given leads of the current month, of three months before, and of long ago
+    store(backend, moments(0, 1, 2, 3, 20))
+    kept = moments(0, 1, 2)
+
+    # When two months beside the current one are kept, and leads of long ago are stored before or after the rows went
+    remove = partitions._remove
+
+    def meanwhile(connection: Connection, horizon: int) -> None:
+        if stray == "before":
+            store(backend, moments(30, each=3))
+        remove(connection, horizon)
+        if stray == "after":
+            store(backend, moments(30, each=3))
+
+    monkeypatch.setattr(partitions, "_remove", meanwhile)
+    tending = Tending(backend.engine, backend.with_settings(retention_months=2))
+    with time_machine.travel(NOW / MICROS, tick=True):
+        done = tending.run()
+    # Then total and pages agree with the rows
+    left = 93 if stray == "after" else 90
+    assert len(backend.stored()) == left
+    with backend.engine.connect() as connection:
+        assert listed(connection) == (left, left)
+
+    # And in the end all is gone that should be, and what was ever stored is known
+    monkeypatch.undo()
+    with time_machine.travel(NOW / MICROS, tick=True):
+        again = tending.run()
+    assert (done["expired"], again["expired"]) == {"none": (60, 0), "before": (63, 0), "after": (60, 3)}[stray]
+    with backend.engine.connect() as connection:
+        version = counts.version(connection)
+        assert (version.total, version.expired, version.horizon) == (90, 60 if stray == "none" else 63, 0)
+        assert_agrees(connection, kept)
+        assert listed(connection) == (90, 90)
+    backend.assert_counted()
+
+
+def test_while_a_month_is_being_removed_total_and_pages_agree(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    # Given a removal that is cut short after the horizon was set
+    store(backend, moments(0, 5))
+
+    class Cut(Exception):
+        pass
+
+    def cut(*_: object) -> None:
+        raise Cut
+
+    with backend.engine.connect() as connection, monkeypatch.context() as patch:
+        patch.setattr(partitions, "_remove", cut)
+        with pytest.raises(Cut):
+            partitions.expire(connection, 2, NOW)
+
+    # Then nobody sees the half that is left
+    with backend.engine.connect() as connection:
+        assert len(backend.stored()) == 60
+        assert listed(connection) == (30, 30)
+        assert lead_list.find(connection, query(sortBy="email", limit=100), None).total == 30
+        connection.rollback()
+
+        # And the next run goes on with it
+        assert partitions.expire(connection, 2, NOW) == 0
+        assert listed(connection) == (30, 30)
+    assert len(backend.stored()) == 30
+    backend.assert_counted()
+
+
+def test_without_a_retention_nothing_goes(backend: Backend):
+    store(backend, moments(0, 5, 50))
+
+    assert Tending(backend.engine, backend.settings).run()["expired"] == 0
+    assert len(backend.stored()) == 90

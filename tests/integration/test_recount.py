@@ -1,0 +1,159 @@
+"""schema.recount: quiet minutes get small, busy ones stay quick, and at no moment a number is wrong."""
+
+import random
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, delete, func, select, update
+
+from schema import counts, lead_id, recount
+from schema.counts import CENTISECOND, DAY, FINEST, LEAF, MICROS, MINUTES, SECOND, TODO, Version
+from schema.tables import lead_counts, leads
+from tests.integration.backends import Backend
+from tests.integration.test_counts import START, assert_agrees, rows_at
+from workers import insertion
+
+LATER = START + 3600.0
+
+
+def store(backend: Backend, times: list[int], slot: int = 0) -> None:
+    with backend.engine.connect() as connection:
+        for start in range(0, len(times), 1000):
+            insertion.store(connection, rows_at(times)[start : start + 1000], slot + start)
+
+
+def tidy(backend: Backend) -> int:
+    """Put in order what is due; return how many minutes that were."""
+    with backend.engine.begin() as connection:
+        minutes = recount.due(connection, 1000, LATER)
+        for minute in minutes:
+            recount.tidy(connection, minute)
+    return len(minutes)
+
+
+def rows(connection: Connection, *widths: int) -> int:
+    query = select(func.count()).select_from(lead_counts).where(lead_counts.c.width.in_(widths))
+    return int(connection.execute(query).scalar_one())
+
+
+def quiet_times() -> list[int]:
+    """Return ten leads in each of twenty minutes."""
+    dice = random.Random(3)
+    return sorted(
+        START * MICROS + minute * MINUTES + dice.randrange(MINUTES) for minute in range(20) for _ in range(10)
+    )
+
+
+def test_a_quiet_time_keeps_no_row_below_a_minute(backend: Backend):
+    times = quiet_times()
+    store(backend, times[:100], 1)
+    store(backend, times[100:], 2)
+
+    assert tidy(backend) == 20
+
+    with backend.engine.connect() as connection:
+        assert rows(connection, SECOND * MICROS, CENTISECOND, FINEST, TODO) == 0
+        assert rows(connection, MINUTES) == 20
+        assert_agrees(connection, times)
+    assert tidy(backend) == 0
+
+
+def test_a_busy_minute_keeps_what_leads_to_a_leaf(backend: Backend):
+    # Given 2,000 leads within two hundredths of a second, stored by workers that each took a part of them
+    dice = random.Random(4)
+    times = sorted(dice.sample(range(START * MICROS, START * MICROS + 20_000), 2000))
+    for number in range(4):
+        store(backend, times[number::4], number)
+
+    assert tidy(backend) == 1
+
+    with backend.engine.connect() as connection:
+        for position in (0, 999, 1999):
+            place = counts.locate(connection, position)
+            assert place is not None
+            assert place.stored <= LEAF
+        assert counts.before(connection, times[1500]) == 1500
+        assert {slot for (slot,) in connection.execute(select(lead_counts.c.slot).where(lead_counts.c.width > 0))} == {
+            *range(4)
+        }, "hours are not over yet"
+    with backend.engine.begin() as connection:
+        recount.merge_old(connection, START + 40.0 * DAY)
+        query = select(lead_counts.c.slot).where(lead_counts.c.width > 0).distinct()
+        assert connection.execute(query).scalars().all() == [0]
+    backend.assert_counted()
+
+
+def test_leads_that_arrive_late_are_counted_and_their_minute_is_put_in_order_again(backend: Backend):
+    times = quiet_times()
+    store(backend, times)
+    tidy(backend)
+
+    # When 600 leads of a second in a minute that was put in order arrive late
+    late = list(range((START + 5) * MICROS, (START + 5) * MICROS + 600))
+    store(backend, late, 3)
+
+    # Then all is right at once, and after they were put in order
+    with backend.engine.connect() as connection:
+        assert_agrees(connection, sorted(times + late), step=23)
+    assert tidy(backend) == 1
+    with backend.engine.connect() as connection:
+        assert_agrees(connection, sorted(times + late), step=23)
+        place = counts.locate(connection, 300)
+        assert place is not None
+        assert place.stored <= LEAF
+
+
+def test_a_minute_that_is_not_over_is_left_alone(backend: Backend):
+    store(backend, [START * MICROS])
+
+    with backend.engine.connect() as connection:
+        assert recount.due(connection, 10, START + 60.0 + recount.TIDY_AFTER - 1) == []
+        assert recount.due(connection, 10, START + 60.0 + recount.TIDY_AFTER) == [START * MICROS]
+
+
+@pytest.mark.parametrize("spoil", ["rows", "counts", "seconds"])
+def test_what_was_changed_behind_the_back_is_found_and_mended(backend: Backend, spoil: str):
+    times = quiet_times()
+    store(backend, times)
+    with backend.engine.begin() as connection:
+        if spoil == "rows":
+            connection.execute(delete(leads).where(leads.c.id == rows_at(times)[7]["id"]))
+            del times[7]
+        elif spoil == "counts":
+            connection.execute(update(lead_counts).where(lead_counts.c.width == MINUTES).values(stored=3))
+        else:
+            connection.execute(update(lead_counts).where(lead_counts.c.width == SECOND * MICROS).values(stored=99))
+        before = counts.version(connection)
+
+    with backend.engine.begin() as connection:
+        assert list(recount.differences(connection)) != []
+        assert recount.rebuild(connection) == len(times)
+
+    with backend.engine.connect() as connection:
+        assert list(recount.differences(connection)) == []
+        assert counts.version(connection) == Version(len(times), 0, 1, 0) != before
+        assert_agrees(connection, times)
+
+
+def test_expired_days_leave_the_total_and_stay_in_the_sum_of_all(backend: Backend):
+    # Given leads of eighty days
+    first = START - START % DAY
+    times = [(first + day * DAY + 7) * MICROS for day in range(80) for _ in range(2)]
+    store(backend, times)
+
+    # When the counts of all but the last thirty expire, and the rows with them
+    end = (first + 50 * DAY) * MICROS
+    with backend.engine.begin() as connection:
+        assert recount.expire(connection, end) == 100
+        connection.execute(delete(leads).where(leads.c.id < lead_id.at(end)))
+
+    with backend.engine.connect() as connection:
+        assert counts.version(connection) == Version(ever=160, expired=100, revision=0, horizon=0)
+        assert_agrees(connection, times[100:])
+    backend.assert_counted()
+
+
+def test_rows_at_keeps_equal_times_apart():
+    found: list[Any] = [row["id"] for row in rows_at([START * MICROS] * 3)]
+
+    assert sorted(set(found)) == found
