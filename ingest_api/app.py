@@ -5,7 +5,7 @@ from typing import Any
 import falcon.asgi
 from falcon.asgi import Request, Response
 
-from ingest_api import keys
+from ingest_api import keys, metrics
 from ingest_api.accepting import Accepting
 from ingest_api.asgi import AsgiCallable, begin_at_once
 from ingest_api.cursor import Cursors
@@ -57,6 +57,7 @@ class _Lifespan:
     async def process_startup(self, scope: Any, event: Any) -> None:
         """Start sending tickets."""
         self._publisher.start()
+        metrics.PROCESSES.set(1)
 
     async def process_shutdown(self, scope: Any, event: Any) -> None:
         """Finish what was begun: by now every open request is answered."""
@@ -79,15 +80,9 @@ def create(settings: Settings) -> AsgiCallable:
         async_redis(settings, timeout=settings.redis_timeout, connections=1), settings, publisher.appended
     )
     queue = QueueReader(async_redis(settings, timeout=settings.redis_timeout, connections=QUEUE_READERS))
-    read_path = ReadPath(
-        database.reader(settings.replica_url, timeout=settings.database_timeout, pool_size=settings.database_pool_size),
-        settings.database_pool_size,
-    )
+    read_path = _read_path(settings, "read", settings.replica_url, settings.database_pool_size)
     # What a replica may not have yet: idempotency keys.
-    primary = ReadPath(
-        database.reader(settings.primary_url, timeout=settings.database_timeout, pool_size=PRIMARY_READERS),
-        PRIMARY_READERS,
-    )
+    primary = _read_path(settings, "primary", settings.primary_url, PRIMARY_READERS)
     blocking = blocking_redis(settings, timeout=settings.redis_timeout)
     ledgers = Ledgers(primary, blocking)
     letters = DeadLetters(blocking)
@@ -114,3 +109,9 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_route("/health/ready", Ready(read_path, queue, ledgers))
     app.add_route("/metrics", Metrics(ledgers))
     return begin_at_once(app)
+
+
+def _read_path(settings: Settings, name: str, url: str, size: int) -> ReadPath:
+    engine = database.reader(url, timeout=settings.database_timeout, pool_size=size)
+    metrics.watch_pool(engine, name, size)
+    return ReadPath(engine, size)
