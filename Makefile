@@ -7,7 +7,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python insta
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-unit test-integration test-system lint format chaos docs lock clean
-.PHONY: build start stop restart status logs scale monitoring backup restore test-compose
+.PHONY: build start stop restart status logs scale monitoring backup restore key test-compose
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ backup: ## Write all of MySQL's leads into compose/backups, while it runs
 
 restore: ## Replace all of MySQL's leads by those of a backup (FILE=compose/backups/... YES=1 to not be asked)
 	@YES="$(YES)" compose/stack restore "$(FILE)"
+
+key: ## Change the keys of the production form's tokens, logging nobody out (STEP=prepare, use, retire or list)
+	@compose/stack key $(STEP)
 
 test-compose: $(VENV)/.test-installed ## Start, scale, break, stop and start the production form in Docker, under load
 	@$(BIN)/python -m pytest tests/compose -q $(ARGS)

@@ -73,8 +73,8 @@ def create(settings: Settings) -> AsgiCallable:
 
     Raises SettingsError when the token keys are not there.
     """
-    private, public = keys.load(settings)
-    tokens = Tokens(private, public, settings.token_ttl)
+    private, _ = keys.load(settings)
+    tokens = Tokens(private, keys.accepted(settings), settings.token_ttl)
     publisher = TicketPublisher(settings)
     commit = GroupCommit(
         async_redis(settings, timeout=settings.redis_timeout, connections=1), settings, publisher.appended

@@ -44,6 +44,7 @@ class Stack:
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
         self.built = ""  # what `make build` wrote
         self._token = ""
+        self._processes: set[tuple[str, str]] = set()
 
     def clone(self) -> None:
         """Clone what is committed."""
@@ -86,12 +87,38 @@ class Stack:
 
     def token(self) -> str:
         """Log in as the first user, once."""
-        if not self._token:
-            credentials = {"email": self.secret("LEADS_FIRST_USER"), "password": self.secret("LEADS_FIRST_PASSWORD")}
-            answer = self.client.post("/api/login_check", json=credentials)
-            assert answer.status_code == 200, answer.text
-            self._token = answer.json()["token"]
+        self._token = self._token or self.log_in()
         return self._token
+
+    def use_token(self, token: str) -> None:
+        """Use another token from now on."""
+        self._token = token
+
+    def log_in(self) -> str:
+        """Log in as the first user; return the token."""
+        credentials = {"email": self.secret("LEADS_FIRST_USER"), "password": self.secret("LEADS_FIRST_PASSWORD")}
+        answer = self.client.post("/api/login_check", json=credentials)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["token"])
+
+    def key(self, step: str) -> None:
+        """Take a step of changing the keys."""
+        self._processes = self.api_processes()
+        self.make("key", f"STEP={step}")
+
+    def api_processes(self) -> set[tuple[str, str]]:
+        """Return container and pid of each API process."""
+        return {
+            (each["Id"], line.split()[1])
+            for each in self.containers("api")
+            for line in docker("top", each["Id"], "-eo", "ppid,pid,args").splitlines()
+            if "ingest_api" in line
+        }
+
+    def wait_until_reloaded(self) -> None:
+        """Wait until all API processes but the masters have been replaced since the last step."""
+        masters = 2 * len(self.containers("api"))  # tini is one of them
+        until(lambda: len(self._processes & self.api_processes()) <= masters, 60, 0.5)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """GET as the first user."""

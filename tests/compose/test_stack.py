@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import httpx
+import jwt
 import pytest
 
 from tests.servers import until
@@ -166,6 +167,42 @@ def test_a_container_that_is_killed_under_load_loses_nothing(stack: Stack, servi
 
     assert seen.strange == []
     assert_nothing_lost(stack, seen)
+
+
+def test_an_upgrade_under_load_fails_no_request(stack: Stack):
+    before = {each["Image"] for each in stack.containers("api")}
+    changed = stack.directory / "ingest_api" / "__init__.py"
+    changed.write_text(changed.read_text() + "# The next release.\n")
+
+    seen = sent_during(stack, lambda: stack.make("build"))
+
+    assert (seen.refused, seen.broken, seen.strange) == (0, 0, [])
+    assert not before & {each["Image"] for each in (*stack.containers("api"), *stack.containers("worker"))}
+    assert len(stack.containers("api")) == 2
+    assert_nothing_lost(stack, seen)
+
+
+def test_keys_are_changed_under_load_and_nobody_is_logged_out(stack: Stack):
+    old = stack.token()
+
+    def change() -> None:
+        stack.key("prepare")
+        stack.wait_until_reloaded()
+        stack.key("use")
+        stack.wait_until_reloaded()
+
+    seen = sent_during(stack, change)
+
+    assert (seen.refused, seen.broken, seen.strange) == (0, 0, [])
+    new = stack.log_in()
+    assert jwt.get_unverified_header(new)["kid"] != jwt.get_unverified_header(old)["kid"]
+    for token in (old, new):
+        assert stack.client.get("/api/leads", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    stack.key("retire")
+    stack.wait_until_reloaded()
+    until(lambda: stack.client.get("/api/leads", headers={"Authorization": f"Bearer {old}"}).status_code == 403, 30, 0.5)
+    assert stack.client.get("/api/leads", headers={"Authorization": f"Bearer {new}"}).status_code == 200
+    stack.use_token(new)
 
 
 def test_stop_and_start_keep_everything(stack: Stack):
