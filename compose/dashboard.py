@@ -97,9 +97,7 @@ ROWS: tuple[tuple[str, tuple[Chart, ...]], ...] = (
                 "From 202 to row",
                 "s",
                 tuple(
-                    Query(
-                        f"histogram_quantile({q}, sum by (le) (rate(leads_storing_delay_seconds_bucket[1m])))", name
-                    )
+                    Query(f"histogram_quantile({q}, sum by (le) (rate(leads_storing_delay_seconds_bucket[1m])))", name)
                     for q, name in ((0.5, "half"), (0.99, "99 %"))
                 ),
             ),

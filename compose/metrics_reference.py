@@ -18,8 +18,8 @@ worker answers those of its pool processes together on `LEADS_WORKER_METRICS_HOS
 Counters end in `_total`, histograms in `_bucket`, `_sum` and `_count`. Durations are in seconds. Labels hold routes,
 reasons and places, never anything of a lead, a user or a client.
 
-Gauges of the queue and the ledger are read from Redis and the database at each scrape, by each API container alike: take
-their `max`, not their `sum`. One that cannot be read is left out.
+Gauges of the queue and the ledger are read from Redis and the database at each scrape, by each API container alike:
+take their `max`, not their `sum`. One that cannot be read is left out.
 
 Made by `make docs` from the declarations; a test holds the two together, and another the names to what runs.
 """

@@ -78,7 +78,6 @@ class Tokens:
             raise _forbidden("token_invalid")
         return Identity(claims["sub"], frozenset(roles), float(claims["exp"]))
 
-
     def _claims(self, token: str) -> dict[str, Any]:
         """Return the claims of a token that one of the accepted keys has signed: the one it names, if it names one.
 

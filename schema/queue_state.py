@@ -10,10 +10,9 @@ from schema.tickets import QUEUE, SWEEP_QUEUE
 
 
 def read_queue(client: redis.Redis) -> dict[str, float]:
-    """Return leads waiting and pending, the oldest one's age (seconds), dead letters, tickets, sweeps, consumers, and
-    Redis's memory and its limit (bytes).
+    """Return the queue's numbers by name: of leads, dead letters, tickets, sweeps and consumers.
 
-    Raises RedisError.
+    `oldest` is the age of the lead that waits longest in seconds, `memory` and `memory_max` are bytes. Raises RedisError.
     """
     pipeline: Any = client.pipeline(transaction=False)
     pipeline.xlen(stream.STREAM)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError
 PREFIX = "LEADS_"
 
 # Who can log in to the embedded run, as its banner and the README say. Everybody knows it.
-WELL_KNOWN_PASSWORD = "password123"
+WELL_KNOWN_PASSWORD = "password123"  # noqa: S105 (no secret)
 
 LOOPBACK = ("127.", "::1", "localhost")
 

@@ -54,6 +54,8 @@ STORING_SECONDS = ManyAtOnce(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200),
 )
 BATCH_FAILURES = Counter("leads_batch_failures", "Batches that were not stored and stay in the queue.", ["reason"])
+for _reason in ("DatabaseAway", "StoringFailed"):
+    BATCH_FAILURES.labels(_reason)
 BUSY = Gauge("leads_worker_busy_processes", "Pool processes that store a batch now.", multiprocess_mode="livesum")
 PROCESSES = Gauge("leads_worker_processes", "Pool processes.", multiprocess_mode="livesum")
 
@@ -105,9 +107,9 @@ class _PoolCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         for path in self._directory.glob("gauge_live*_*.db"):
             pid = int(path.stem.rpartition("_")[2])
-            if not Path(f"/proc/{pid}").exists() and not _lives(pid):
+            if not _lives(pid):
                 mark_process_dead(pid, str(self._directory))
-        return self._collector.collect()
+        yield from self._collector.collect()
 
 
 def _lives(pid: int) -> bool:

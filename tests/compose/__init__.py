@@ -1,1 +1,1 @@
-"""The production form in Docker, from a fresh clone: `make test-compose`. Needs a Docker engine, so CI leaves it out."""
+"""The production form in Docker, from a fresh clone: `make test-compose`. CI has no Docker and leaves it out."""

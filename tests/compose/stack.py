@@ -153,7 +153,9 @@ class Stack:
         ids: list[str] = []
         cursor = None
         while True:
-            data = self.get("/api/leads", params={"limit": 100, **({"cursor": cursor} if cursor else {})}).json()["data"]
+            data = self.get("/api/leads", params={"limit": 100, **({"cursor": cursor} if cursor else {})}).json()[
+                "data"
+            ]
             ids += [item["id"] for item in data["items"]]
             cursor = data["pagination"]["next_cursor"]
             if cursor is None:
