@@ -12,7 +12,9 @@ from schema.tickets import QUEUE, SWEEP_QUEUE
 def read_queue(client: redis.Redis) -> dict[str, float]:
     """Return the queue's numbers by name: of leads, dead letters, tickets, sweeps and consumers.
 
-    `oldest` is the age of the lead that waits longest in seconds, `memory` and `memory_max` are bytes. Raises RedisError.
+    `oldest` is the age of the lead that waits longest in seconds, `memory` and `memory_max` are bytes.
+
+    Raises RedisError.
     """
     pipeline: Any = client.pipeline(transaction=False)
     pipeline.xlen(stream.STREAM)
