@@ -1,0 +1,109 @@
+"""Flower, looked at in a real browser: what the tickets did, nothing of a lead, and all of it after a restart."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
+
+from tests.servers import until
+
+from .browser import browser, complaints, save
+from .leads import a_lead
+from .service import EMAIL, PASSWORD, Service
+
+# `make screenshots` sets it to where the README's pictures are.
+PICTURES = os.environ.get("SCREENSHOTS")
+
+LEADS = 37
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of its own that has stored leads, one batch of a known size, and found nothing else to do."""
+    with Service(tmp_path_factory.mktemp("watched"), worker_concurrency=2) as service:
+        ids = service.accept(*[a_lead(lastName="Featherstonehaugh") for _ in range(LEADS)])
+        service.wait_until_stored(*ids)
+        until(lambda: tasks(service), 20, 0.2)
+        yield service
+
+
+def tasks(service: Service) -> dict[str, dict]:
+    """Return the successful tickets that Flower knows."""
+    answer = httpx.get(service.flower_url + "/api/tasks", auth=(EMAIL, PASSWORD), timeout=20)
+    found = answer.json()
+    return {
+        name: task for name, task in found.items() if task["name"] == "store_leads" and task["state"] == "SUCCESS"
+    }
+
+
+def open_page(driver: WebDriver, service: Service, path: str) -> str:
+    """Open a page of Flower as its user; return its text."""
+    host = service.flower_url.removeprefix("http://")
+    driver.get(f"http://{quote(EMAIL, safe='')}:{PASSWORD}@{host}{path}")
+    return driver.find_element(By.TAG_NAME, "body").text
+
+
+def test_the_tasks_page_shows_what_each_ticket_did_and_how_long_it_took(watched: Service, tmp_path: Path):
+    with browser(1500, 520) as driver:
+        open_page(driver, watched, "/tasks")
+
+        def rows() -> list[str]:
+            found = driver.find_elements(By.CSS_SELECTOR, "table tbody tr")
+            return [row.text for row in found if "store_leads" in row.text]
+
+        row = next(row for row in until(rows, 30, 0.3) if f"'stored': {LEADS}" in row)
+
+        assert "SUCCESS" in row
+        assert "'present': 0" in row
+        assert "'dead': 0" in row
+        assert "Featherstonehaugh" not in driver.page_source
+        assert complaints(driver) == []
+        save(driver, Path(PICTURES or tmp_path) / "flower.png")
+
+
+def test_the_workers_page_shows_the_worker_and_its_pool(watched: Service):
+    with browser() as driver:
+        open_page(driver, watched, "/workers")
+
+        text = until(lambda: "celery@" in (body := driver.find_element(By.TAG_NAME, "body").text) and body, 30, 0.3)
+
+        assert "Online" in text
+        assert complaints(driver) == []
+
+
+def test_the_broker_page_shows_the_tickets_that_wait(watched: Service):
+    pool = watched.one("worker").children()
+    for process in pool:
+        process.suspend()
+    try:
+        with browser() as driver:
+
+            def waiting() -> bool:
+                # The worker's main process holds one ticket for each of its pool; those after it wait.
+                watched.accept(a_lead())
+                open_page(driver, watched, "/broker")
+                rows = [row.text.split() for row in driver.find_elements(By.CSS_SELECTOR, "table tbody tr")]
+                return any(row[0] == "leads:tickets" and int(row[1]) >= 1 for row in rows)
+
+            until(waiting, 40, 0.5)
+    finally:
+        for process in pool:
+            process.resume()
+
+
+def test_what_flower_has_seen_outlives_a_restart(watched: Service):
+    before = tasks(watched)
+    assert before
+    watched.stop()
+    watched.start()
+
+    after = until(lambda: tasks(watched), 30, 0.2)
+
+    assert before.keys() <= after.keys()
+    for name, task in before.items():
+        assert (after[name]["result"], after[name]["runtime"]) == (task["result"], task["runtime"])
