@@ -39,7 +39,7 @@ class Stack:
             "LEADS_VERSION": "test",
             "LEADS_RATE_LIMIT": "0",
             # A shared disk may take seconds over one fsync, and 503 would be right.
-            "LEADS_REDIS_TIMEOUT": "10",
+            "LEADS_REDIS_TIMEOUT": "5",
         }
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
         self.built = ""  # what `make build` wrote

@@ -1,9 +1,8 @@
 """The started stack: whole, scaled under load, killed under load, stopped and started; nothing is lost."""
 
-import shutil
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 import jwt
@@ -13,7 +12,7 @@ from tests.servers import until
 from tests.system import load
 from tests.system.leads import a_lead
 
-from .stack import PROJECT, Stack, docker, logs_since, now
+from .stack import Stack, docker, logs_since, now
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -21,25 +20,6 @@ SERVICES = ("mysql", "redis", "api", "worker", "beat", "flower", "nginx")
 
 # Leads sent at once between two looks at whether the disturbance is over.
 ROUND = 200
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The stack of a fresh clone, started by `make build`."""
-    if shutil.which("docker") is None:
-        pytest.skip("there is no Docker here")
-    stack = Stack(tmp_path_factory.mktemp("clone") / "lead-ingest")
-    stack.clone()
-    try:
-        stack.built = stack.make("build")
-        yield stack
-    finally:
-        for each in stack.containers():
-            docker("rm", "--force", "--volumes", each["Id"])
-        for kind in ("volume", "network"):
-            names = docker(kind, "ls", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}")
-            for name in names.split():
-                docker(kind, "rm", name)
 
 
 def sent_during(stack: Stack, disturb: Callable[[], object]) -> load.Ledger:
