@@ -7,7 +7,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python insta
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-unit test-integration test-system lint format chaos docs lock clean
-.PHONY: build start stop restart status logs scale monitoring backup restore key test-compose
+.PHONY: build start stop restart status logs scale monitoring backup restore key screenshots test-compose
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -79,9 +79,13 @@ key: ## Change the keys of the production form's tokens, logging nobody out (STE
 test-compose: $(VENV)/.test-installed ## Start, scale, break, stop and start the production form in Docker, under load
 	@$(BIN)/python -m pytest tests/compose -q $(ARGS)
 
-docs: $(VENV)/.run-installed ## Write docs/configuration.md and docs/metrics.md from the declarations
+docs: $(VENV)/.run-installed ## Write docs/configuration.md, docs/metrics.md and the dashboard from their declarations
 	@$(BIN)/python -m schema configuration > docs/configuration.md
 	@$(BIN)/python -m compose.metrics_reference > docs/metrics.md
+	@$(BIN)/python -m compose.dashboard > compose/grafana/dashboards/overview.json
+
+screenshots: $(VENV)/.test-installed servers ## Take the README's pictures anew
+	@SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/system/test_flower.py -q
 
 lock: $(VENV)/.test-installed ## Write the lock files anew from setup.cfg (UPGRADE=1: with the newest versions)
 	@$(call compile,requirements.lock,--extra embedded)
