@@ -7,6 +7,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python insta
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-unit test-integration test-system lint format chaos bench-read fuzz postman-test docs lock clean
+.PHONY: build start stop restart status logs scale monitoring backup restore key screenshots test-compose
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -53,17 +54,60 @@ ROWS ?= 1000000
 bench-read: $(VENV)/.test-installed servers ## Measure lists over ROWS leads beside the usual endpoint (ROWS=10000000 for ten million)
 	@$(BIN)/python -m loadtests.reads --rows $(ROWS) $(ARGS)
 
-docs: $(VENV)/.run-installed ## Write docs/configuration.md from the settings
+build: ## Production form in Docker: build the image, make the secrets, start, show where it listens
+	@compose/stack build
+
+start: ## Start the production form, as it was stopped
+	@compose/stack start
+
+stop: ## Stop the production form; everything is kept
+	@compose/stack stop
+
+restart: ## Stop and start the production form
+	@compose/stack restart
+
+status: ## Show the production form's containers and the ledger
+	@compose/stack status
+
+logs: ## Show the production form's logs (SERVICE=api TAIL=100 FOLLOW=1)
+	@TAIL="$(TAIL)" FOLLOW="$(FOLLOW)" compose/stack logs $(SERVICE)
+
+scale: ## Run so many containers of the API and of the workers (API=3 WORKERS=4)
+	@compose/stack scale $(if $(API),api=$(API)) $(if $(WORKERS),worker=$(WORKERS))
+
+monitoring: ## Start Prometheus, Alertmanager and Grafana beside the production form
+	@compose/stack monitoring
+
+backup: ## Write all of MySQL's leads into compose/backups, while it runs
+	@compose/stack backup
+
+restore: ## Replace all of MySQL's leads by those of a backup (FILE=compose/backups/... YES=1 to not be asked)
+	@YES="$(YES)" compose/stack restore "$(FILE)"
+
+key: ## Change the keys of the production form's tokens, logging nobody out (STEP=prepare, use, retire or list)
+	@compose/stack key $(STEP)
+
+test-compose: $(VENV)/.test-installed ## Start, scale, break, stop and start the production form in Docker, under load
+	@$(BIN)/python -m pytest tests/compose -q $(ARGS)
+
+docs: $(VENV)/.run-installed ## Write docs/configuration.md, docs/metrics.md and the dashboard from their declarations
 	@$(BIN)/python -m schema configuration > docs/configuration.md
+	@$(BIN)/python -m compose.metrics_reference > docs/metrics.md
+	@$(BIN)/python -m compose.dashboard > compose/grafana/dashboards/overview.json
+
+screenshots: $(VENV)/.test-installed servers ## Take the README's pictures anew
+	@SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/system/test_flower.py -q
 
 lock: $(VENV)/.test-installed ## Write the lock files anew from setup.cfg (UPGRADE=1: with the newest versions)
 	@$(call compile,requirements.lock,--extra embedded)
+	@$(call compile,requirements-image.lock,--constraint requirements.lock)
 	@$(call compile,requirements-dev.lock,--extra embedded --extra test --extra load --extra lock --constraint requirements.lock)
 
 compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url $(if $(UPGRADE),--upgrade) $(2) setup.cfg --output-file $(1)
 
-clean: ## Remove the virtual environment and what the tools left (not var/, which holds leads)
+clean: ## Remove the virtual environment, the stopped containers, and what the tools left (not var/ nor volumes: leads)
+	@[ ! -e compose/production.env ] || compose/stack clean
 	rm -rf $(VENV) postman/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .PHONY: servers newman

@@ -1,7 +1,7 @@
 """What `make run` shows when the service is ready."""
 
-from compose.preparation import TEST_PASSWORD, TEST_USER
-from schema.settings import Settings
+from compose.preparation import TEST_USER
+from schema.settings import WELL_KNOWN_PASSWORD, Settings
 
 LEAD = (
     '{"firstName":"Ada","lastName":"Lovelace","email":"ada@example.com",'
@@ -14,6 +14,8 @@ def banner(settings: Settings, *, test_user: bool, warning: str) -> str:
     api = f"http://{settings.http_host}:{settings.http_port}"
     queue = "embedded" if settings.embedded_redis else "given by LEADS_REDIS_URL"
     database = "given by LEADS_DATABASE_URL" if settings.database_url else "SQLite"
+    known = settings.flower_password == WELL_KNOWN_PASSWORD
+    flower_password = WELL_KNOWN_PASSWORD if known else "as set by LEADS_FLOWER_PASSWORD"
     lines = [
         "",
         "  Lead Ingest is ready.",
@@ -21,13 +23,13 @@ def banner(settings: Settings, *, test_user: bool, warning: str) -> str:
         f"  API       {api}/api/leads",
         f"  Health    {api}/health/ready",
         f"  Flower    http://{settings.flower_host}:{settings.flower_port}"
-        f"   (user {settings.flower_user}, password {settings.flower_password})",
+        f"   (user {settings.flower_user}, password {flower_password})",
         f"  Data      {settings.data_dir}   (queue {queue}, database {database})",
     ]
     if test_user:
-        login = f'{{"email":"{TEST_USER}","password":"{TEST_PASSWORD}"}}'
+        login = f'{{"email":"{TEST_USER}","password":"{WELL_KNOWN_PASSWORD}"}}'
         lines += [
-            f"  Login     {TEST_USER}   password {TEST_PASSWORD}",
+            f"  Login     {TEST_USER}   password {WELL_KNOWN_PASSWORD}",
             "",
             "  Send a first lead, and list what is stored:",
             "",

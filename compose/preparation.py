@@ -4,24 +4,26 @@ import errno
 import fcntl
 import socket
 import time
-from typing import IO, Any
+from typing import IO, Any, cast
 
+from marshmallow import ValidationError
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingest_api import keys, users
+from ingest_api.users import UserError
 from schema import database
 from schema.connections import blocking_redis
 from schema.database import reason_of
-from schema.settings import Settings, SettingsError, variable
+from schema.settings import LOOPBACK, WELL_KNOWN_PASSWORD, Settings, SettingsError, variable
 
 TEST_USER = "test@example.com"
-TEST_PASSWORD = "password123"
+
+# How Redis must run: what it has answered is on disk, and it refuses leads when it is full instead of forgetting some.
+DURABLE = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 
 # Seconds that a process of the run before may take to let go of its port or of the data dir.
 PATIENCE = 5.0
-
-LOOPBACK = ("127.", "::1", "localhost")
 
 
 class CannotStart(Exception):
@@ -36,7 +38,7 @@ def take_data_dir(settings: Settings) -> IO[str]:
     path = settings.data_dir
     name = variable("data_dir")
     try:
-        for part in ("redis", "logs", "beat"):
+        for part in ("redis", "logs", "beat", "flower"):
             (path / part).mkdir(parents=True, exist_ok=True)
         lock = (path / "lock").open("a+")
     except OSError as error:
@@ -78,7 +80,7 @@ def _check_port(host: str, port: int, name: str) -> None:
 
 
 def check_queue(settings: Settings) -> str:
-    """Look at the Redis that was given; return a warning when it does not keep what it is given, or "".
+    """Look at the Redis that was given; return a warning in one line when it may lose what it is given, or "".
 
     Raises CannotStart when it does not answer.
     """
@@ -87,19 +89,21 @@ def check_queue(settings: Settings) -> str:
     client = blocking_redis(settings, timeout=PATIENCE)
     try:
         client.ping()
-        kept: dict[Any, Any] = {**client.config_get("appendonly"), **client.config_get("appendfsync")}
+        found: dict[Any, Any] = {}
+        for name in DURABLE:
+            found |= cast(dict[Any, Any], client.config_get(name))
     except ResponseError:
         return "Redis does not say how it keeps its data: see docs/reliability.md"
     except RedisError as error:
         raise CannotStart(f"{variable('redis_url')}: the server does not answer: {type(error).__name__}") from None
     finally:
         client.close()
-    if kept == {"appendonly": "yes", "appendfsync": "always"}:
+    wrong = [name for name, value in DURABLE.items() if found.get(name) != value]
+    if not wrong:
         return ""
-    return (
-        f"Redis runs with appendonly {kept.get('appendonly')} and appendfsync {kept.get('appendfsync')}: "
-        "when it is killed, accepted leads can be lost. Set appendonly yes and appendfsync always."
-    )
+    said = " and ".join(f"{name} {found.get(name)}" for name in wrong)
+    needed = " and ".join(f"{name} {DURABLE[name]}" for name in wrong)
+    return f"Redis runs with {said}: accepted leads can be lost. Set {needed}."
 
 
 def prepare_keys(settings: Settings) -> None:
@@ -116,21 +120,39 @@ def prepare_keys(settings: Settings) -> None:
 
 
 def prepare_database(settings: Settings) -> bool:
-    """Bring the tables up to date; make the test user when there is no user yet and only this machine can reach us.
+    """Bring the tables up to date; make the first user when there is none yet.
 
-    Returns whether the well-known test user can log in. Raises CannotStart.
+    That is the one given by LEADS_FIRST_PASSWORD, or else the test user if only this machine can
+    reach us. Returns whether the test user can log in with the password that everybody knows.
+    Raises CannotStart, too when others can reach us and the test user can.
     """
+    loopback = settings.http_host.startswith(LOOPBACK)
     engine = database.writer(settings.primary_url, timeout=settings.database_timeout)
     try:
         database.migrate(settings.primary_url)
         with engine.begin() as connection:
-            if users.count(connection) == 0 and settings.http_host.startswith(LOOPBACK):
-                users.create(connection, TEST_USER, TEST_PASSWORD, ["ingest", "read"])
-            return users.authenticate(connection, TEST_USER, TEST_PASSWORD) is not None
+            if users.count(connection) == 0:
+                if settings.first_password:
+                    users.create(connection, settings.first_user, settings.first_password, list(users.ROLES))
+                elif loopback:
+                    users.create(connection, TEST_USER, WELL_KNOWN_PASSWORD, ["ingest", "read"])
+            test_user = users.authenticate(connection, TEST_USER, WELL_KNOWN_PASSWORD) is not None
     except SQLAlchemyError as error:
         raise CannotStart(f"{variable('database_url')}: the database refused: {reason_of(error)}") from None
+    except (UserError, ValidationError) as error:
+        raise CannotStart(f"{variable('first_user')} or {variable('first_password')}: {_in_one_line(error)}") from None
     finally:
         engine.dispose()
+    if test_user and not loopback:
+        raise CannotStart(
+            f"{variable('http_host')}: {settings.http_host} lets others log in as {TEST_USER} with the well-known "
+            f"password. Change it first: python -m ingest_api user passwd {TEST_USER}"
+        )
+    return test_user
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(map(str, error.messages)) if isinstance(error, ValidationError) else str(error)
 
 
 def remove_stale_socket(settings: Settings) -> None:

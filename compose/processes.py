@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from schema.settings import Settings
+from workers import launch
 
 # Runs a command with its output in a log file, in place of this shell.
 _LOGGED = 'log=$1; shift; exec "$@" >>"$log" 2>&1'
@@ -51,19 +52,10 @@ def queue(settings: Settings) -> Process:
 
 def service(settings: Settings) -> list[Process]:
     """Return the service's own processes."""
-    python = sys.executable
-    celery = [python, "-m", "celery", "-A", "workers.app", "--quiet"]
-    # Not as flags, which any user of the machine could read in the list of processes.
-    flower = {
-        "FLOWER_ADDRESS": settings.flower_host,
-        "FLOWER_PORT": str(settings.flower_port),
-        "FLOWER_BASIC_AUTH": f"{settings.flower_user}:{settings.flower_password}",
-    }
+    launches = {"worker": launch.worker(settings), "beat": launch.beat(settings), "flower": launch.flower(settings)}
     return [
-        Process("api", [python, "-m", "ingest_api", "serve"]),
-        Process("worker", [*celery, "worker", "-E", "--without-mingle", "--without-gossip"]),
-        Process("beat", [*celery, "beat", "--pidfile="]),
-        Process("flower", [*celery, "flower"], flower),
+        Process("api", [sys.executable, "-m", "ingest_api", "serve"]),
+        *(Process(name, each.command, each.environment) for name, each in launches.items()),
     ]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import falcon.asgi
 from falcon.asgi import Request, Response
 
-from ingest_api import keys
+from ingest_api import keys, metrics
 from ingest_api.accepting import Accepting
 from ingest_api.access_log import AccessLog
 from ingest_api.asgi import AsgiCallable, begin_at_once
@@ -75,6 +75,7 @@ class _Lifespan:
     async def process_startup(self, scope: Any, event: Any) -> None:
         """Start sending tickets, and watching the replica."""
         self._publisher.start()
+        metrics.PROCESSES.set(1)
         if self._replica is not None:
             self._watch = asyncio.create_task(self._replica.watch())
 
@@ -97,15 +98,15 @@ def create(settings: Settings) -> AsgiCallable:
 
     Raises SettingsError when the token keys are not there.
     """
-    private, public = keys.load(settings)
-    tokens = Tokens(private, public, settings.token_ttl)
+    private, _ = keys.load(settings)
+    tokens = Tokens(private, keys.accepted(settings), settings.token_ttl)
     publisher = TicketPublisher(settings)
     commit = GroupCommit(
         async_redis(settings, timeout=settings.redis_timeout, connections=1), settings, publisher.appended
     )
     queue = QueueReader(async_redis(settings, timeout=settings.redis_timeout, connections=QUEUE_READERS))
-    stored = _read_path(settings.primary_url, settings, settings.database_pool_size)
-    primary = _read_path(settings.primary_url, settings, PRIMARY_READERS)
+    stored = _read_path("stored", settings.primary_url, settings, settings.database_pool_size)
+    primary = _read_path("primary", settings.primary_url, settings, PRIMARY_READERS)
     replica = _replica(settings, stored, primary) if settings.database_read_url else None
     read_path = replica or stored
     blocking = blocking_redis(settings, timeout=settings.redis_timeout)
@@ -139,12 +140,14 @@ def create(settings: Settings) -> AsgiCallable:
     return begin_at_once(app)
 
 
-def _read_path(url: str, settings: Settings, threads: int, patience: float | None = None) -> ReadPath:
+def _read_path(name: str, url: str, settings: Settings, threads: int, patience: float | None = None) -> ReadPath:
     patience = patience or settings.database_read_timeout
-    return ReadPath(database.reader(url, timeout=patience, pool_size=threads), threads, patience=patience)
+    engine = database.reader(url, timeout=patience, pool_size=threads)
+    metrics.watch_pool(engine, name, threads)
+    return ReadPath(engine, threads, patience=patience)
 
 
 def _replica(settings: Settings, stored: ReadPath, primary: ReadPath) -> Replica:
     patience = min(REPLICA_PATIENCE, settings.database_read_timeout)
-    path = _read_path(settings.replica_url, settings, settings.database_pool_size, patience)
+    path = _read_path("replica", settings.replica_url, settings, settings.database_pool_size, patience)
     return Replica(path, stored, primary, Lag(settings.database_read_lag))

@@ -27,10 +27,9 @@ def main() -> None:
 def serve() -> None:
     """Serve the API until SIGTERM."""
     settings = load_settings()
-    try:
+    with _settings_errors():
         keys.ensure(settings)
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from None
+        keys.accepted(settings)
     logs.configure("api", settings.log_level)
     _prepare_metrics(settings)
     # Not before: prometheus_client decides at its import whether several processes are summed up.
@@ -101,6 +100,54 @@ def disable_user(email: str) -> None:
     with _transaction() as connection:
         users.disable(connection, email)
     click.echo(f"{email.lower()} can no longer log in.")
+
+
+@main.group()
+def key() -> None:
+    """Change the keys of the tokens without logging anyone out: prepare, use, retire, and a restart after each.
+
+    Between `use` and `retire` let a token's life pass (LEADS_TOKEN_TTL). See docs/operations.md.
+    """
+
+
+@key.command("prepare")
+def prepare_key() -> None:
+    """Make the next pair. After a restart its tokens are accepted; none is given out yet."""
+    with _settings_errors():
+        click.echo(f"{keys.prepare_next(load_settings())} is next. Restart all API processes, then use it.")
+
+
+@key.command("use")
+def use_key() -> None:
+    """Sign with the next pair from the next restart on; tokens of the one before stay good."""
+    with _settings_errors():
+        click.echo(f"{keys.use_next(load_settings())} signs from the next restart on.")
+
+
+@key.command("retire")
+def retire_keys() -> None:
+    """Accept no token of a former pair from the next restart on."""
+    with _settings_errors():
+        for each in keys.retire(load_settings()):
+            click.echo(f"{each} is accepted no more from the next restart on.")
+
+
+@key.command("list")
+def list_keys() -> None:
+    """Show the ids of the accepted keys; the first one signs."""
+    with _settings_errors():
+        for number, each in enumerate(keys.accepted(load_settings())):
+            click.echo(f"{each}\t{'accepted' if number else 'signs'}")
+
+
+@contextmanager
+def _settings_errors() -> Iterator[None]:
+    try:
+        yield
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 
 
 def _password() -> str:

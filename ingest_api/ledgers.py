@@ -1,5 +1,6 @@
-"""Reads the ledger for the health check and the metrics."""
+"""Reads the ledger and the queue's numbers for the health check and the metrics."""
 
+import asyncio
 from dataclasses import asdict
 
 import redis
@@ -9,6 +10,7 @@ from sqlalchemy import Connection
 from ingest_api.envelope import unavailable
 from ingest_api.read_path import ReadPath
 from schema.ledger import read_ledger
+from schema.queue_state import read_queue
 
 
 class Ledgers:
@@ -25,6 +27,16 @@ class Ledgers:
         """
         try:
             return await self._primary.run(self._read)
+        except RedisError:
+            raise unavailable("The queue does not answer.", "queue_away") from None
+
+    async def queue(self) -> dict[str, float]:
+        """Return the numbers of the queue by the keys of ingest_api.metrics.QUEUE.
+
+        Raises the 503.
+        """
+        try:
+            return await asyncio.to_thread(read_queue, self._client)
         except RedisError:
             raise unavailable("The queue does not answer.", "queue_away") from None
 

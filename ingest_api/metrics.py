@@ -4,10 +4,13 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+from sqlalchemy import Engine, event
+
+from schema.process_metrics import ProcessCollector
 
 REQUESTS = Counter("leads_http_requests", "Requests answered.", ["route", "method", "status"])
 REQUEST_SECONDS = Histogram(
@@ -31,6 +34,28 @@ TICKETS = Counter("leads_tickets_published", "Tickets sent to the workers.")
 TICKET_FAILURES = Counter("leads_ticket_failures", "Tickets that the broker did not take.")
 
 
+POOL_SIZE = Gauge(
+    "leads_database_pool_connections", "Most connections to the database.", ["pool"], multiprocess_mode="livesum"
+)
+POOL_IN_USE = Gauge(
+    "leads_database_pool_in_use", "Connections to the database in use.", ["pool"], multiprocess_mode="livesum"
+)
+PROCESSES = Gauge("leads_api_processes", "API processes that serve.", multiprocess_mode="livesum")
+
+# What is read from Redis when somebody asks. All API processes and hosts answer the same: take their maximum.
+QUEUE = {
+    "waiting": ("leads_queue_waiting", "Leads in the queue, those being stored too."),
+    "pending": ("leads_queue_pending", "Leads that a worker has taken and not settled."),
+    "oldest": ("leads_queue_oldest_age_seconds", "Age of the lead that waits longest, by Redis's clock; 0: none."),
+    "dead": ("leads_dead_letters", "Dead letters."),
+    "tickets": ("leads_tickets_waiting", "Tickets that no worker has fetched."),
+    "sweeps": ("leads_sweeps_waiting", "Sweeps that no worker has fetched."),
+    "consumers": ("leads_queue_consumers", "Pool processes that the consumer group knows; the dead ones for an hour."),
+    "memory": ("leads_redis_memory_bytes", "Memory that Redis uses."),
+    "memory_max": ("leads_redis_memory_max_bytes", "Memory that Redis may use; 0: all there is."),
+}
+
+
 @lru_cache(maxsize=1024)
 def _request_children(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(route, method, status), REQUEST_SECONDS.labels(route, method)
@@ -43,23 +68,44 @@ def note_request(route: str, method: str, status: int, seconds: float) -> None:
     durations.observe(seconds)
 
 
-class _LedgerCollector(Collector):
-    def __init__(self, ledger: dict[str, int]) -> None:
+class StateCollector(Collector):
+    """The ledger and the queue as they are now; what could not be read is left out."""
+
+    def __init__(self, ledger: dict[str, int] | None, queue: dict[str, float] | None) -> None:
         self._ledger = ledger
+        self._queue = queue
 
     def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily(
-            "leads_ledger", "Leads by where they are; `off` is how many accepted ones are nowhere.", labels=["place"]
-        )
-        for place, number in self._ledger.items():
-            family.add_metric([place], number)
-        yield family
+        """Yield a gauge for the ledger's places, and one for each number of the queue."""
+        if self._ledger is not None:
+            family = GaugeMetricFamily(
+                "leads_ledger",
+                "Leads by where they are; `off` is how many accepted ones are nowhere.",
+                labels=["place"],
+            )
+            for place, number in self._ledger.items():
+                family.add_metric([place], number)
+            yield family
+        if self._queue is not None:
+            for key, (name, text) in QUEUE.items():
+                yield GaugeMetricFamily(name, text, self._queue[key])
 
 
-def exposition(ledger: dict[str, int] | None) -> tuple[bytes, str]:
-    """Return the metrics of all API processes, and the ledger, as Prometheus text, and its content type."""
+def watch_pool(engine: Engine, pool: str, size: int) -> None:
+    """Count the connections of an engine that are in use, as those of `pool`."""
+    POOL_SIZE.labels(pool).set(size)
+    in_use = POOL_IN_USE.labels(pool)
+    in_use.set(0)
+    event.listen(engine, "checkout", lambda *_: in_use.inc())
+    event.listen(engine, "checkin", lambda *_: in_use.dec())
+
+
+def exposition(
+    ledger: dict[str, int] | None, queue: dict[str, float] | None, processes: ProcessCollector
+) -> tuple[bytes, str]:
+    """Return the metrics of all API processes, the ledger and the queue as Prometheus text, and its content type."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
-    if ledger is not None:
-        registry.register(_LedgerCollector(ledger))
+    registry.register(StateCollector(ledger, queue))
+    registry.register(processes)
     return prometheus_client.generate_latest(registry), prometheus_client.CONTENT_TYPE_LATEST

@@ -3,13 +3,17 @@
 import asyncio
 import gc
 import logging
+import math
 import os
+import socket
+import time
 from typing import Any, ClassVar
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from prometheus_client import multiprocess
+from uvicorn.config import Config
 from uvicorn.server import Server as UvicornServer
 from uvicorn_worker import UvicornWorker
 
@@ -24,6 +28,9 @@ KEEP_ALIVE = 75
 
 # Seconds without a heartbeat after which the master kills a worker.
 HEARTBEAT_TIMEOUT = 30
+
+# Seconds between two looks at whether a stopping process has connections left.
+DRAIN_CHECK = 0.05
 
 # Seconds by which the worker's own patience at a stop is shorter than the master's.
 MARGIN = 3
@@ -42,6 +49,30 @@ class Log(Logger):
         self.error_log.propagate = True
 
 
+class DrainingServer(UvicornServer):
+    """uvicorn's server, with a way out that no proxy notices: new connections are refused and open ones are served.
+
+    A proxy that keeps connections open may be sending a request on one that looks idle from here. Such a request is
+    still answered, and told to be the last one on its connection.
+    """
+
+    def __init__(self, config: Config, drain: float) -> None:
+        super().__init__(config)
+        self._drain = drain  # seconds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve what is open until the others have let go of it, for the time given, and then stop as uvicorn does."""
+        for server in self.servers:
+            server.close()
+        for each in sockets or []:
+            each.close()
+        self.server_state.default_headers.append((b"connection", b"close"))
+        end = time.monotonic() + self._drain
+        while self.server_state.connections and time.monotonic() < end:
+            await asyncio.sleep(DRAIN_CHECK)
+        await super().shutdown()
+
+
 class Worker(UvicornWorker):
     """An API process. It leaves, after its open requests, when its master was killed: the next one needs the port."""
 
@@ -55,14 +86,18 @@ class Worker(UvicornWorker):
         "server_header": False,
     }
 
+    # Seconds; set by the server before the fork.
+    drain: ClassVar[float] = 0.0
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         logging.getLogger("uvicorn.error").propagate = True
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
-        self.config.timeout_graceful_shutdown = max(1, int(self.cfg.graceful_timeout) - MARGIN)
-        server = UvicornServer(config=self.config)
+        patience = int(self.cfg.graceful_timeout) - math.ceil(self.drain)
+        self.config.timeout_graceful_shutdown = max(1, patience - MARGIN)
+        server = DrainingServer(self.config, self.drain)
         self._install_sigquit_handler()
         watch = asyncio.create_task(self._leave_with_master(server))
         await server.serve(sockets=self.sockets)
@@ -86,13 +121,14 @@ class Server(BaseApplication):
     def load_config(self) -> None:
         """Set gunicorn's options."""
         settings = self._settings
+        Worker.drain = settings.http_drain
         options: dict[str, Any] = {
             "bind": f"{_bracketed(settings.http_host)}:{settings.http_port}",
             "workers": settings.http_workers,
             "worker_class": Worker,
             "keepalive": KEEP_ALIVE,
             "timeout": HEARTBEAT_TIMEOUT,
-            "graceful_timeout": settings.http_shutdown_timeout,
+            "graceful_timeout": settings.http_shutdown_timeout + math.ceil(settings.http_drain),
             "proc_name": "lead-ingest",
             "control_socket_disable": True,
             "child_exit": _forget_metrics,

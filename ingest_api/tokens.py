@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import falcon
 import jwt
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from falcon.asgi import Request
 
 from ingest_api.envelope import Refusal
+from ingest_api.keys import key_id
 
 ALGORITHM = "RS256"
 
@@ -28,9 +30,11 @@ class Identity:
 class Tokens:
     """Issues tokens and checks them."""
 
-    def __init__(self, private: rsa.RSAPrivateKey, public: rsa.RSAPublicKey, ttl: int) -> None:
+    def __init__(self, private: rsa.RSAPrivateKey, accepted: dict[str, rsa.RSAPublicKey], ttl: int) -> None:
+        """Take the key that signs, the public keys whose tokens are good by key id, and a token's life in seconds."""
         self._private = private
-        self._public = public
+        self._key_id = key_id(private.public_key())
+        self._accepted = accepted
         self._ttl = ttl
         self._verified: dict[str, Identity] = {}
 
@@ -38,7 +42,7 @@ class Tokens:
         """Return a token for `user`, valid from now on for the configured time."""
         now = int(time.time())
         claims = {"sub": user, "iat": now, "exp": now + self._ttl, "roles": roles}
-        return jwt.encode(claims, self._private, algorithm=ALGORITHM)
+        return jwt.encode(claims, self._private, algorithm=ALGORITHM, headers={"kid": self._key_id})
 
     def require(self, req: Request, *roles: str) -> Identity:
         """Return whom the request's token speaks of; the user must have one of `roles`.
@@ -64,12 +68,7 @@ class Tokens:
 
     def _decode(self, token: str) -> Identity:
         try:
-            claims = jwt.decode(
-                token,
-                self._public,
-                algorithms=[ALGORITHM],
-                options={"require": ["exp", "iat", "sub"], "verify_aud": False},
-            )
+            claims = self._claims(token)
         except jwt.ExpiredSignatureError:
             raise _unauthorized("Expired JWT Token", "token_expired") from None
         except (jwt.PyJWTError, ValueError, TypeError):
@@ -78,6 +77,26 @@ class Tokens:
         if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
             raise _forbidden("token_invalid")
         return Identity(claims["sub"], frozenset(roles), float(claims["exp"]))
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        """Return the claims of a token that one of the accepted keys has signed: the one it names, if it names one.
+
+        Raises PyJWTError, ValueError or TypeError.
+        """
+        named = jwt.get_unverified_header(token).get("kid")
+        keys = self._accepted.values() if named is None else [self._accepted[named]] if named in self._accepted else []
+        for key in keys:
+            try:
+                claims: dict[str, Any] = jwt.decode(
+                    token,
+                    key,
+                    algorithms=[ALGORITHM],
+                    options={"require": ["exp", "iat", "sub"], "verify_aud": False},
+                )
+            except jwt.InvalidSignatureError:
+                continue
+            return claims
+        raise jwt.InvalidSignatureError
 
 
 def _bearer(req: Request) -> str:

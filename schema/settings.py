@@ -18,6 +18,11 @@ from sqlalchemy.exc import ArgumentError
 
 PREFIX = "LEADS_"
 
+# Who can log in to the embedded run, as its banner and the README say. Everybody knows it.
+WELL_KNOWN_PASSWORD = "password123"  # noqa: S105 (no secret)
+
+LOOPBACK = ("127.", "::1", "localhost")
+
 # A unix socket's address holds 108 bytes on Linux and 104 on macOS (sys/un.h), the closing NUL included.
 SOCKET_PATH_MAX = 100
 
@@ -80,10 +85,25 @@ class Settings:
     http_shutdown_timeout: int = _number(
         25, "Longest time a stopping API process gives its open requests.", unit="seconds", low=1
     )
+    http_drain: float = _number(
+        0.0,
+        "Longest time a stopping API process goes on answering on connections that are open, "
+        "until whoever is in front of it has let go of them.",
+        unit="seconds",
+        low=0,
+        kind="float",
+    )
     flower_host: str = _setting("127.0.0.1", "Address Flower listens on.")
     flower_port: int = _number(5555, "Port Flower listens on.", unit="port", low=1, high=65535)
     flower_user: str = _setting("test@example.com", "User of Flower's pages (HTTP basic).")
-    flower_password: str = _setting("password123", "Password of Flower's pages; change it off loopback.")
+    flower_password: str = _setting(
+        WELL_KNOWN_PASSWORD, "Password of Flower's pages. The default is refused when Flower listens off loopback."
+    )
+    flower_database: Path | None = _setting(
+        None,
+        "File in which Flower keeps the tasks it has seen over a restart. Empty: `flower/tasks` under the data dir.",
+        kind="path",
+    )
     data_dir: Path = _setting(
         lambda: Path("./var"),
         "Everything the embedded run keeps: queue, database, keys, logs.",
@@ -186,13 +206,29 @@ class Settings:
         low=0,
         high=1200,
     )
+    worker_metrics_host: str = _setting("127.0.0.1", "Address on which a worker answers its metrics.")
+    worker_metrics_port: int = _number(
+        9808, "Port on which a worker answers its metrics; 0 for none.", unit="port", low=0, high=65535
+    )
     jwt_private_key: Path | None = _setting(
         None, "PEM file of the RSA key that signs tokens. Empty: made under the data dir.", kind="path"
     )
     jwt_public_key: Path | None = _setting(
         None, "PEM file of the RSA key that verifies tokens. Empty: made under the data dir.", kind="path"
     )
+    jwt_accepted_keys: Path | None = _setting(
+        None,
+        "Directory of further public keys, `*.pem`, whose tokens are accepted: those before a change of keys, or those "
+        "after the next. Empty: `keys/accepted` under the data dir.",
+        kind="path",
+    )
     token_ttl: int = _number(3600, "Life of a token.", unit="seconds", low=1, high=86400)
+    first_user: str = _setting(
+        "test@example.com", "User that is made, with all roles, when there is none yet and a password is given."
+    )
+    first_password: str = _setting(
+        "", "That user's password. Empty: the embedded run makes the well-known test user, on loopback only."
+    )
     access_log: str = _setting(
         "all", "Requests that get a log line: `all`, `errors` or `none`.", check=OneOf(["all", "errors", "none"])
     )
@@ -242,6 +278,16 @@ class Settings:
         """Where the verifying key is, or will be made."""
         return self.jwt_public_key or self.data_dir / "keys" / "jwt-public.pem"
 
+    @property
+    def accepted_keys_path(self) -> Path:
+        """Where further public keys are, if there are any."""
+        return self.jwt_accepted_keys or self.data_dir / "keys" / "accepted"
+
+    @property
+    def flower_database_path(self) -> Path:
+        """Where Flower keeps what it has seen."""
+        return self.flower_database or self.data_dir / "flower" / "tasks"
+
 
 def variable(name: str) -> str:
     """Return the environment variable of the setting called `name`."""
@@ -277,4 +323,9 @@ def load() -> Settings:
         )
     if (settings.jwt_private_key is None) != (settings.jwt_public_key is None):
         raise SettingsError(f"{variable('jwt_private_key')} and {variable('jwt_public_key')} are set together or not")
+    if settings.flower_password == WELL_KNOWN_PASSWORD and not settings.flower_host.startswith(LOOPBACK):
+        raise SettingsError(
+            f"{variable('flower_password')}: the well-known password is for loopback only, "
+            f"and {variable('flower_host')} is {settings.flower_host}"
+        )
     return dataclasses.replace(settings, data_dir=settings.data_dir.expanduser().resolve())

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import httpx
 import pymysql
 import pytest
 import redis
@@ -273,3 +274,52 @@ class MariaDBServer(Server):
 
     def _user(self) -> list[str]:
         return ["--user=root"] if os.geteuid() == 0 else []
+
+
+class PrometheusServer(Server):
+    """Debian's Prometheus, which scrapes the given targets each second and follows the project's rules."""
+
+    RULES = Path(__file__).parents[1] / "compose" / "prometheus" / "alerts.yml"
+
+    def __init__(self, targets: dict[str, str]) -> None:
+        """Take the address of each job's one target."""
+        super().__init__()
+        self.port = free_port()
+        self._targets = targets
+
+    def prepare(self) -> None:
+        """Write its configuration."""
+        jobs = "".join(
+            f"  - job_name: {job}\n    static_configs: [{{targets: ['{target}']}}]\n"
+            for job, target in self._targets.items()
+        )
+        intervals = "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
+        text = f"{intervals}rule_files: ['{self.RULES}']\nscrape_configs:\n{jobs}"
+        (self.directory / "prometheus.yml").write_text(text)
+
+    def command(self) -> list[str]:
+        """Return the command that runs the server in the foreground."""
+        return [
+            program("prometheus"),
+            f"--config.file={self.directory / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self.directory / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+        ]
+
+    def answers(self) -> bool:
+        """Tell whether the server answers queries."""
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/-/ready", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def query(self, expr: str) -> list[dict[str, Any]]:
+        """Return the result of a query now; fail when it is no query."""
+        answer = httpx.get(f"http://127.0.0.1:{self.port}/api/v1/query", params={"query": expr}, timeout=10)
+        assert answer.status_code == 200, f"{expr}: {answer.text}"
+        return list(answer.json()["data"]["result"])
+
+    def firing(self) -> set[str]:
+        """Return the names of the alerts that fire or are about to."""
+        alerts = httpx.get(f"http://127.0.0.1:{self.port}/api/v1/alerts", timeout=10).json()["data"]["alerts"]
+        return {alert["labels"]["alertname"] for alert in alerts}

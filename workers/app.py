@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 import click
-from celery.signals import setup_logging
+from celery.signals import after_task_publish, heartbeat_sent, setup_logging, worker_ready
 
 from schema import logs
 from schema import settings as settings_module
@@ -16,11 +16,32 @@ try:
 except SettingsError as error:
     raise click.ClickException(str(error)) from None
 
+# Which of them this process is.
+service = next((name for name in ("beat", "flower") if name in sys.argv), "worker")
+
 app = celery_app(settings)
 app.conf.imports = ["workers.tasks"]
 
 
 @setup_logging.connect
 def _configure_logs(**_: Any) -> None:
-    service = next((name for name in ("beat", "flower") if name in sys.argv), "worker")
     logs.configure(service, settings.log_level)
+
+
+@worker_ready.connect
+def _answer_metrics(**_: Any) -> None:
+    # Not before: beat and Flower have none of these, and prometheus_client decides at its import how it counts.
+    from workers import metrics
+
+    metrics.serve(settings)
+
+
+def _alive(**_: Any) -> None:
+    """Touch the file by which a health check sees that worker and beat reach Redis."""
+    (settings.data_dir / f"{service}.alive").touch()
+
+
+if service == "worker":
+    heartbeat_sent.connect(_alive)
+elif service == "beat":
+    after_task_publish.connect(_alive)

@@ -1,4 +1,4 @@
-"""`python -m workers`: dead letters, and the ledger's balance."""
+"""`python -m workers`: the processes that Celery runs, dead letters, and the ledger's balance."""
 
 import time
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from schema.cli import connected, load_settings
 from schema.connections import blocking_redis
 from schema.dead_letters import DeadLetter, DeadLetters, is_name
 from schema.ledger import count_rows, read_ledger
+from workers import launch
 
 TIMEOUT = 5.0  # seconds
 
@@ -20,6 +21,24 @@ TIMEOUT = 5.0  # seconds
 @click.group()
 def main() -> None:
     """Look after the leads on their way to the database."""
+
+
+@main.command()
+def worker() -> None:
+    """Store leads until SIGTERM."""
+    launch.worker(load_settings()).become()
+
+
+@main.command()
+def beat() -> None:
+    """Send the sweeps until SIGTERM."""
+    launch.beat(load_settings()).become()
+
+
+@main.command()
+def flower() -> None:
+    """Show the workers and their tasks on a web page until SIGTERM."""
+    launch.flower(load_settings()).become()
 
 
 @main.group("dead-letters")

@@ -17,7 +17,7 @@ from schema.idempotency import Remembered
 from schema.settings import Settings
 from schema.stream import BadEntry, Entry, LeadRow, id_of
 from schema.tickets import tickets_missing
-from workers import insertion
+from workers import insertion, metrics
 from workers.consumer import Backlog, Consumer, Taken
 from workers.patience import Patience
 
@@ -69,7 +69,8 @@ class Storing:
         outcome = Outcome()
         if self._patience.is_over():
             try:
-                self._run(outcome)
+                with metrics.batch(outcome):
+                    self._run(outcome)
                 self._patience.succeeded()
             except DatabaseAway as error:
                 log.warning("database away", reason=str(error), next_try=round(self._patience.failed(), 1))
@@ -149,6 +150,7 @@ class Storing:
             settled.remove(first)
             bad.append((first, reason))
         backlog = self._consumer.settle(settled, list(by_id))
+        metrics.observe_delays(inserted.stored)
         outcome.stored += len(inserted.stored)
         outcome.present += len(inserted.present)
         for entry, reason in bad:

@@ -8,7 +8,7 @@ from celery.signals import worker_process_init
 from schema import database
 from schema.connections import blocking_redis
 from schema.tickets import STORE_LEADS, SWEEP, TEND
-from workers import standby
+from workers import metrics, standby
 from workers.app import app, settings
 from workers.consumer import Consumer
 from workers.standby import StandBy
@@ -44,6 +44,7 @@ def _publish() -> None:
 
 @worker_process_init.connect
 def _stand_by(**_: Any) -> None:
+    metrics.PROCESSES.set(1)
     standby.start(lambda: StandBy(blocking_redis(settings, timeout=REDIS_TIMEOUT), _new_storing()))
 
 

@@ -1,7 +1,9 @@
 """/health/live, /health/ready and /metrics"""
 
 import asyncio
+import os
 from collections.abc import Awaitable
+from typing import TypeVar
 
 import falcon
 from falcon.asgi import Request, Response
@@ -12,6 +14,9 @@ from ingest_api.envelope import RETRY_AWAY, Refusal, success
 from ingest_api.ledgers import Ledgers
 from ingest_api.queue_reader import QueueReader
 from ingest_api.read_path import Reads
+from schema.process_metrics import ProcessCollector
+
+T = TypeVar("T")
 
 # Longest time (seconds) for a part to answer before it counts as away.
 PATIENCE = 2.0
@@ -58,16 +63,21 @@ class Metrics:
 
     def __init__(self, ledgers: Ledgers) -> None:
         self._ledgers = ledgers
+        self._processes = ProcessCollector("api", os.getppid())
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Answer the metrics of all API processes as text, and the ledger while both its servers answer."""
-        try:
-            ledger = await self._ledgers.read()
-        except Refusal:
-            ledger = None
-        resp.data, resp.content_type = await asyncio.to_thread(metrics.exposition, ledger)
+        """Answer the metrics of all API processes as text, and ledger and queue while their servers answer."""
+        ledger, queue = await asyncio.gather(_or_none(self._ledgers.read()), _or_none(self._ledgers.queue()))
+        resp.data, resp.content_type = await asyncio.to_thread(metrics.exposition, ledger, queue, self._processes)
 
     on_head = on_get
+
+
+async def _or_none(question: Awaitable[T]) -> T | None:
+    try:
+        return await asyncio.wait_for(question, PATIENCE)
+    except (Refusal, TimeoutError):
+        return None
 
 
 async def _answers(question: Awaitable[object]) -> bool:

@@ -51,9 +51,14 @@ class Browser:
         """Return what the page wrote to its console as errors."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
+    def save(self, path: Path) -> None:
+        """Save what is seen as a picture."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert self.driver.save_screenshot(str(path))
+
 
 @contextmanager
-def browser(directory: Path) -> Iterator[Browser]:
+def browser(directory: Path, width: int = 1280, height: int = 1600) -> Iterator[Browser]:
     """Start a browser that keeps its files in `directory`; without Chromium skip the test, or in CI fail it."""
     options = Options()
     options.binary_location = program("chromium")
@@ -61,7 +66,7 @@ def browser(directory: Path) -> Iterator[Browser]:
         "--headless=new",
         "--disable-dev-shm-usage",
         "--disable-gpu",
-        "--window-size=1280,1600",
+        f"--window-size={width},{height}",
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         f"--user-data-dir={directory / 'profile'}",
     ):

@@ -57,6 +57,7 @@ class Service:
             "data_dir": self.data,
             "http_port": free_port(),
             "flower_port": free_port(),
+            "worker_metrics_port": free_port(),
             "rate_limit": 0,
             # Longer than its default: a shared disk may take seconds over one fsync, and 503 would be right.
             "redis_timeout": 10,

@@ -4,11 +4,12 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from .leads import a_lead
-from .service import Service
+from .service import EMAIL, PASSWORD, Service
 
 # What is wrong, and the word that the line must hold.
 WRONG = {
@@ -27,6 +28,8 @@ WRONG = {
     ),
     "no queue there": ({"redis_url": "redis://:hidden@127.0.0.1:1/0"}, "LEADS_REDIS_URL"),
     "a data dir below a file": ({"data_dir": "/dev/null/data"}, "LEADS_DATA_DIR"),
+    "Flower for all with the password that all know": ({"flower_host": "0.0.0.0"}, "LEADS_FLOWER_PASSWORD"),
+    "no directory of accepted keys": ({"jwt_accepted_keys": "missing"}, "LEADS_JWT_ACCEPTED_KEYS"),
     "the API's port is taken": ({"http_port": "taken"}, "LEADS_HTTP_PORT"),
     "Flower's port is taken": ({"flower_port": "taken"}, "LEADS_FLOWER_PORT"),
     "the data dir of another run": ({"data_dir": "taken"}, "LEADS_DATA_DIR"),
@@ -67,3 +70,25 @@ def test_what_is_wrong_is_said_in_one_line(runs: dict[str, Service], name: str):
 
 def test_none_of_them_did_a_running_service_any_harm(runs: dict[str, Service], embedded: Service):
     embedded.wait_until_stored(*embedded.accept(a_lead()))
+
+
+def test_the_well_known_password_is_for_loopback_alone(tmp_path: Path):
+    with Service(tmp_path) as service:
+        assert service.token()
+    service.settings["http_host"] = "0.0.0.0"
+    process = service.launch()
+
+    assert process.wait(60) == 2
+    (line,) = service.errors.splitlines()
+    assert "LEADS_HTTP_HOST" in line
+    assert "well-known password" in line
+
+
+def test_a_first_user_with_a_password_of_its_own_may_log_in_from_anywhere(tmp_path: Path):
+    settings = {"http_host": "0.0.0.0", "first_user": "boss@example.com", "first_password": "a long password"}
+    with Service(tmp_path, **settings) as service:
+        assert service.token("boss@example.com", "a long password")
+        wrong = service.post("/api/login_check", {"email": EMAIL, "password": PASSWORD}, token=None)
+
+    assert wrong.status_code == 401
+    assert "a long password" not in service.output

@@ -92,6 +92,16 @@ def test_no_log_holds_anything_of_a_lead_or_a_way_in(service: Service, stored: s
             assert piece not in text, f"{piece} is in {name}"
 
 
+def test_no_metric_holds_anything_of_a_lead_or_a_way_in(service: Service, stored: str):
+    pages = [service.get("/metrics", token=None).text]
+    pages.append(httpx.get(f"http://127.0.0.1:{service.settings['worker_metrics_port']}/metrics", timeout=20).text)
+
+    for text in pages:
+        assert "leads_" in text
+        for piece in (*PRIVATE, stored, EMAIL, PASSWORD, service.token().split(".")[2], "127.0.0.1"):
+            assert piece not in text
+
+
 def test_each_request_has_a_line_in_the_log_with_its_id(service: Service):
     request_id = service.get("/api/leads", headers={"X-Request-Id": "traced-request"}).headers["X-Request-Id"]
 

@@ -1,13 +1,15 @@
 """ingest_api.keys: one pair, made once, the private half for its owner alone; a wrong pair stops the start."""
 
+import base64
 import multiprocessing
 import stat
+from dataclasses import replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ingest_api import keys
 from schema.settings import Settings, SettingsError
@@ -107,11 +109,85 @@ def test_what_is_no_key_is_named(made: Settings, tmp_path: Path, content: bytes)
 
 def test_a_key_of_another_kind_or_with_a_password_is_named(made: Settings, tmp_path: Path):
     curve = ec.generate_private_key(ec.SECP256R1())
-    rsa, _ = keys.load(made)
+    private, _ = keys.load(made)
     locked = serialization.BestAvailableEncryption(b"secret")
-    for key, encryption in ((curve, serialization.NoEncryption()), (rsa, locked)):
+    for key, encryption in ((curve, serialization.NoEncryption()), (private, locked)):
         path = tmp_path / "key.pem"
         pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
         path.write_bytes(key.private_bytes(pem, pkcs8, encryption))
         with pytest.raises(SettingsError, match=r"^LEADS_JWT_PRIVATE_KEY: "):
             keys.load(Settings(jwt_private_key=path, jwt_public_key=made.public_key_path))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Settings:
+    """Settings with a pair of keys of their own."""
+    settings = Settings(data_dir=tmp_path)
+    keys.ensure(settings)
+    return settings
+
+
+def signing(settings: Settings) -> str:
+    """Return the id of the key that signs; the pair must belong together."""
+    keys.ensure(settings)
+    return keys.key_id(keys.load(settings)[1])
+
+
+def test_a_key_id_is_the_thumbprint_of_the_rfc():
+    # RFC 7638, section 3.1.
+    n = (
+        "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3okn"
+        "jhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qM"
+        "QvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJz"
+        "KnqDKgw"
+    )
+    modulus = int.from_bytes(base64.urlsafe_b64decode(n + "=="))
+
+    key = rsa.RSAPublicNumbers(65537, modulus).public_key()
+
+    assert keys.key_id(key) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+
+
+def test_keys_change_step_by_step_and_each_step_accepts_what_the_others_sign(own: Settings):
+    first = signing(own)
+    assert list(keys.accepted(own)) == [first]
+
+    second = keys.prepare_next(own)
+    assert signing(own) == first
+    assert set(keys.accepted(own)) == {first, second}
+
+    assert keys.use_next(own) == second
+    assert signing(own) == second
+    assert set(keys.accepted(own)) == {first, second}
+
+    assert keys.retire(own) == [first]
+    assert list(keys.accepted(own)) == [second]
+
+
+def test_each_step_refuses_to_run_out_of_turn(own: Settings):
+    with pytest.raises(SettingsError, match="there is no next pair"):
+        keys.use_next(own)
+    keys.prepare_next(own)
+    with pytest.raises(SettingsError, match="is there already"):
+        keys.prepare_next(own)
+    # The one that is next stays accepted.
+    assert keys.retire(own) == []
+
+
+def test_a_change_that_was_cut_short_is_finished_by_running_it_again(own: Settings):
+    second = keys.prepare_next(own)
+    public = own.public_key_path
+    public.with_name(f"next-{public.name}").replace(public)
+
+    assert keys.use_next(own) == second
+    assert signing(own) == second
+
+
+def test_an_accepted_key_that_is_none_is_named(own: Settings):
+    own.accepted_keys_path.mkdir()
+    (own.accepted_keys_path / "wrong.pem").write_text("nonsense")
+
+    with pytest.raises(SettingsError, match=r"^LEADS_JWT_ACCEPTED_KEYS: .*wrong\.pem"):
+        keys.accepted(own)
+    with pytest.raises(SettingsError, match=r"^LEADS_JWT_ACCEPTED_KEYS: there is no directory"):
+        keys.accepted(replace(own, jwt_accepted_keys=own.data_dir / "missing"))

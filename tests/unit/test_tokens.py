@@ -13,6 +13,7 @@ import time_machine
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from ingest_api import keys
 from ingest_api.envelope import Refusal
 from ingest_api.tokens import Tokens
 
@@ -28,7 +29,7 @@ INVALID = (403, "Invalid JWT Token")
 
 @pytest.fixture
 def tokens() -> Tokens:
-    return Tokens(PRIVATE, PUBLIC, 3600)
+    return Tokens(PRIVATE, {keys.key_id(PUBLIC): PUBLIC}, 3600)
 
 
 def request(authorization: str | None) -> Any:
@@ -194,3 +195,40 @@ def test_remembered_tokens_do_not_grow_without_end(tokens: Tokens, monkeypatch: 
         assert tokens.require(request(f"Bearer {token}"), "read")
 
     assert len(tokens._verified) <= 3
+
+
+def test_a_token_names_the_key_that_signed_it(tokens: Tokens):
+    token = tokens.issue("ann@example.com", ["read"])
+
+    assert jwt.get_unverified_header(token)["kid"] == keys.key_id(PUBLIC)
+
+
+def signed_by(key: rsa.RSAPrivateKey, **headers: str) -> str:
+    now = int(time.time())
+    claims = {"sub": "ann@example.com", "iat": now, "exp": now + 60, "roles": ["read"]}
+    return jwt.encode(claims, key, algorithm="RS256", headers=headers)
+
+
+def test_tokens_of_any_accepted_key_are_good_whether_they_name_it_or_not():
+    public = OTHER.public_key()
+    both = Tokens(PRIVATE, {keys.key_id(PUBLIC): PUBLIC, keys.key_id(public): public}, 3600)
+
+    for token in (signed_by(OTHER), signed_by(OTHER, kid=keys.key_id(public)), signed_by(PRIVATE)):
+        assert both._verify(token).user == "ann@example.com"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        signed_by(OTHER),
+        signed_by(OTHER, kid=keys.key_id(OTHER.public_key())),
+        signed_by(OTHER, kid=keys.key_id(PUBLIC)),
+        signed_by(PRIVATE, kid="nobody's"),
+    ],
+    ids=["another's", "another's by its name", "another's by our name", "ours by an unknown name"],
+)
+def test_a_token_of_another_key_or_by_another_name_is_not_good(tokens: Tokens, token: str):
+    with pytest.raises(Refusal) as refused:
+        tokens._verify(token)
+
+    assert refused.value.status_code == 403

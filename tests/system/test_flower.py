@@ -1,0 +1,125 @@
+"""Flower, looked at in a real browser: what the tickets did, nothing of a lead, and all of it after a restart."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+from selenium.webdriver.common.by import By
+
+from tests.servers import until
+
+from .browser import Browser, browser
+from .leads import a_lead
+from .service import EMAIL, PASSWORD, Service
+
+# `make screenshots` sets it to where the README's pictures are.
+PICTURES = os.environ.get("SCREENSHOTS")
+
+STORED = re.compile(r"'stored': (\d+)")
+
+# Leads sent together: more than a batch holds, and a few.
+LEADS = (1500, 37)
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of its own that has stored leads, one batch of a known size, and found nothing else to do."""
+    with Service(tmp_path_factory.mktemp("watched"), worker_concurrency=2) as service:
+        for number in LEADS:
+            service.accept(*[a_lead(lastName="Featherstonehaugh") for _ in range(number)])
+            service.wait_until_nothing_waits()
+        until(lambda: stored(service) == sum(LEADS), 20, 0.2)
+        yield service
+
+
+def tasks(service: Service) -> dict[str, dict]:
+    """Return the successful tickets that Flower knows."""
+    answer = httpx.get(service.flower_url + "/api/tasks", auth=(EMAIL, PASSWORD), timeout=20)
+    found = answer.json()
+    return {name: task for name, task in found.items() if task["name"] == "store_leads" and task["state"] == "SUCCESS"}
+
+
+def stored(service: Service) -> int:
+    """Return how many leads were stored by the tickets that Flower knows."""
+    return sum(int(found[1]) for task in tasks(service).values() if (found := STORED.search(task["result"])))
+
+
+def body_of(page: Browser) -> str:
+    """Return what is to be read on the page now."""
+    return page.text("body")
+
+
+def open_page(page: Browser, service: Service, path: str) -> str:
+    """Open a page of Flower as its user; return its text."""
+    host = service.flower_url.removeprefix("http://")
+    page.open(f"http://{quote(EMAIL, safe='')}:{PASSWORD}@{host}{path}")
+    return body_of(page)
+
+
+def test_the_tasks_page_shows_what_each_ticket_did_and_how_long_it_took(watched: Service, tmp_path: Path):
+    with browser(tmp_path, 1500, 800) as page:
+        open_page(page, watched, "/tasks")
+        page.find("input[type=search], input[placeholder*=state]").send_keys("store_leads")
+
+        def rows() -> list[str]:
+            found = page.driver.find_elements(By.CSS_SELECTOR, "table tbody tr")
+            shown = [row.text for row in found]
+            return shown if shown and all("store_leads" in row for row in shown) else []
+
+        shown = until(rows, 30, 0.3)
+
+        assert sum(int(number) for row in shown for number in STORED.findall(row)) == sum(LEADS)
+        for row in shown:
+            assert "SUCCESS" in row
+            assert "'present': 0" in row
+            assert "'dead': 0" in row
+        assert "Featherstonehaugh" not in page.driver.page_source
+        assert page.errors() == []
+        page.save(Path(PICTURES or tmp_path) / "flower.png")
+
+
+def test_the_workers_page_shows_the_worker_and_its_pool(watched: Service, tmp_path: Path):
+    with browser(tmp_path) as page:
+        open_page(page, watched, "/workers")
+
+        text = until(lambda: "celery@" in (body := body_of(page)) and body, 30, 0.3)
+
+        assert "Online" in text
+        assert page.errors() == []
+
+
+def test_the_broker_page_shows_the_tickets_that_wait(watched: Service, tmp_path: Path):
+    pool = watched.one("worker").children()
+    for process in pool:
+        process.suspend()
+    try:
+        with browser(tmp_path) as page:
+
+            def waiting() -> bool:
+                # The worker's main process holds one ticket for each of its pool; those after it wait.
+                watched.accept(a_lead())
+                open_page(page, watched, "/broker")
+                rows = [row.text.split() for row in page.driver.find_elements(By.CSS_SELECTOR, "table tbody tr")]
+                return any(row[0] == "leads:tickets" and int(row[1]) >= 1 for row in rows)
+
+            until(waiting, 40, 0.5)
+    finally:
+        for process in pool:
+            process.resume()
+
+
+def test_what_flower_has_seen_outlives_a_restart(watched: Service):
+    before = tasks(watched)
+    assert before
+    watched.stop()
+    watched.start()
+
+    after = until(lambda: tasks(watched), 30, 0.2)
+
+    assert before.keys() <= after.keys()
+    for name, task in before.items():
+        assert (after[name]["result"], after[name]["runtime"]) == (task["result"], task["runtime"])

@@ -1,0 +1,138 @@
+"""Metrics: what a real Prometheus gets from the running service, and what the dashboard's queries make of it."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.servers import MariaDBServer, PrometheusServer, RedisServer, until
+
+from .leads import a_lead
+from .service import Service
+
+ROOT = Path(__file__).parents[2]
+OVERVIEW = json.loads((ROOT / "compose" / "grafana" / "dashboards" / "overview.json").read_text())
+QUERIES = [
+    (f"{panel['title']}: {target['legendFormat']}", target["expr"])
+    for panel in OVERVIEW["panels"]
+    for target in panel.get("targets", ())
+]
+
+# Only what happened can be counted by its reason.
+SENT = 40
+
+
+@pytest.fixture(scope="module")
+def scraped(
+    tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, mariadb_server: MariaDBServer
+) -> Iterator[tuple[Service, PrometheusServer]]:
+    """A service of its own, and the Prometheus that scrapes it."""
+    redis_server.client().config_set("maxmemory", 512 * 1024 * 1024)
+    settings = {"redis_url": redis_server.url, "database_url": mariadb_server.create_database(), "http_workers": 2}
+    redis_server.client().flushall()
+    with Service(tmp_path_factory.mktemp("scraped"), **settings) as service:
+        targets = {
+            "leads-api": f"127.0.0.1:{service.port}",
+            "leads-worker": f"127.0.0.1:{service.settings['worker_metrics_port']}",
+        }
+        with PrometheusServer(targets) as prometheus:
+            # A counter that is new has no rate: all of them are scraped once before they grow.
+            use(service)
+            until(lambda: prometheus.query("leads_rejected_total"), 30, 0.2)
+            until(lambda: prometheus.query("leads_stored_total > 0"), 30, 0.2)
+            use(service)
+            yield service, prometheus
+    redis_server.client().config_set("maxmemory", 0)
+
+
+def use(service: Service) -> None:
+    """Accept leads one by one, refuse one, list them, and wait until they are stored."""
+    ids = [service.post("/api/leads", a_lead()).json()["data"]["id"] for _ in range(SENT)]
+    assert service.post("/api/leads", {}).status_code == 400
+    service.get("/api/leads")
+    service.wait_until_stored(*ids, within=30)
+
+
+def exposed(url: str) -> dict[str, float]:
+    """Return the samples of a target, by name and labels."""
+    lines = httpx.get(url, timeout=20).text.splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+
+@pytest.mark.parametrize(("panel", "expr"), QUERIES, ids=[name for name, _ in QUERIES])
+def test_each_query_of_the_dashboard_has_an_answer(scraped: tuple[Service, PrometheusServer], panel: str, expr: str):
+    _, prometheus = scraped
+
+    found = until(lambda: prometheus.query(expr), 30, 0.3)
+
+    # A route that nobody used lately has no latency.
+    assert any(sample["value"][1] not in ("NaN", "+Inf", "-Inf") for sample in found)
+
+
+def test_the_metrics_of_all_processes_are_counted_together(scraped: tuple[Service, PrometheusServer]):
+    service, _ = scraped
+    api, worker = (
+        f"http://127.0.0.1:{service.settings[name]}/metrics" for name in ("http_port", "worker_metrics_port")
+    )
+
+    # Asked of whichever process takes the connection.
+    answers = [exposed(api) for _ in range(6)]
+
+    for found in answers:
+        assert found["leads_accepted_total"] == 2 * SENT
+        assert found['leads_http_requests_total{method="POST",route="/api/leads",status="202"}'] == 2 * SENT
+        assert found['leads_rejected_total{reason="invalid"}'] == 2
+        assert found["leads_api_processes"] == 2
+        assert found['leads_ledger{place="off"}'] == 0
+        assert found["leads_queue_oldest_age_seconds"] == 0
+    stored = exposed(worker)
+    assert stored["leads_stored_total"] == 2 * SENT
+    assert stored["leads_batch_leads_sum"] == 2 * SENT
+    assert stored["leads_storing_delay_seconds_count"] == 2 * SENT
+    assert 0 < stored["leads_storing_delay_seconds_sum"] / (2 * SENT) < 30
+    assert stored["leads_worker_processes"] == 2
+
+
+def test_what_is_answered_is_what_is_documented(scraped: tuple[Service, PrometheusServer]):
+    service, _ = scraped
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    documented = dict(re.findall(r"^\| `(leads_\w+)` \| (\w+) \|", page, re.MULTILINE))
+    answered: dict[str, str] = {}
+    for name in ("http_port", "worker_metrics_port"):
+        text = httpx.get(f"http://127.0.0.1:{service.settings[name]}/metrics", timeout=20).text
+        answered |= dict(re.findall(r"^# TYPE (leads_\w+) (\w+)$", text, re.MULTILINE))
+
+    assert answered == documented
+
+
+def test_the_oldest_waiting_lead_has_an_age_and_a_dead_pool_process_is_counted_no_more(
+    scraped: tuple[Service, PrometheusServer],
+):
+    service, _ = scraped
+    worker = f"http://127.0.0.1:{service.settings['worker_metrics_port']}/metrics"
+    before = exposed(worker)["leads_stored_total"]
+    pool = service.one("worker").children()
+    for process in pool:
+        process.suspend()
+    try:
+        service.accept(a_lead())
+        until(lambda: exposed(f"{service.base_url}/metrics")["leads_queue_oldest_age_seconds"] > 0.2, 20, 0.1)
+    finally:
+        for process in pool:
+            process.kill()
+
+    until(lambda: exposed(worker)["leads_stored_total"] == before + 1, 40, 0.2)
+    until(lambda: exposed(worker)["leads_worker_processes"] == 2, 20, 0.2)
+    assert not any(psutil.pid_exists(process.pid) for process in pool)
+
+
+def test_no_alert_fires_while_all_is_well(scraped: tuple[Service, PrometheusServer]):
+    _, prometheus = scraped
+
+    assert until(lambda: prometheus.query('up{job="leads-worker"} == 1'), 20, 0.2)
+    # The processors of the machine that runs the tests are another matter.
+    assert prometheus.firing() <= {"LeadsCpuHigh", "LeadsResponseTimeHigh"}

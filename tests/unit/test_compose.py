@@ -1,0 +1,80 @@
+"""compose/compose.yml: every container is bounded, watched and kept apart; every setting that it passes on exists."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from schema.settings import Settings, variable
+
+COMPOSE = Path(__file__).parents[2] / "compose"
+FILE = yaml.safe_load((COMPOSE / "compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = FILE["services"]
+
+VARIABLES = {variable(spec.name) for spec in dataclasses.fields(Settings)}
+
+# Their image brings its own health check, or they end at once.
+OWN_HEALTH = {"api", "migrate"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_is_bounded_watched_and_started_again(name: str):
+    service = SERVICES[name]
+
+    assert service["mem_limit"]
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+    assert service["restart"] == ("no" if name == "migrate" else "unless-stopped")
+    assert name in OWN_HEALTH or service["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_image_is_pinned_by_its_version(name: str):
+    image = SERVICES[name]["image"]
+
+    assert image.startswith("lead-ingest:") or re.search(r":v?\d+\.\d+", image)
+
+
+def test_only_nginx_is_open_to_all_and_flower_and_grafana_to_loopback():
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+
+    assert published.keys() == {"nginx", "flower", "grafana"}
+    for name in ("flower", "grafana"):
+        assert all(port.startswith("127.0.0.1:") for port in published[name])
+
+
+def test_who_may_name_a_client_is_in_a_network_that_nobody_else_reaches():
+    back = FILE["networks"]["back"]
+
+    assert back["internal"] is True
+    assert back["ipam"]["config"][0]["subnet"] == SERVICES["api"]["environment"]["LEADS_TRUSTED_PROXIES"]
+    assert [name for name, service in SERVICES.items() if "front" in service["networks"]] == [
+        "nginx",
+        "flower",
+        "alertmanager",
+        "grafana",
+    ]
+
+
+def test_ours_run_without_rights_they_do_not_need():
+    for name in ("api", "worker", "beat", "flower", "migrate"):
+        assert SERVICES[name]["cap_drop"] == ["ALL"]
+        assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
+    assert "\nUSER leads\n" in (COMPOSE / "Dockerfile").read_text()
+
+
+def test_every_setting_that_is_passed_on_is_one():
+    passed = {
+        name for service in SERVICES.values() for name in service.get("environment", {}) if name.startswith("LEADS_")
+    }
+
+    assert passed <= VARIABLES
+
+
+def test_no_secret_has_a_default():
+    text = (COMPOSE / "compose.yml").read_text()
+
+    for secret in re.findall(r"\$\{(\w*PASSWORD\w*)(:?[^}]*)\}", text):
+        assert secret[1].startswith(":?"), secret

@@ -1,0 +1,147 @@
+"""A worker's metrics: those of all its pool processes together, answered by its main process on a port of its own."""
+
+import os
+import threading
+import time
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from schema import logs
+from schema.lead_id import LeadId, micros_of
+from schema.process_metrics import ProcessCollector
+from schema.settings import Settings
+
+# Seconds between two tries to listen: a killed worker's pool processes hold its port until they have finished.
+LISTEN_AGAIN = 1.0
+
+log = logs.get(__name__)
+
+
+class ManyAtOnce(Histogram):
+    """A histogram that takes a whole batch in one go: half a microsecond for each, not five."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """Observe each amount."""
+        places = Tally(bisect_left(self._upper_bounds, amount) for amount in amounts)
+        self._sum.inc(sum(amounts))
+        for place, number in places.items():
+            self._buckets[place].inc(number)
+
+
+STORED = Counter("leads_stored", "Leads whose rows a worker committed.")
+PRESENT = Counter("leads_present", "Leads that a worker found stored already: delivered twice, stored once.")
+DEAD = Counter("leads_dead_lettered", "Leads that a worker made dead letters.")
+BATCH_LEADS = Histogram(
+    "leads_batch_leads", "Leads in one batch.", buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
+)
+BATCH_SECONDS = Histogram(
+    "leads_batch_duration_seconds",
+    "Time from taking a batch to settling it.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+STORING_SECONDS = ManyAtOnce(
+    "leads_storing_delay_seconds",
+    "Time from a lead's acceptance, by the clock of the API process, to its committed row, by the worker's.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200),
+)
+BATCH_FAILURES = Counter("leads_batch_failures", "Batches that were not stored and stay in the queue.", ["reason"])
+for _reason in ("DatabaseAway", "StoringFailed"):
+    BATCH_FAILURES.labels(_reason)
+BUSY = Gauge("leads_worker_busy_processes", "Pool processes that store a batch now.", multiprocess_mode="livesum")
+PROCESSES = Gauge("leads_worker_processes", "Pool processes.", multiprocess_mode="livesum")
+
+
+class Outcome(Protocol):
+    """What became of a batch, in leads."""
+
+    stored: int
+    present: int
+    dead: int
+
+
+@contextmanager
+def batch(outcome: Outcome) -> Iterator[None]:
+    """Count what became of a batch within the block, however it ends; one that held nothing is not counted."""
+    BUSY.inc()
+    started = time.perf_counter()
+    try:
+        yield
+    except Exception as error:
+        BATCH_FAILURES.labels(type(error).__name__).inc()
+        raise
+    finally:
+        BUSY.dec()
+        STORED.inc(outcome.stored)
+        PRESENT.inc(outcome.present)
+        DEAD.inc(outcome.dead)
+        leads = outcome.stored + outcome.present + outcome.dead
+        if leads:
+            BATCH_LEADS.observe(leads)
+            BATCH_SECONDS.observe(time.perf_counter() - started)
+
+
+def observe_delays(leads: Iterable[LeadId]) -> None:
+    """Observe the time from acceptance to now of leads whose rows were just committed."""
+    now = time.time()
+    delays = [max(0.0, now - micros_of(lead) / 1_000_000) for lead in leads]
+    if delays:
+        STORING_SECONDS.observe_all(delays)
+
+
+class _PoolCollector(Collector):
+    """The metrics of the pool processes that live, and the totals of those that lived."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._collector = MultiProcessCollector(None, path=str(directory))
+
+    def collect(self) -> Iterable[Metric]:
+        for path in self._directory.glob("gauge_live*_*.db"):
+            pid = int(path.stem.rpartition("_")[2])
+            if not _lives(pid):
+                mark_process_dead(pid, str(self._directory))
+        yield from self._collector.collect()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def serve(settings: Settings) -> None:
+    """Answer the metrics from a thread of this process, the worker's main one; never fail for want of a port."""
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not settings.worker_metrics_port or not directory:
+        return
+    registry = CollectorRegistry()
+    registry.register(_PoolCollector(Path(directory)))
+    registry.register(ProcessCollector("worker", os.getpid()))
+
+    def listen() -> None:
+        told = False
+        while True:
+            try:
+                start_http_server(settings.worker_metrics_port, settings.worker_metrics_host, registry)
+            except OSError as error:
+                if not told:
+                    log.warning("metrics not answered", port=settings.worker_metrics_port, reason=error.strerror)
+                told = True
+                time.sleep(LISTEN_AGAIN)
+            else:
+                return
+
+    threading.Thread(target=listen, name="metrics", daemon=True).start()
