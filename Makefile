@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-system lint format chaos docs lock clean
+.PHONY: help run test test-unit test-integration test-system lint format chaos bench docs lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -41,6 +41,10 @@ format: $(VENV)/.test-installed ## Put the code into the house style
 
 chaos: $(VENV)/.test-installed servers ## Break everything at random under load, and count what was lost (ARGS="--minutes 5 --seed 7 --stock")
 	@$(BIN)/python -m loadtests.chaos $(ARGS)
+
+bench: $(VENV)/.test-installed servers ## Measure ours, its peers and the limits (ARGS="--only accept,store --rounds 5 --hold 300")
+	@tests/install-servers wrk
+	@$(BIN)/python -m loadtests.bench $(ARGS)
 
 docs: $(VENV)/.run-installed ## Write docs/configuration.md from the settings
 	@$(BIN)/python -m schema configuration > docs/configuration.md
