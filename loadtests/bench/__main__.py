@@ -7,7 +7,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from loadtests.bench import accept, report
+from loadtests.bench import accept, bulk, limits, report, store
+from loadtests.bench.bare import Bare
 from loadtests.bench.contenders import Batches, CannotInstall, Constant, Contender, Direct, Ours, Stock
 from loadtests.bench.figures import Findings
 from loadtests.bench.servers import BenchDatabase
@@ -77,6 +78,15 @@ def _run(options: argparse.Namespace, findings: Findings, stack: ExitStack) -> N
     report.contenders(contenders)
     if "accept" in options.only:
         accept.measure(contenders, options, findings)
+    for each in contenders[1:]:
+        each.stop()
+    if "bulk" in options.only:
+        bulk.measure(ours, options, findings)
+    bare = Bare(database)
+    if "limits" in options.only:
+        limits.measure(queue, bare, options, findings)
+    if "store" in options.only:
+        store.measure(ours, bare, options, findings)
     ours.drain()
     ours.check_counts()
 
