@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from loadtests.bench import accept, bulk, limits, report, store
+from loadtests.bench import accept, bulk, lean, limits, report, store, together
 from loadtests.bench.bare import Bare
 from loadtests.bench.contenders import Batches, CannotInstall, Constant, Contender, Direct, Ours, Stock
 from loadtests.bench.figures import Findings
@@ -78,8 +78,14 @@ def _run(options: argparse.Namespace, findings: Findings, stack: ExitStack) -> N
     report.contenders(contenders)
     if "accept" in options.only:
         accept.measure(contenders, options, findings)
+    stock = next((each for each in contenders if each.name == "stock"), None)
     for each in contenders[1:]:
-        each.stop()
+        if each is not stock:
+            each.stop()
+    if "together" in options.only:
+        together.measure(ours, stock, options, findings)
+    if stock is not None:
+        stock.stop()
     if "bulk" in options.only:
         bulk.measure(ours, options, findings)
     bare = Bare(database)
@@ -87,6 +93,8 @@ def _run(options: argparse.Namespace, findings: Findings, stack: ExitStack) -> N
         limits.measure(queue, bare, options, findings)
     if "store" in options.only:
         store.measure(ours, bare, options, findings)
+    if "lean" in options.only:
+        lean.measure(ours, options, findings)
     ours.drain()
     ours.check_counts()
 
