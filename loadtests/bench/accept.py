@@ -119,7 +119,9 @@ def _tell(
     ours = median(rates["ours", STORING, MAIN])
     for name, bound in (("stock", 10.0), ("direct", 8.0)):
         if (name, STORING, MAIN) in rates:
-            findings.bar(Bar(f"accept, 32 connections, ours / {name}", ours / median(rates[name, STORING, MAIN]), bound))
+            findings.bar(
+                Bar(f"accept, 32 connections, ours / {name}", ours / median(rates[name, STORING, MAIN]), bound)
+            )
     if ("constant", WAITING, MAIN) in rates:
         # Like with like: the constant route has no worker beside it.
         alone = median(rates["ours", WAITING, MAIN])

@@ -22,6 +22,9 @@ from tests.servers import MariaDBServer
 BATCH = 1000  # rows in a statement, and in a transaction
 CONNECTIONS = 2
 
+# Microseconds between the ids of two rows: 25,000 leads a second.
+APART = 40
+
 COLUMNS = "id, first_name, last_name, email, phone, date_of_birth, additional_data, created_at, updated_at"
 INSERT = f"INSERT INTO leads ({COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 COUNT = (
@@ -93,12 +96,12 @@ def connect(url: str) -> Any:
     )
 
 
-def rows_of(tag: str, first: int, number: int, micros: int) -> list[Row]:
-    """Make rows as the service stores them of the benchmark's lead; the first is of the time `micros`."""
+def rows_of(tag: str, first: int, number: int, micros: int, apart: int = APART) -> list[Row]:
+    """Make rows as the service stores them of the benchmark's lead, from the time `micros` on, so far `apart`."""
     data = wrk.lead(tag, 0).partition('"additionalData":')[2][:-1]
     rows = []
     for each in range(first, first + number):
-        new_id = lead_id.at(micros + each, each)
+        new_id = lead_id.at(micros + (each - first) * apart, each)
         moment = lead_id.time_of(new_id).replace(tzinfo=None)
         email = f"{tag}-{each:09d}@example.com"
         rows.append((new_id, "Ada", "Lovelace", email, "+442071234567", "1990-12-10", data, moment, moment))

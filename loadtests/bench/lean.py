@@ -1,7 +1,5 @@
 """What a waiting lead costs Redis, in bytes of memory."""
 
-import argparse
-
 from loadtests.bench import wrk
 from loadtests.bench.contenders import Ours
 from loadtests.bench.figures import Bar, Findings
@@ -12,18 +10,34 @@ from loadtests.bench.wrk import BadAnswers
 MOST = 600.0  # bytes
 
 
-def measure(ours: Ours, options: argparse.Namespace, findings: Findings) -> None:
-    """Measure, print, and keep figure and bar."""
-    number = options.lean - options.lean % 1000 or options.leads - options.leads % 1000
-    print(f"\nLean: memory of {number:,} waiting leads of {wrk.LEAD_BYTES} bytes in Redis")
-    client = ours.queue.client()
+def measure(ours: Ours, number: int, findings: Findings) -> None:
+    """Measure with `number` waiting leads, print, and keep figure and bar."""
+    print(f"\nLean: {number:,} waiting leads", flush=True)
     ours.drain()
     with paused(ours.worker()):
-        before = client.info("memory")["used_memory"]
-        tag = fill(ours, number)
-        each = (client.info("memory")["used_memory"] - before) / ours.waiting()
+        tag, size = filled(ours, number)
     ours.drain()
     if (stored := ours.stored(tag)) != number:
         raise BadAnswers(f"of {number} waiting leads {stored} are stored")
-    findings.figures["lean"] = {"leads": number, "bytes each": round(each, 1)}
-    findings.bar(Bar(f"Redis, a waiting lead of {wrk.LEAD_BYTES} bytes", each, MOST, at_least=False, unit="bytes"))
+    tell(number, size, findings)
+
+
+def filled(ours: Ours, number: int) -> tuple[str, float]:
+    """Fill the queue while the worker is stopped; return the leads' tag, and the bytes that each takes in Redis.
+
+    Raises BadAnswers.
+    """
+    with ours.queue.client() as client:
+        before = client.info("memory")["used_memory"]
+        tag = fill(ours, number)
+        size = client.info("memory")["used_memory"] - before
+    if (waiting := ours.waiting()) != number:
+        raise BadAnswers(f"{number} leads were accepted, {waiting} wait")
+    return tag, size / number
+
+
+def tell(number: int, size: float, findings: Findings) -> None:
+    """Print the figure, and hold it against its bar."""
+    findings.figures[f"lean, {number:,} waiting"] = {"bytes each": round(size, 1)}
+    what = f"Redis, each of {number:,} waiting leads of {wrk.LEAD_BYTES} bytes"
+    findings.bar(Bar(what, size, MOST, at_least=False, unit="bytes"))

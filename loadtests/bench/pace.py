@@ -70,9 +70,7 @@ def hold(contender: Contender, rate: float, seconds: float) -> Held:
     watcher = threading.Thread(target=watch.run)
     watcher.start()
     try:
-        found = wrk.run(
-            contender.url, contender.token, tag, connections=CONNECTIONS, seconds=seconds, rate=rate
-        )
+        found = wrk.run(contender.url, contender.token, tag, connections=CONNECTIONS, seconds=seconds, rate=rate)
     finally:
         watch.over.set()
         watcher.join()
@@ -88,7 +86,10 @@ def highest(contender: Contender, most: float, seconds: float, trials: int) -> f
         rate = (low + high) / 2
         held = hold(contender, rate, seconds)
         verdict = "bounded" if held.bounded else "too much"
-        print(f"    {contender.name}: {rate:,.0f}/s asked, {held.load.rate:,.0f}/s answered, "
-              f"backlog at the end {held.backlog[-1]:,}: {verdict}", flush=True)
+        print(
+            f"    {contender.name}: {rate:,.0f}/s asked, {held.load.rate:,.0f}/s answered, "
+            f"backlog at the end {held.backlog[-1]:,}: {verdict}",
+            flush=True,
+        )
         low, high = (rate, high) if held.bounded else (low, rate)
     return low

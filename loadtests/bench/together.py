@@ -11,14 +11,14 @@ from loadtests.bench.pace import Held
 from loadtests.bench.prober import Probed, Prober
 from loadtests.bench.wrk import BadAnswers
 
-TRIAL = 6.0  # seconds
-TRIALS = 5
+TRIAL = 5.0  # seconds
+TRIALS = 4
 
-# Tries to hold the rate that the trials found, each a twentieth slower than the one before.
-HOLDS = 3
+# Tries to hold the rate that the trials found, each a tenth slower than the one before.
+HOLDS = 4
 
 CALM = 1000.0  # leads a second, at which answers must be quick
-CALM_SECONDS = 20.0
+CALM_SECONDS = 15.0
 
 MEMORY = 120.0  # MiB
 FLAT = 10.0  # MiB between the first look and the last
@@ -39,7 +39,7 @@ def measure(ours: Ours, stock: Contender | None, options: argparse.Namespace, fi
         _tell(f"{options.hold:g} s at {rate:,.0f} leads/s", held, probed, figures)
         if held.bounded:
             break
-        rate *= 0.95
+        rate *= 0.9
     figures["ours, leads/s"] = round(held.load.rate if held.bounded else 0.0, 1)
     if rival:
         findings.bar(Bar("together, ours / stock, end to end", figures["ours, leads/s"] / rival, 10.0))
@@ -67,8 +67,10 @@ def _probed(ours: Ours, rate: float, seconds: float) -> tuple[Held, Probed]:
     with Prober(ours.url, ours.token, ours.database_url) as prober:
         held = pace.hold(ours, rate, seconds)
     if prober.found.lost or prober.found.refused or not prober.found.rows:
-        raise BadAnswers(f"of {len(prober.found.answers)} probes {prober.found.lost} have no row, "
-                         f"{prober.found.refused} were refused")
+        raise BadAnswers(
+            f"of {len(prober.found.answers)} probes {prober.found.lost} have no row, "
+            f"{prober.found.refused} were refused"
+        )
     return held, prober.found
 
 
@@ -76,7 +78,9 @@ def _tell(title: str, held: Held, probed: Probed, figures: dict[str, Any]) -> No
     load = held.load
     verdict = "bounded" if held.bounded else "NOT BOUNDED"
     print(f"\n  {title}: {load.rate:,.1f}/s answered ({load.answers:,}), {held.stored:,} stored, {verdict}")
-    print(f"    backlog: greatest {max(held.backlog):,}, at the end {held.backlog[-1]:,}, gone {held.drained:.1f} s later")
+    print(
+        f"    backlog: greatest {max(held.backlog):,}, at the end {held.backlog[-1]:,}, gone {held.drained:.1f} s later"
+    )
     found = {
         "answer (load)": (load.p50, load.p95, load.p99),
         "answer (probe)": tuple(percentile(probed.answers, share) for share in (0.5, 0.95, 0.99)),
@@ -86,7 +90,8 @@ def _tell(title: str, held: Held, probed: Probed, figures: dict[str, Any]) -> No
         print(f"    {name:<16} p50 {p50:8.1f} ms   p95 {p95:8.1f} ms   p99 {p99:8.1f} ms")
     for name, looks in (("API process", held.api), ("pool process", held.pool)):
         if looks:
-            print(f"    {name:<16} RSS {looks[0][0]:.0f} → {looks[-1][0]:.0f} MiB, USS {looks[0][1]:.0f} → {looks[-1][1]:.0f} MiB")
+            (rss, uss), (rss_after, uss_after) = looks[0], looks[-1]
+            print(f"    {name:<16} RSS {rss:.0f} → {rss_after:.0f} MiB, USS {uss:.0f} → {uss_after:.0f} MiB")
     figures[title] = {
         "rate": round(load.rate, 1),
         "stored": held.stored,
