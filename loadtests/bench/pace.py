@@ -11,7 +11,7 @@ from loadtests.bench.figures import new_tag
 from loadtests.bench.processes import memory
 from loadtests.bench.wrk import Load
 
-CONNECTIONS = 64
+CONNECTIONS = 128
 
 # A backlog is bounded when at the end less waits than came in within this many seconds...
 BOUND = 1.0

@@ -11,7 +11,7 @@ from loadtests.bench.pace import Held
 from loadtests.bench.prober import Probed, Prober
 from loadtests.bench.wrk import BadAnswers
 
-TRIAL = 5.0  # seconds
+TRIAL = 4.0  # seconds
 TRIALS = 4
 
 # Tries to hold the rate that the trials found, each a tenth slower than the one before.
