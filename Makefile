@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-system lint format chaos bench-read fuzz postman-test docs lock clean
+.PHONY: help run test test-unit test-integration test-system lint format chaos bench bench-read fuzz postman-test docs lock clean
 .PHONY: build start stop restart status logs scale monitoring backup restore key screenshots test-compose
 
 help: ## List the commands
@@ -42,6 +42,10 @@ format: $(VENV)/.test-installed ## Put the code into the house style
 
 chaos: $(VENV)/.test-installed servers ## Break everything at random under load, and count what was lost (ARGS="--minutes 5 --seed 7 --stock")
 	@$(BIN)/python -m loadtests.chaos $(ARGS)
+
+bench: $(VENV)/.test-installed servers ## Measure ours, its peers and the limits (ARGS="--only accept,store --rounds 5 --hold 300")
+	@tests/install-servers wrk
+	@$(BIN)/python -m loadtests.bench $(ARGS)
 
 fuzz: $(VENV)/.test-installed ## Send the API whatever its document allows and forbids, for five minutes (ARGS="--max-time 60 --seed 7")
 	@$(BIN)/python -m tests.system.fuzzing $(ARGS)
@@ -108,7 +112,7 @@ compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 clean: ## Remove the virtual environment, the stopped containers, and what the tools left (not var/ nor volumes: leads)
 	@[ ! -e compose/production.env ] || compose/stack clean
-	rm -rf $(VENV) postman/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) postman/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
 
 .PHONY: servers newman
 servers:

@@ -114,7 +114,7 @@ class Stock:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.token = "none"
-        self._environment = {**os.environ, "STOCK_REDIS_URL": queue.url, "STOCK_DATABASE_URL": url}
+        self._environment = {**os.environ, "PEER_REDIS_URL": queue.url, "PEER_DATABASE_URL": url}
         stock = "loadtests.peers.stock"
         self._commands = {
             "api": ["gunicorn", "-b", f"127.0.0.1:{port}", "-w", "2", "--no-control-socket", f"{stock}.api:app"],
@@ -127,7 +127,7 @@ class Stock:
     def start(self) -> None:
         """Start it; on return it takes leads."""
         subprocess.run(
-            [sys.executable, "-c", "from loadtests.peers.stock.tasks import *; metadata.create_all(engine)"],
+            [sys.executable, "-m", "loadtests.peers.table"],
             cwd=ROOT,
             env=self._environment,
             check=True,
@@ -151,7 +151,7 @@ class Stock:
 
     def stored(self) -> list[tuple[str, str]]:
         """Return id and address of each row."""
-        rows = self._database.execute(f"SELECT lead_id, email FROM {self._name}.stock_leads")
+        rows = self._database.execute(f"SELECT lead_id, email FROM {self._name}.peer_leads")
         return [(lead, email) for lead, email in rows]
 
     def dead(self) -> set[str]:

@@ -1,12 +1,15 @@
 """The stock pipeline's Celery app, with late acknowledgement as Celery's user guide describes it."""
 
 import os
+from datetime import date
 from typing import Any
 
 import sqlalchemy
 from celery import Celery
 
-app = Celery("stock", broker=os.environ["STOCK_REDIS_URL"])
+from loadtests.peers.table import leads
+
+app = Celery("stock", broker=os.environ["PEER_REDIS_URL"])
 app.conf.update(
     task_ignore_result=True,
     task_acks_late=True,
@@ -19,20 +22,7 @@ app.conf.update(
     worker_concurrency=2,
 )
 
-metadata = sqlalchemy.MetaData()
-leads = sqlalchemy.Table(
-    "stock_leads",
-    metadata,
-    sqlalchemy.Column("number", sqlalchemy.Integer, primary_key=True),
-    sqlalchemy.Column("lead_id", sqlalchemy.String(36), nullable=False, index=True),
-    sqlalchemy.Column("first_name", sqlalchemy.String(255), nullable=False),
-    sqlalchemy.Column("last_name", sqlalchemy.String(255), nullable=False),
-    sqlalchemy.Column("email", sqlalchemy.String(254), nullable=False, index=True),
-    sqlalchemy.Column("phone", sqlalchemy.String(16), nullable=False),
-    sqlalchemy.Column("date_of_birth", sqlalchemy.String(10), nullable=False),
-)
-
-engine = sqlalchemy.create_engine(os.environ["STOCK_DATABASE_URL"], pool_pre_ping=True)
+engine = sqlalchemy.create_engine(os.environ["PEER_DATABASE_URL"], pool_pre_ping=True)
 
 
 @app.task(autoretry_for=(sqlalchemy.exc.OperationalError,), max_retries=None, retry_backoff=True, retry_backoff_max=10)
@@ -46,6 +36,7 @@ def insert(lead_id: str, lead: dict[str, Any]) -> None:
                 last_name=lead["lastName"],
                 email=lead["email"],
                 phone=lead["phone"],
-                date_of_birth=lead["dateOfBirth"],
+                date_of_birth=date.fromisoformat(lead["dateOfBirth"]),
+                additional_data=lead.get("additionalData"),
             )
         )

@@ -1,0 +1,79 @@
+"""The chart for the README: answers a second, and leads stored a second. Legible on light and on dark pages."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+from matplotlib import pyplot
+
+from loadtests.bench.accept import MAIN, STORING
+from loadtests.bench.figures import Findings
+
+OURS, OTHERS, LIMIT = "#2f81f7", "#8b949e", "#c9a227"
+INK, PAPER = "#24292f", "#ffffff"
+
+NAMES = {
+    "ours": "Lead Ingest",
+    "stock": "Falcon + task.delay()",
+    "direct": "FastAPI + INSERT",
+    "batches": "celery-batches",
+    "constant": "limit: constant route",
+    "bare INSERTs": "limit: bare INSERT loop",
+    "LOAD DATA LOCAL, 2 connections (no counts)": "limit: LOAD DATA",
+}
+
+
+def draw(findings: Findings, path: Path) -> None:
+    """Draw the panels that the run has figures for; none, no file."""
+    panels = _panels(findings.figures)
+    if not panels:
+        return
+    heights = [len(bars) for _, bars in panels]
+    figure, axes = pyplot.subplots(
+        len(panels), 1, figsize=(8, 0.42 * sum(heights) + 0.75 * len(panels)), height_ratios=heights, squeeze=False
+    )
+    figure.patch.set_facecolor(PAPER)
+    for axis, (title, bars) in zip(axes[:, 0], panels, strict=True):
+        _panel(axis, title, bars)
+    figure.tight_layout(h_pad=1.5)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=160, facecolor=PAPER)
+    pyplot.close(figure)
+    print(f"\nChart: {path}")
+
+
+def _panels(figures: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
+    panels = []
+    accept = figures.get("accept", {})
+    found = {name: accept.get(f"{name}, {STORING}, {MAIN}") for name in NAMES}
+    if any(found.values()):
+        title = f"Leads accepted a second, {MAIN} connections, workers storing meanwhile"
+        panels.append((title, {name: value for name, value in found.items() if value}))
+    together = figures.get("together", {})
+    rates = {name: together.get(f"{name}, leads/s") for name in NAMES}
+    if any(rates.values()):
+        title = "Leads a second from POST to row, lasting"
+        panels.append((title, {name: value for name, value in rates.items() if value}))
+    if store := dict(figures.get("store", {})):
+        loaded = "LOAD DATA LOCAL, 2 connections (no counts)"
+        if loaded in figures.get("limits", {}):
+            store[loaded] = figures["limits"][loaded]
+        panels.append(("Waiting leads stored a second", store))
+    return panels
+
+
+def _panel(axis: Any, title: str, bars: dict[str, float]) -> None:
+    labels = [NAMES[name] for name in bars]
+    colours = [OURS if name == "ours" else LIMIT if NAMES[name].startswith("limit") else OTHERS for name in bars]
+    drawn = axis.barh(labels, list(bars.values()), color=colours, height=0.66)
+    axis.bar_label(drawn, labels=[f"{value:,.0f}" for value in bars.values()], padding=4, color=INK, fontsize=9)
+    axis.set_title(title, loc="left", color=INK, fontsize=10, fontweight="bold")
+    axis.invert_yaxis()
+    axis.margins(x=0.12)
+    axis.set_facecolor(PAPER)
+    axis.tick_params(left=False, bottom=False, labelbottom=False, colors=INK, labelsize=9)
+    for spine in axis.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,343 @@
+"""The contenders: ours as `make run` starts it, and the peers, each with the same number of processes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import redis
+
+from loadtests.bench import wrk
+from loadtests.bench.figures import new_tag
+from loadtests.bench.processes import family
+from loadtests.bench.wrk import BadAnswers
+from tests.servers import MariaDBServer, RedisServer, until
+from tests.system.service import ROOT, Service, free_port
+
+# Seconds for the last leads of a run to be stored.
+DRAIN = 300.0
+
+# A limit that is counted against on every request and never reached.
+RATE_LIMIT = 100_000_000
+
+
+class CannotInstall(Exception):
+    """A contender cannot run here; the message says why."""
+
+
+class Contender:
+    """Something that takes leads at /api/leads and stores them. `not_done` says what it spares itself."""
+
+    name = ""
+    what = ""
+    not_done = ""
+    stores = True
+
+    def __init__(self, database: MariaDBServer, queue: RedisServer) -> None:
+        self.database = database
+        self.queue = queue
+        self.database_url = database.create_database()
+        self.schema = self.database_url.rpartition("/")[2]
+        self.table = f"{self.schema}.peer_leads"
+        self.url = ""
+        self.token = "none"
+
+    def start(self) -> None:
+        """Start it; on return it takes leads."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Stop it."""
+        raise NotImplementedError
+
+    def api(self) -> list[psutil.Process]:
+        """Return the processes that answer requests."""
+        raise NotImplementedError
+
+    def worker(self) -> list[psutil.Process]:
+        """Return the worker's processes, the main one first; none when the API stores."""
+        return []
+
+    def waiting(self) -> int:
+        """Return how many accepted leads are not stored yet."""
+        return 0
+
+    def stored(self, tag: str) -> int:
+        """Return how many different leads of a run are in the table.
+
+        Raises BadAnswers when one is there twice.
+        """
+        if not self.stores:
+            return 0
+        query = f"SELECT COUNT(*), COUNT(DISTINCT email) FROM {self.table} WHERE email LIKE '{tag}-%'"
+        ((rows, different),) = self.database.execute(query)
+        if rows != different:
+            raise BadAnswers(f"{self.name}: {rows - different} leads are stored twice")
+        return int(rows)
+
+    def drain(self) -> None:
+        """Wait until nothing waits."""
+        until(lambda: self.waiting() == 0, DRAIN, 0.05)
+
+    def check_answer(self) -> None:
+        """Send one lead and look at the whole answer and at the row.
+
+        Raises BadAnswers.
+        """
+        tag = new_tag()
+        answer = httpx.post(
+            f"{self.url}/api/leads",
+            content=wrk.lead(tag, 1),
+            headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
+            timeout=20,
+        )
+        if answer.status_code != 202 or not answer.json()["data"]["id"]:
+            raise BadAnswers(f"{self.name}: {answer.status_code} {answer.text[:200]}")
+        if self.stores:
+            until(lambda: self.stored(tag) == 1, 20, 0.05)
+        self.check_data(answer.json()["data"])
+
+    def check_data(self, data: dict[str, Any]) -> None:
+        """Look at the `data` of a 202; peers answer with the id alone."""
+
+
+class Ours(Contender):
+    """Lead Ingest as `make run` starts it, with everything on."""
+
+    name = "ours"
+    what = "Lead Ingest: gunicorn and Celery as `make run` starts them, with beat and Flower"
+
+    def __init__(
+        self, directory: Path, database: MariaDBServer, queue: RedisServer, *, processes: int = 2, workers: int = 2
+    ) -> None:
+        super().__init__(database, queue)
+        self.table = f"{self.schema}.leads"
+        self.service = Service(
+            directory,
+            redis_url=queue.url,
+            database_url=self.database_url,
+            rate_limit=RATE_LIMIT,
+            http_workers=processes,
+            worker_concurrency=workers,
+        )
+        self.url = self.service.base_url
+
+    def start(self) -> None:
+        """Start it; on return it takes leads."""
+        self.service.start()
+        self.token = self.service.token()
+
+    def stop(self) -> None:
+        """Stop it."""
+        self.service.__exit__()
+
+    def api(self) -> list[psutil.Process]:
+        """Return gunicorn's processes that answer."""
+        return self.service.one("api").children()
+
+    def worker(self) -> list[psutil.Process]:
+        """Return Celery's main process and its pool."""
+        return family(self.service.one("worker"))
+
+    def waiting(self) -> int:
+        """Return how many leads are in the stream."""
+        return int(self.queue.client().xlen("leads:stream"))
+
+    def check_data(self, data: dict[str, Any]) -> None:
+        """Look at the fields of the lead in the answer.
+
+        Raises BadAnswers.
+        """
+        if data.get("state") != "queued" or data.get("firstName") != "Ada" or "createdAt" not in data:
+            raise BadAnswers(f"ours: a 202 with {sorted(data)}")
+
+    def check_counts(self) -> None:
+        """Hold the ledger against the rows.
+
+        Raises BadAnswers.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "workers", "ledger"],
+            cwd=ROOT,
+            env=self.service.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode or "Balanced" not in done.stdout:
+            raise BadAnswers(f"ours: the ledger says {(done.stdout + done.stderr).strip()[-300:]}")
+
+
+class Peer(Contender):
+    """A contender of loadtests/peers."""
+
+    broker = 1  # which of Redis's databases
+    python = sys.executable
+
+    def __init__(self, directory: Path, database: MariaDBServer, queue: RedisServer, *, processes: int = 2) -> None:
+        super().__init__(database, queue)
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self.processes = processes
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.broker_url = f"{queue.url.rpartition('/')[0]}/{self.broker}"
+        self.environment = {
+            **os.environ,
+            "PEER_REDIS_URL": self.broker_url,
+            "PEER_DATABASE_URL": self.database_url,
+            "LEADS_HTTP_PORT": str(self.port),
+            "LEADS_HTTP_WORKERS": str(processes),
+            "LEADS_DATA_DIR": str(directory),
+        }
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def commands(self) -> dict[str, list[str]]:
+        """Return the modules to run, with their arguments; the API's is called "api"."""
+        raise NotImplementedError
+
+    def gunicorn(self, *arguments: str) -> list[str]:
+        """Return the command of a gunicorn."""
+        bind = ["-b", f"127.0.0.1:{self.port}", "-w", str(self.processes), "--no-control-socket"]
+        return ["gunicorn", *bind, *arguments, f"loadtests.peers.{self.name}.api:app"]
+
+    def start(self) -> None:
+        """Start it; on return it takes leads."""
+        if self.stores:
+            make = [sys.executable, "-m", "loadtests.peers.table"]
+            subprocess.run(make, cwd=ROOT, env=self.environment, check=True)
+        tied = [shutil.which("setpriv"), "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+        for name, command in self.commands().items():
+            with (self.directory / f"{name}.log").open("ab") as log:
+                self.running[name] = subprocess.Popen(
+                    [*tied, self.python, "-m", *command],
+                    cwd=ROOT,
+                    env=self.environment,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        until(self._answers, 30, 0.1)
+
+    def _answers(self) -> bool:
+        for name, process in self.running.items():
+            if process.poll() is not None:
+                log = (self.directory / f"{name}.log").read_text()[-1000:]
+                raise BadAnswers(f"{self.name}: its {name} ended:\n{log}")
+        try:
+            return httpx.get(f"{self.url}/api/leads", timeout=1).status_code == 405
+        except httpx.HTTPError:
+            return False
+
+    def stop(self) -> None:
+        """Stop it."""
+        for process in self.running.values():
+            process.terminate()
+        for process in self.running.values():
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+    def api(self) -> list[psutil.Process]:
+        """Return the processes that answer requests."""
+        return psutil.Process(self.running["api"].pid).children()
+
+    def worker(self) -> list[psutil.Process]:
+        """Return Celery's main process and its pool."""
+        worker = self.running.get("worker")
+        return family(psutil.Process(worker.pid)) if worker else []
+
+    def waiting(self) -> int:
+        """Return how many messages wait, those taken and not acknowledged too."""
+        with redis.Redis.from_url(self.broker_url, socket_timeout=10) as client:
+            return int(client.llen("celery")) + int(client.hlen("unacked"))
+
+
+class Stock(Peer):
+    """Falcon, `task.delay()`, one INSERT a task."""
+
+    name = "stock"
+    what = "Falcon (WSGI) under gunicorn's threads, task.delay(), one INSERT a task"
+    not_done = "no token, validation, rate limit, request log, metrics; two indexes in place of four, no counts"
+
+    def commands(self) -> dict[str, list[str]]:
+        """Return the commands."""
+        worker = ["celery", "-A", f"loadtests.peers.{self.name}.tasks", "worker"]
+        return {"api": self.gunicorn("-k", "gthread", "--threads", "4"), "worker": worker}
+
+
+class Batches(Stock):
+    """celery-batches, in its own virtual environment."""
+
+    name = "batches"
+    what = "Falcon (WSGI) under gunicorn's threads, task.delay(), celery-batches: one INSERT for 100 tasks"
+    broker = 2
+
+    def start(self) -> None:
+        """Start it; on return it takes leads.
+
+        Raises CannotInstall.
+        """
+        self.python = str(_install_aside("batches"))
+        super().start()
+
+
+class Direct(Peer):
+    """FastAPI and SQLAlchemy: INSERT and COMMIT before the answer."""
+
+    name = "direct"
+    what = "FastAPI, SQLAlchemy session, INSERT and COMMIT before the answer, gunicorn with uvicorn's worker"
+    not_done = "no token, rate limit, request log, metrics; two indexes in place of four, no counts"
+
+    def commands(self) -> dict[str, list[str]]:
+        """Return the commands."""
+        return {"api": self.gunicorn("-k", "uvicorn_worker.UvicornWorker")}
+
+    def waiting(self) -> int:
+        """Return none: what is answered is stored."""
+        return 0
+
+
+class Constant(Direct):
+    """The limit: ours' server, and a route that reads the body and answers a constant."""
+
+    name = "constant"
+    what = "a Falcon route that reads the body and answers a constant, on ours' server"
+    not_done = "all of it"
+    stores = False
+
+    def commands(self) -> dict[str, list[str]]:
+        """Return the commands."""
+        return {"api": ["loadtests.peers.constant"]}
+
+
+def _install_aside(peer: str) -> Path:
+    """Install a peer's own lock file into a virtual environment under var/, once; return its Python.
+
+    Raises CannotInstall.
+    """
+    lock = ROOT / "loadtests" / "peers" / peer / "requirements.lock"
+    home = ROOT / "var" / "bench" / f"venv-{peer}"
+    python, done = home / "bin" / "python", home / ".installed"
+    if done.exists() and done.read_bytes() == lock.read_bytes():
+        return python
+    print(f"  installing {peer} into an environment of its own …", flush=True)
+    shutil.rmtree(home, ignore_errors=True)
+    venv.create(home)
+    pip = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(python), "--require-hashes"]
+    found = subprocess.run([*pip, "-r", str(lock)], capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise CannotInstall(f"{peer} cannot be installed: {found.stderr.strip().splitlines()[-1:]}")
+    done.write_bytes(lock.read_bytes())
+    return python

@@ -1,0 +1,52 @@
+"""Fills the tables beforehand, as if the service had stored as many leads long ago."""
+
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from loadtests.bench.bare import COUNT, LOAD, Bare, Row, connect, counts_of, rows_of, write
+from loadtests.bench.contenders import Ours
+from loadtests.bench.figures import new_tag
+from schema.accepted import WIDTHS
+
+CHUNK = 100_000  # rows in a file
+
+# The chunks are spread evenly over so many days before now; one chunk's rows share a minute.
+DAYS = 300
+APART = 600  # microseconds
+
+# An epoch of Redis long before the run's own: see schema.accepted.
+EPOCH = 1
+
+ACCEPT = (
+    "INSERT INTO accepted_counts (width, bucket, epoch, accepted) VALUES (%s, %s, %s, %s) "
+    "ON DUPLICATE KEY UPDATE accepted = accepted + VALUES(accepted)"
+)
+
+
+def fill(ours: Ours, bare: Bare, number: int) -> None:
+    """Load `number` rows, with their counts, into ours' tables and into those of the bare loop."""
+    for url in (ours.database_url, bare.url):
+        print(f"  filling the table with {number:,} rows …", flush=True)
+        connection = connect(url)
+        with connection, connection.cursor() as cursor, tempfile.TemporaryDirectory(prefix="bench-fill-") as directory:
+            path = Path(directory) / "rows"
+            for rows in _chunks(number):
+                write(path, rows)
+                cursor.execute(LOAD.format(path=path))
+                counts = counts_of(rows, 0)
+                cursor.executemany(COUNT, counts)
+                # Accepted as well, so that the ledger balances.
+                accepted = [(width, bucket, EPOCH, stored) for width, bucket, _, stored in counts if width in WIDTHS]
+                cursor.executemany(ACCEPT, accepted)
+                connection.commit()
+
+
+def _chunks(number: int) -> Iterator[list[Row]]:
+    tag = new_tag()
+    begun = datetime.now(UTC) - timedelta(days=DAYS)
+    for first in range(0, number, CHUNK):
+        size = min(CHUNK, number - first)
+        moment = begun + timedelta(days=DAYS * first / number)
+        yield rows_of(tag, first, size, int(moment.timestamp() * 1_000_000), APART)

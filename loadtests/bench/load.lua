@@ -1,0 +1,59 @@
+-- The load of all contenders: the same lead with a new e-mail address in every request, one or many to a request.
+-- BENCH_TAG makes the addresses of a run its own. BENCH_RATE paces the requests (a second); without it each connection
+-- sends as soon as it is answered. Prints one line of JSON at the end.
+local tag, token = os.getenv("BENCH_TAG"), os.getenv("BENCH_TOKEN")
+local rate = tonumber(os.getenv("BENCH_RATE") or 0)
+local bulk = tonumber(os.getenv("BENCH_BULK") or 0)
+local ndjson = os.getenv("BENCH_NDJSON") == "1"
+local before, after = os.getenv("BENCH_BEFORE"), os.getenv("BENCH_AFTER")
+
+local sent, head = 0, nil
+local format, concat = string.format, table.concat
+
+local function lead()
+  sent = sent + 1
+  return before .. format("%s-%09d", tag, sent) .. after
+end
+
+local function body()
+  if bulk == 0 then return lead() end
+  local leads = {}
+  for i = 1, bulk do leads[i] = lead() end
+  if ndjson then return concat(leads, "\n") end
+  return "[" .. concat(leads, ",") .. "]"
+end
+
+function init(_)
+  local path = bulk == 0 and "/api/leads" or "/api/leads/bulk"
+  local kind = ndjson and "application/x-ndjson" or "application/json"
+  -- Every body of a run has the same length.
+  local length = #body()
+  sent = 0
+  head = format("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nAuthorization: Bearer %s\r\n"
+    .. "Content-Length: %d\r\n\r\n", path, wrk.host, kind, token, length)
+end
+
+function request()
+  return head .. body()
+end
+
+if rate > 0 then
+  local ffi = require("ffi")
+  ffi.cdef [[ typedef struct { long s; long ns; } moment; int clock_gettime(int, moment *); ]]
+  local now = ffi.new("moment")
+  local next_at
+  -- Each request gets the next place in one schedule; a place that has passed is caught up at once.
+  function delay()
+    ffi.C.clock_gettime(1, now)
+    local at = tonumber(now.s) * 1000 + tonumber(now.ns) / 1e6
+    next_at = (next_at or at) + 1000 / rate
+    return math.max(0, math.floor(next_at - at))
+  end
+end
+
+function done(summary, latency, _)
+  local e = summary.errors
+  io.write(format('{"answers":%d,"seconds":%.6f,"refused":%d,"broken":%d,"p50":%.3f,"p95":%.3f,"p99":%.3f}\n',
+    summary.requests, summary.duration / 1e6, e.status, e.connect + e.read + e.write + e.timeout,
+    latency:percentile(50) / 1000, latency:percentile(95) / 1000, latency:percentile(99) / 1000))
+end

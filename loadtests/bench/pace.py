@@ -1,0 +1,95 @@
+"""Loads a contender at a steady rate, and watches its backlog and memory meanwhile."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from loadtests.bench import wrk
+from loadtests.bench.accept import settled
+from loadtests.bench.contenders import Contender
+from loadtests.bench.figures import new_tag
+from loadtests.bench.processes import memory
+from loadtests.bench.wrk import Load
+
+CONNECTIONS = 128
+
+# A backlog is bounded when at the end less waits than came in within this many seconds...
+BOUND = 1.0
+# ...and so much of what was asked for was accepted.
+KEPT_UP = 0.98
+
+# Seconds between two looks at the backlog, and at the memory: that one takes milliseconds of the system's time.
+LOOK = 0.25
+LOOK_MEMORY = 5.0
+
+
+@dataclass
+class Held:
+    """What a rate was like."""
+
+    asked: float
+    load: Load
+    backlog: list[int]  # in time
+    api: list[tuple[float, float]]  # RSS and USS of the largest process, MiB, in time
+    pool: list[tuple[float, float]]
+    stored: int
+    drained: float  # seconds after the load
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the service kept up."""
+        last = sorted(self.backlog[-max(1, round(2 / LOOK)) :])
+        return self.load.rate >= self.asked * KEPT_UP and last[len(last) // 2] <= max(20.0, self.asked * BOUND)
+
+
+@dataclass
+class _Watch:
+    contender: Contender
+    backlog: list[int] = field(default_factory=list)
+    api: list[tuple[float, float]] = field(default_factory=list)
+    pool: list[tuple[float, float]] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        next_memory = time.monotonic() + 1
+        while not self.over.wait(LOOK):
+            self.backlog.append(self.contender.waiting())
+            if time.monotonic() >= next_memory:
+                next_memory += LOOK_MEMORY
+                self.api.append(memory(self.contender.api()))
+                self.pool.append(memory(self.contender.worker()[1:]))
+
+
+def hold(contender: Contender, rate: float, seconds: float) -> Held:
+    """Send `rate` leads a second for so long; wait until all is stored, and count.
+
+    Raises BadAnswers.
+    """
+    tag = new_tag()
+    watch = _Watch(contender)
+    watcher = threading.Thread(target=watch.run)
+    watcher.start()
+    try:
+        found = wrk.run(contender.url, contender.token, tag, connections=CONNECTIONS, seconds=seconds, rate=rate)
+    finally:
+        watch.over.set()
+        watcher.join()
+    ended = time.monotonic()
+    stored = settled(contender, tag, found)
+    return Held(rate, found, watch.backlog, watch.api, watch.pool, stored, time.monotonic() - ended)
+
+
+def highest(contender: Contender, most: float, seconds: float, trials: int) -> float:
+    """Find the highest rate below `most` at which the backlog stays bounded, to within most / 2**trials."""
+    low, high = 0.0, most
+    for _ in range(trials):
+        rate = (low + high) / 2
+        held = hold(contender, rate, seconds)
+        verdict = "bounded" if held.bounded else "too much"
+        print(
+            f"    {contender.name}: {rate:,.0f}/s asked, {held.load.rate:,.0f}/s answered, "
+            f"backlog at the end {held.backlog[-1]:,}: {verdict}",
+            flush=True,
+        )
+        low, high = (rate, high) if held.bounded else (low, rate)
+    return low

@@ -1,0 +1,75 @@
+"""How a run was made, and what it found, in words and as JSON."""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from loadtests.bench.contenders import Contender
+from loadtests.bench.figures import Findings
+from loadtests.bench.servers import OPTIONS
+from loadtests.bench.wrk import LEAD_BYTES
+from tests.servers import program
+
+PACKAGES = ("falcon", "gunicorn", "uvicorn", "celery", "redis", "PyMySQL", "SQLAlchemy", "fastapi")
+
+
+def opening(options: argparse.Namespace, findings: Findings) -> None:
+    """Print and keep how the run is made."""
+    how = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{os.cpu_count()} cores, {_processor()}, {platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+        "redis": f"{_first_line('redis-server', '--version')}; appendonly yes, appendfsync always",
+        "database": f"{_first_line('mariadbd', '--version')}; " + ", ".join(f"{k}={v}" for k, v in OPTIONS.items()),
+        "load": f"wrk, one thread, on the same cores; a lead of {LEAD_BYTES} bytes with a new e-mail in every request",
+        "processes": f"{options.processes} API processes each; workers of {options.workers} pool processes",
+    }
+    findings.figures["how"] = how
+    print("Lead Ingest, benchmark")
+    for name, value in how.items():
+        print(f"  {name:<10}{value}")
+    print(flush=True)
+
+
+def contenders(found: list[Contender]) -> None:
+    """Print who takes part, and what each spares itself."""
+    print("Contenders")
+    for each in found:
+        print(f"  {each.name:<10}{each.what}")
+        if each.not_done:
+            print(f"            without: {each.not_done}")
+    print(flush=True)
+
+
+def closing(options: argparse.Namespace, findings: Findings, seconds: float) -> None:
+    """Print the bars, and write JSON."""
+    print(f"\nBars ({seconds:.0f} s in all)")
+    for bar in findings.bars:
+        print(f"  {bar}")
+    for line in findings.skipped:
+        print(f"  SKIPPED: {line}")
+    findings.figures["bars"] = [
+        {"what": bar.what, "value": bar.value, "bound": bar.bound, "unit": bar.unit, "met": bar.met}
+        for bar in findings.bars
+    ]
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(findings.figures, indent=2, ensure_ascii=False) + "\n")
+    print(f"\nFigures: {options.json}")
+
+
+def _first_line(name: str, *arguments: str) -> str:
+    done = subprocess.run([program(name), *arguments], capture_output=True, text=True, check=True)
+    return " ".join(done.stdout.split("\n")[0].split()[:4])
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()

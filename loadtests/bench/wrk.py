@@ -1,0 +1,111 @@
+"""Runs wrk with `load.lua`, and reads what it says."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.servers import program
+
+SCRIPT = Path(__file__).parent / "load.lua"
+
+# The lead, cut where the new e-mail address goes; with the longest tag it is LEAD_BYTES long.
+LEAD_BYTES = 200
+_BEFORE = '{"firstName":"Ada","lastName":"Lovelace","email":"'
+_AFTER = (
+    '@example.com","phone":"+442071234567","dateOfBirth":"1990-12-10","additionalData":{"campaign":"spring-2026"%s}}'
+)
+
+# Characters of a tag: which run the leads are of.
+TAG = 8
+_NUMBER = 10  # "-" and the nine digits that load.lua writes
+
+
+class BadAnswers(Exception):
+    """An answer was not what it should be; the figure is worth nothing."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one run of wrk saw. Latencies are milliseconds."""
+
+    answers: int
+    seconds: float
+    refused: int
+    broken: int
+    p50: float
+    p95: float
+    p99: float
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return self.answers / self.seconds
+
+
+def lead_around() -> tuple[str, str]:
+    """Return the lead's JSON before and after the part of the address that is new each time."""
+    missing = LEAD_BYTES - len(_BEFORE) - len(_AFTER % "") - TAG - _NUMBER
+    note = "x" * (missing - len(',"note":""'))
+    return _BEFORE, _AFTER % f',"note":"{note}"'
+
+
+def lead(tag: str, number: int) -> str:
+    """Return the JSON of one lead as load.lua sends it."""
+    before, after = lead_around()
+    return f"{before}{tag}-{number:09d}{after}"
+
+
+def run(
+    url: str,
+    token: str,
+    tag: str,
+    *,
+    connections: int,
+    seconds: float,
+    rate: float = 0,
+    bulk: int = 0,
+    ndjson: bool = False,
+) -> Load:
+    """Load `url` for so long; with `rate` (requests a second) at that pace, else as fast as it answers.
+
+    Raises BadAnswers when any answer was not 2xx or any connection broke.
+    """
+    assert len(tag) == TAG
+    before, after = lead_around()
+    environment = {
+        **os.environ,
+        "BENCH_TAG": tag,
+        "BENCH_TOKEN": token,
+        "BENCH_RATE": str(rate),
+        "BENCH_BULK": str(bulk),
+        "BENCH_NDJSON": "1" if ndjson else "0",
+        "BENCH_BEFORE": before,
+        "BENCH_AFTER": after,
+    }
+    parts = urlsplit(url)
+    command = [program("wrk"), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "20s"]
+    done = subprocess.run(
+        [*command, "-s", str(SCRIPT), f"{parts.scheme}://{parts.netloc}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return parse(done.stdout, done.stderr)
+
+
+def parse(output: str, errors: str = "") -> Load:
+    """Read what load.lua printed.
+
+    Raises BadAnswers.
+    """
+    line = next((line for line in output.splitlines() if line.startswith("{")), None)
+    if line is None:
+        raise BadAnswers(f"wrk says nothing of worth: {(output + errors).strip()[-300:]}")
+    load = Load(**json.loads(line))
+    if load.refused or load.broken:
+        raise BadAnswers(f"of {load.answers} answers {load.refused} were not 2xx, and {load.broken} connections broke")
+    return load

@@ -1,0 +1,36 @@
+"""Runs the constant route on ours' server with the same options: `python -m loadtests.peers.constant`."""
+
+from typing import Any
+
+import falcon
+import falcon.asgi
+
+from ingest_api.server import Server
+from schema import settings
+
+# As long as ours' answer to the lead of the benchmark.
+ANSWER = b'{"status":"success","code":202,"message":"Lead accepted","data":{"id":"' + b"0" * 390 + b'"}}'
+
+
+class Constant:
+    """The one resource."""
+
+    async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Read the body, and answer what is always answered."""
+        await req.stream.read()
+        resp.status = falcon.HTTP_202
+        resp.data = ANSWER
+
+
+class ConstantServer(Server):
+    """Ours' server with another application."""
+
+    def load(self) -> Any:
+        """Make the application."""
+        app = falcon.asgi.App()
+        app.add_route("/api/leads", Constant())
+        return app
+
+
+if __name__ == "__main__":
+    ConstantServer(settings.load()).run()

@@ -1,0 +1,1 @@
+"""FastAPI and SQLAlchemy: INSERT and COMMIT before the answer."""
