@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-system lint format chaos bench bench-read fuzz postman-test docs lock clean
+.PHONY: help run test test-unit test-integration test-system lint format chaos bench bench-read fuzz postman-test load-test load-test-sustained load-test-spike docs lock clean
 .PHONY: build start stop restart status logs scale monitoring backup restore key screenshots test-compose
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-20s %s\n", $$1, $$2}'
 
 run: $(VENV)/.run-installed ## Start the whole service here (embedded queue and SQLite, or LEADS_REDIS_URL and LEADS_DATABASE_URL)
 	@$(BIN)/python -m compose.local --stop-with-parent
@@ -52,6 +52,17 @@ fuzz: $(VENV)/.test-installed ## Send the API whatever its document allows and f
 
 postman-test: $(VENV)/.test-installed newman ## Run the Postman collection with newman (HOST=http://127.0.0.1:8080, or a service of its own)
 	@HOST=$(HOST) $(BIN)/python -m tests.system.postman $(ARGS)
+
+load-test: $(VENV)/.test-installed ## Run all load tests against thresholds (HOST=, RATE= a minute, MINUTES=), with reports in var/load-tests
+	@$(BIN)/python -m loadtests.shapes $(LOAD)
+
+load-test-sustained: $(VENV)/.test-installed ## A steady rate: 1,000 requests a minute (HOST=, RATE=, MINUTES=)
+	@$(BIN)/python -m loadtests.shapes sustained $(LOAD)
+
+load-test-spike: $(VENV)/.test-installed ## A normal rate, ten times as much, and back (HOST=, RATE=, MINUTES=)
+	@$(BIN)/python -m loadtests.shapes spike $(LOAD)
+
+LOAD = $(if $(HOST),--host $(HOST)) $(if $(RATE),--rate $(RATE)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 ROWS ?= 1000000
 

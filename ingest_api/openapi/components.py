@@ -54,8 +54,8 @@ def _add_schemas(spec: APISpec, today: date) -> None:
     schemas.schema("Credentials", schema=CredentialsSchema)
     schemas.schema("Replay", schema=ReplaySchema)
     schemas.schemas["Replay"]["oneOf"] = [
-        {"required": ["letter"], "properties": {"all": {"const": False}}},
-        {"required": ["all"], "properties": {"all": {"const": True}, "letter": False}},
+        {"required": ["letter"], "properties": {"all": {"not": {"const": True}}}},
+        {"required": ["all"], "properties": {"all": {"const": True}, "letter": {"not": {}}}},
     ]
     fields = schemas.schemas["LeadInput"]["properties"]
     stored = {name: _as_stored(field) for name, field in fields.items()}

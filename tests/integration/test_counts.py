@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from schema import counts, lead_id
 from schema.counts import DAY, HOUR, LEAF, MICROS, MINUTE, Version
 from schema.database import Reaction, reaction_to
+from schema.stream import LeadRow
 from schema.tables import leads, metadata
 from tests.integration.backends import Backend, writer
 
@@ -28,12 +29,11 @@ moments = st.builds(
 batches = st.lists(st.lists(moments, max_size=30), max_size=5)
 
 
-def rows_at(times: list[int]) -> list[dict[str, Any]]:
+def rows_at(times: list[int]) -> list[LeadRow]:
     """Return a row of the table `leads` for each time; the numbers keep equal times apart."""
-    born = lead_id.time_of(lead_id.at(0)).replace(tzinfo=None)
-    row = {"first_name": "A", "last_name": "L", "email": "a@b.cd", "phone": "+44", "additional_data": None}
-    moment = {"date_of_birth": born.date(), "created_at": born, "updated_at": born}
-    return [{"id": lead_id.at(micros, number), **row, **moment} for number, micros in enumerate(times)]
+    born = "1990-12-10 00:00:00.000000"
+    rest = ("A", "L", "a@b.cd", "+44", born[:10], None, born, born)
+    return [LeadRow(lead_id.at(micros, number), *rest) for number, micros in enumerate(times)]
 
 
 def assert_agrees(connection: Connection, times: list[int], step: int = 1) -> None:
@@ -83,7 +83,7 @@ def test_counts_agree_with_brute_force(
     with engine.connect() as connection:
         times = sorted(micros for batch in batches for micros in batch)
         if times:
-            connection.execute(insert(leads), rows_at(times))
+            connection.execute(insert(leads), [row._asdict() for row in rows_at(times)])
         for number, batch in enumerate(batches):
             counts.add(connection, [lead_id.at(micros) for micros in batch], slots + number)
 

@@ -31,25 +31,25 @@ PHONES = ["+442071234567", "442071234567", "+15551234567"]
 SORTS = ["createdAt", "firstName", "lastName", "email"]
 ORDERS = ["ASC", "DESC"]
 
-Row = dict[str, Any]
+Filters = dict[str, Any]
 
 
-def row_at(micros: int, dice: random.Random) -> Row:
-    created = lead_id.time_of(lead_id.at(micros))
-    return {
-        "id": lead_id.at(micros, dice.getrandbits(64)),
-        "first_name": dice.choice(FIRST_NAMES),
-        "last_name": dice.choice(["Lovelace", "Ng"]) if dice.random() < 0.8 else f"N{dice.randrange(10**6)}",
-        "email": dice.choice(EMAILS),
-        "phone": dice.choice(PHONES),
-        "date_of_birth": date(1990, 12, 10),
-        "additional_data": None,
-        "created_at": created.replace(tzinfo=None),
-        "updated_at": created.replace(tzinfo=None),
-    }
+def row_at(micros: int, dice: random.Random) -> LeadRow:
+    created = lead_id.time_of(lead_id.at(micros)).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return LeadRow(
+        id=lead_id.at(micros, dice.getrandbits(64)),
+        first_name=dice.choice(FIRST_NAMES),
+        last_name=dice.choice(["Lovelace", "Ng"]) if dice.random() < 0.8 else f"N{dice.randrange(10**6)}",
+        email=dice.choice(EMAILS),
+        phone=dice.choice(PHONES),
+        date_of_birth="1990-12-10",
+        additional_data=None,
+        created_at=created,
+        updated_at=created,
+    )
 
 
-def make_rows() -> list[Row]:
+def make_rows() -> list[LeadRow]:
     """Return 500 leads: 300 within one second, the others over a minute, a day and forty days."""
     dice = random.Random(7)
     times = set(random.Random(8).sample(range(START, START + SECOND), 300))
@@ -90,13 +90,13 @@ def matching(wanted: ListQuery) -> list[bytes]:
     found = [
         row
         for row in ROWS
-        if wanted.email in (None, row["email"])
-        and wanted.phone in (None, row["phone"])
-        and (wanted.created_from is None or lead_id.micros_of(row["id"]) >= wanted.created_from)
-        and (wanted.created_to is None or lead_id.micros_of(row["id"]) <= wanted.created_to)
+        if wanted.email in (None, row.email)
+        and wanted.phone in (None, row.phone)
+        and (wanted.created_from is None or lead_id.micros_of(row.id) >= wanted.created_from)
+        and (wanted.created_to is None or lead_id.micros_of(row.id) <= wanted.created_to)
     ]
-    found.sort(key=lambda row: (row[column], row["id"]), reverse=not wanted.ascending)
-    return [row["id"] for row in found]
+    found.sort(key=lambda row: (getattr(row, column), row.id), reverse=not wanted.ascending)
+    return [row.id for row in found]
 
 
 def find(reader: Engine, wanted: ListQuery, after: After | None = None) -> Page:
@@ -153,7 +153,7 @@ FILTERS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("filters", FILTERS, ids=str)
 @pytest.mark.parametrize("order", ORDERS)
-def test_pages_and_cursors_walk_the_whole_list_in_order(filled: Engine, order: str, filters: Row):
+def test_pages_and_cursors_walk_the_whole_list_in_order(filled: Engine, order: str, filters: Filters):
     for sort in SORTS:
         wanted = query(sortBy=sort, sortOrder=order, limit=71, **filters)
 
@@ -174,7 +174,7 @@ def test_any_page_can_be_jumped_to(filled: Engine, number: int, limit: int):
 
 
 @pytest.mark.parametrize("filters", [{}, *FILTERS[1:4], FILTERS[7]], ids=str)
-def test_a_page_past_the_end_is_empty_and_knows_the_total(filled: Engine, filters: Row):
+def test_a_page_past_the_end_is_empty_and_knows_the_total(filled: Engine, filters: Filters):
     for sort, number in product(SORTS, (1000, 10**15)):
         page = find(filled, query(sortBy=sort, page=number, limit=100, **filters))
         assert (page.rows, page.after) == ([], None)
@@ -229,7 +229,7 @@ def test_a_page_takes_a_few_statements_and_counts_no_rows(filled: Engine):
 
 
 @pytest.mark.parametrize("filters", [{"email": "a@example.com"}, {"createdFrom": "2026-03-01"}], ids=str)
-def test_a_filter_that_leaves_too_many_to_sort_says_so(filled: Engine, filters: Row, monkeypatch: pytest.MonkeyPatch):
+def test_a_filter_that_leaves_too_many_to_sort_says_so(filled: Engine, filters: Filters, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(lead_list, "SORT_MAX", 50)
 
     with pytest.raises(Costly):

@@ -88,8 +88,8 @@ def test_a_table_with_leads_is_taken_there_and_back(mariadb_server: MariaDBServe
     engine = create_engine(url, poolclass=NullPool)
     times = moments(1, 2, 14)
     with engine.begin() as connection:
-        connection.execute(insert(leads), rows_at(times))
-        counts.add(connection, [row["id"] for row in rows_at(times)], 0)
+        insertion.insert_rows(connection, rows_at(times))
+        counts.add(connection, [row.id for row in rows_at(times)], 0)
 
     migrate(url)
 

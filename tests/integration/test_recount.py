@@ -117,7 +117,7 @@ def test_what_was_changed_behind_the_back_is_found_and_mended(backend: Backend, 
     store(backend, times)
     with backend.engine.begin() as connection:
         if spoil == "rows":
-            connection.execute(delete(leads).where(leads.c.id == rows_at(times)[7]["id"]))
+            connection.execute(delete(leads).where(leads.c.id == rows_at(times)[7].id))
             del times[7]
         elif spoil == "counts":
             connection.execute(update(lead_counts).where(lead_counts.c.width == MINUTES).values(stored=3))
@@ -154,6 +154,6 @@ def test_expired_days_leave_the_total_and_stay_in_the_sum_of_all(backend: Backen
 
 
 def test_rows_at_keeps_equal_times_apart():
-    found: list[Any] = [row["id"] for row in rows_at([START * MICROS] * 3)]
+    found: list[Any] = [row.id for row in rows_at([START * MICROS] * 3)]
 
     assert sorted(set(found)) == found
