@@ -29,7 +29,6 @@ def serve() -> None:
     settings = load_settings()
     with _settings_errors():
         keys.ensure(settings)
-        keys.accepted(settings)
     logs.configure("api", settings.log_level)
     _prepare_metrics(settings)
     # Not before: prometheus_client decides at its import whether several processes are summed up.

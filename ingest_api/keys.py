@@ -16,7 +16,7 @@ RSA_BITS = 2048  # RFC 7518, section 3.3: at least 2048
 
 
 def ensure(settings: Settings) -> None:
-    """Make the key pair under the data dir if there is none; keys that were set must exist.
+    """Make the key pair under the data dir if there is none; keys that were set must exist, and all must be keys.
 
     Any number of processes may call this at once: all end with one pair, the private key
     readable by its owner alone.
@@ -33,6 +33,7 @@ def ensure(settings: Settings) -> None:
     signing, verifying = load(settings)
     if signing.public_key().public_numbers() != verifying.public_numbers():
         raise SettingsError(f"{variable('jwt_public_key')} is not the public half of {variable('jwt_private_key')}")
+    accepted(settings)
 
 
 def load(settings: Settings) -> tuple[rsa.RSAPrivateKey, rsa.RSAPublicKey]:

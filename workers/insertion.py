@@ -35,7 +35,7 @@ def store(connection: Connection, rows: list[LeadRow], slot: int, keys: Sequence
     """
     try:
         with connection.begin():
-            _insert_rows(connection, rows)
+            insert_rows(connection, rows)
             ids = [row.id for row in rows]
             counts.add(connection, ids, slot)
             idempotency.remember(connection, list(keys))
@@ -51,7 +51,7 @@ def store(connection: Connection, rows: list[LeadRow], slot: int, keys: Sequence
     return inserted
 
 
-def _insert_rows(connection: Connection, rows: list[LeadRow]) -> None:
+def insert_rows(connection: Connection, rows: list[LeadRow]) -> None:
     """Insert rows in one statement, as far as the driver's bound on its length allows."""
     # The rows are what the driver takes; SQLAlchemy would copy each value of each row twice on their way there.
     connection.exec_driver_sql(_statement(connection.dialect), rows)
@@ -83,7 +83,7 @@ def _insert(connection: Connection, rows: list[LeadRow], inserted: Inserted) -> 
         return
     try:
         with connection.begin_nested():
-            _insert_rows(connection, rows)
+            insert_rows(connection, rows)
         inserted.stored.extend(row.id for row in rows)
         return
     except (SQLAlchemyError, UnicodeError) as error:

@@ -17,6 +17,7 @@ from schema.database import Reaction, reaction_to
 from schema.stream import LeadRow
 from schema.tables import leads, metadata
 from tests.integration.backends import Backend, writer
+from workers import insertion
 
 # 2026-03-01T12:00:00Z, in seconds since 1970.
 START = 1_772_366_400
@@ -83,7 +84,7 @@ def test_counts_agree_with_brute_force(
     with engine.connect() as connection:
         times = sorted(micros for batch in batches for micros in batch)
         if times:
-            connection.execute(insert(leads), [row._asdict() for row in rows_at(times)])
+            insertion.insert_rows(connection, rows_at(times))
         for number, batch in enumerate(batches):
             counts.add(connection, [lead_id.at(micros) for micros in batch], slots + number)
 

@@ -88,7 +88,7 @@ def test_a_table_with_leads_is_taken_there_and_back(mariadb_server: MariaDBServe
     engine = create_engine(url, poolclass=NullPool)
     times = moments(1, 2, 14)
     with engine.begin() as connection:
-        insertion.insert_rows(connection, rows_at(times))
+        connection.execute(insert(leads), [row._asdict() for row in rows_at(times)])
         counts.add(connection, [row.id for row in rows_at(times)], 0)
 
     migrate(url)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 
 from tests.servers import until
@@ -48,65 +49,69 @@ def stored(service: Service) -> int:
     return sum(int(found[1]) for task in tasks(service).values() if (found := STORED.search(task["result"])))
 
 
-def body_of(page: Browser) -> str:
-    """Return what is to be read on the page now."""
-    return page.text("body")
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Browser]:
+    """A browser of its own."""
+    with browser(tmp_path) as page:
+        page.driver.set_window_size(1500, 900)
+        yield page
 
 
-def open_page(page: Browser, service: Service, path: str) -> str:
-    """Open a page of Flower as its user; return its text."""
+def open_page(page: Browser, service: Service, path: str) -> None:
+    """Open a page of Flower as its user."""
     host = service.flower_url.removeprefix("http://")
     page.open(f"http://{quote(EMAIL, safe='')}:{PASSWORD}@{host}{path}")
-    return body_of(page)
 
 
-def test_the_tasks_page_shows_what_each_ticket_did_and_how_long_it_took(watched: Service, tmp_path: Path):
-    with browser(tmp_path, 1500, 800) as page:
-        open_page(page, watched, "/tasks")
-        page.find("input[type=search], input[placeholder*=state]").send_keys("store_leads")
-
-        def rows() -> list[str]:
-            found = page.driver.find_elements(By.CSS_SELECTOR, "table tbody tr")
-            shown = [row.text for row in found]
-            return shown if shown and all("store_leads" in row for row in shown) else []
-
-        shown = until(rows, 30, 0.3)
-
-        assert sum(int(number) for row in shown for number in STORED.findall(row)) == sum(LEADS)
-        for row in shown:
-            assert "SUCCESS" in row
-            assert "'present': 0" in row
-            assert "'dead': 0" in row
-        assert "Featherstonehaugh" not in page.driver.page_source
-        assert page.errors() == []
-        page.save(Path(PICTURES or tmp_path) / "flower.png")
+def rows(page: Browser) -> list[str]:
+    """Return the text of each row of the page's table, or nothing while the page changes it."""
+    try:
+        return [row.text for row in page.driver.find_elements(By.CSS_SELECTOR, "table tbody tr")]
+    except StaleElementReferenceException:
+        return []
 
 
-def test_the_workers_page_shows_the_worker_and_its_pool(watched: Service, tmp_path: Path):
-    with browser(tmp_path) as page:
-        open_page(page, watched, "/workers")
+def test_the_tasks_page_shows_what_each_ticket_did_and_how_long_it_took(watched: Service, page: Browser):
+    open_page(page, watched, "/tasks")
+    page.find("input[placeholder*=state]").send_keys("store_leads")
 
-        text = until(lambda: "celery@" in (body := body_of(page)) and body, 30, 0.3)
+    until(lambda: (found := rows(page)) and all("store_leads" in row for row in found), 30, 0.3)
 
-        assert "Online" in text
-        assert page.errors() == []
+    text = "\n".join(rows(page))
+    assert sum(int(number) for number in STORED.findall(text)) == sum(LEADS)
+    assert "SUCCESS" in text
+    assert "'present': 0" in text
+    assert "'dead': 0" in text
+    assert "ms" in text
+    assert "Featherstonehaugh" not in page.driver.page_source
+    assert page.errors() == []
+    if PICTURES:
+        assert page.driver.save_screenshot(str(Path(PICTURES) / "flower.png"))
 
 
-def test_the_broker_page_shows_the_tickets_that_wait(watched: Service, tmp_path: Path):
+def test_the_workers_page_shows_the_worker_and_its_pool(watched: Service, page: Browser):
+    open_page(page, watched, "/workers")
+
+    page.wait(lambda: "celery@" in page.text("table tbody"))
+
+    assert "Online" in page.text("table tbody")
+    assert page.errors() == []
+
+
+def test_the_broker_page_shows_the_tickets_that_wait(watched: Service, page: Browser):
     pool = watched.one("worker").children()
     for process in pool:
         process.suspend()
     try:
-        with browser(tmp_path) as page:
 
-            def waiting() -> bool:
-                # The worker's main process holds one ticket for each of its pool; those after it wait.
-                watched.accept(a_lead())
-                open_page(page, watched, "/broker")
-                rows = [row.text.split() for row in page.driver.find_elements(By.CSS_SELECTOR, "table tbody tr")]
-                return any(row[0] == "leads:tickets" and int(row[1]) >= 1 for row in rows)
+        def waiting() -> bool:
+            # The worker's main process holds one ticket for each of its pool; those after it wait.
+            watched.accept(a_lead())
+            open_page(page, watched, "/broker")
+            found = [row.split() for row in rows(page)]
+            return any(row[0] == "leads:tickets" and int(row[1]) >= 1 for row in found)
 
-            until(waiting, 40, 0.5)
+        until(waiting, 60, 0.5)
     finally:
         for process in pool:
             process.resume()
