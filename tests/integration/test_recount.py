@@ -26,8 +26,8 @@ def tidy(backend: Backend) -> int:
     """Put in order what is due; return how many minutes that were."""
     with backend.engine.begin() as connection:
         minutes = recount.due(connection, 1000, LATER)
-        for minute in minutes:
-            recount.tidy(connection, minute)
+        if minutes:
+            recount.tidy(connection, minutes)
     return len(minutes)
 
 
