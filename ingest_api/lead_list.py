@@ -248,7 +248,8 @@ def _by_column(connection: Connection, query: ListQuery, total: int, after: Afte
     if after is not None:
         # Two ranges of the index; as one condition with OR neither MySQL nor MariaDB would seek to it.
         same = statement.where(column == after.value, _beyond(leads.c.id, after.id, query.ascending))
-        ids = _ids(connection, _ordered(same, column, query.ascending).limit(wanted))
+        # Within one value by the id alone: with both MariaDB would sort them.
+        ids = _ids(connection, same.order_by(leads.c.id if query.ascending else leads.c.id.desc()).limit(wanted))
         if len(ids) < wanted:
             rest = statement.where(_beyond(column, after.value, query.ascending))
             ids += _ids(connection, _ordered(rest, column, query.ascending).limit(wanted - len(ids)))
