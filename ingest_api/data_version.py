@@ -34,4 +34,4 @@ class DataVersion:
             await asyncio.wait([before])
         # Who comes from here on needs a read that begins later.
         self._running, self._next = self._next, None
-        return await self._primary.run(counts.version)
+        return await self._primary.single(counts.version)

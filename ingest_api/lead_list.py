@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, bindparam, func, select
 
 from ingest_api.cursor import After
 from ingest_api.list_query import ListQuery
 from schema import counts, lead_id
-from schema.counts import LEAF, Version
+from schema.counts import LEAF, Place, Version
 from schema.lead_id import LeadId
 from schema.tables import leads
 
@@ -45,6 +45,15 @@ class Costly(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """Where a page begins in the order of creation, at one version of the data."""
+
+    version: Version | None  # None: at any
+    bound: LeadId  # no row of the page lies before it, in the list's order
+    skip: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page: its rows in order, the number of leads in the whole list, and where the next page begins."""
 
@@ -52,6 +61,7 @@ class Page:
     total: int
     after: After | None
     version: Version
+    found: Found | None = None
 
 
 def find(connection: Connection, query: ListQuery, after: After | None) -> Page:
@@ -69,8 +79,12 @@ def find(connection: Connection, query: ListQuery, after: After | None) -> Page:
         span = _Span.of(connection, query, version)
         total = span.end - span.start
         if in_order:
-            rows = _by_creation(connection, query, span, after)
-            return _page(query, rows, total, version)
+            rows, place = _by_creation(connection, query, span, after)
+            found = None
+            if place is not None and not span.bounded:
+                skip = place.skip if query.ascending else place.stored - 1 - place.skip
+                found = Found(version, place.first if query.ascending else place.last, skip)
+            return _page(query, rows, total, version, found)
         if span.bounded:
             ids = _sorted(connection, query, total, "PRIMARY", after)
         else:
@@ -82,6 +96,43 @@ def find(connection: Connection, query: ListQuery, after: After | None) -> Page:
         else:
             ids = _sorted(connection, query, total, _index_of(query), after)
     return _page(query, _rows(connection, ids), total, version)
+
+
+def near(query: ListQuery) -> Found | None:
+    """Return where a page begins when that needs no counts: near the list's end."""
+    if query.sort != "createdAt" or query.page is None or _is_filtered(query) or _offset(query) > LEAF:
+        return None
+    return Found(None, lead_id.FIRST if query.ascending else lead_id.LAST, _offset(query))
+
+
+def at(connection: Connection, query: ListQuery, found: Found) -> Page | None:
+    """Return a page from where it was found to begin, in one statement; None when it must be looked for."""
+    statement = _AT_ASCENDING if query.ascending else _AT_DESCENDING
+    rows = connection.execute(statement, {"bound": found.bound, "skip": found.skip, "number": query.limit + 1}).all()
+    if not rows:
+        return None
+    version = Version(*(rows[0]._mapping[name] or 0 for name in Version.__dataclass_fields__))
+    if version.horizon or found.version not in (None, version):
+        return None
+    return _page(query, rows, version.total, version, found)
+
+
+def _is_filtered(query: ListQuery) -> bool:
+    return any(each is not None for each in (query.email, query.phone, query.created_from, query.created_to))
+
+
+def _at(bound: ColumnElement[bool], order: Any) -> Select[Any]:
+    return (
+        select(leads, *(column.label(name) for name, column in counts.VERSION_COLUMNS.items()))
+        .where(bound)
+        .order_by(order)
+        .limit(bindparam("number", type_=Integer))
+        .offset(bindparam("skip", type_=Integer))
+    )
+
+
+_AT_ASCENDING = _at(leads.c.id >= bindparam("bound"), leads.c.id)
+_AT_DESCENDING = _at(leads.c.id <= bindparam("bound"), leads.c.id.desc())
 
 
 def follow(connection: Connection, query: ListQuery, after: LeadId | None) -> Sequence[Row[Any]]:
@@ -104,11 +155,11 @@ def follow(connection: Connection, query: ListQuery, after: LeadId | None) -> Se
     return _rows(connection, _ids(connection, statement.with_hint(leads, index, "mysql")))
 
 
-def _page(query: ListQuery, rows: Sequence[Row[Any]], total: int, version: Version) -> Page:
+def _page(query: ListQuery, rows: Sequence[Row[Any]], total: int, version: Version, found: Found | None = None) -> Page:
     """Make the page of its rows and, where there is a next page, one more."""
     more = len(rows) > query.limit
     rows = rows[: query.limit]
-    return Page(rows, total, _after(query, rows[-1]) if more else None, version)
+    return Page(rows, total, _after(query, rows[-1]) if more else None, version, found)
 
 
 def _after(query: ListQuery, row: Row[Any]) -> After:
@@ -136,27 +187,29 @@ class _Span:
         return cls(start, max(start, end), low is not None or high is not None)
 
 
-def _by_creation(connection: Connection, query: ListQuery, span: _Span, after: After | None) -> Sequence[Row[Any]]:
-    """Return the rows of a page in the order of creation, and one more when there is a next page."""
+def _by_creation(
+    connection: Connection, query: ListQuery, span: _Span, after: After | None
+) -> tuple[Sequence[Row[Any]], Place | None]:
+    """Return the rows of a page in the order of creation, one more when there is a next page, and what led there."""
     order = leads.c.id if query.ascending else leads.c.id.desc()
     statement = select(leads).order_by(order).limit(query.limit + 1)
     if after is not None:
         statement = _matching(statement, query).where(_beyond(leads.c.id, after.id, query.ascending))
-        return connection.execute(statement).all()
+        return connection.execute(statement).all(), None
     offset = _offset(query)
     if offset >= span.end - span.start:
-        return []
+        return [], None
     if offset <= LEAF:
-        return connection.execute(_matching(statement, query).offset(offset)).all()
+        return connection.execute(_matching(statement, query).offset(offset)).all(), None
     place = counts.locate(connection, span.start + offset if query.ascending else span.end - 1 - offset)
     if place is None:
-        return []
+        return [], None
     # The rows to skip are counted from the bucket's edge, so the list's own bound on that side must not cut them off.
     if query.ascending:
         statement = statement.where(leads.c.id >= place.first, *_until(query)).offset(place.skip)
     else:
         statement = statement.where(leads.c.id < place.last, *_since(query)).offset(place.stored - 1 - place.skip)
-    return connection.execute(statement).all()
+    return connection.execute(statement).all(), place
 
 
 def _index_of(query: ListQuery) -> str:
@@ -195,7 +248,8 @@ def _by_column(connection: Connection, query: ListQuery, total: int, after: Afte
     if after is not None:
         # Two ranges of the index; as one condition with OR neither MySQL nor MariaDB would seek to it.
         same = statement.where(column == after.value, _beyond(leads.c.id, after.id, query.ascending))
-        ids = _ids(connection, _ordered(same, column, query.ascending).limit(wanted))
+        # Within one value by the id alone: with both MariaDB would sort them.
+        ids = _ids(connection, same.order_by(leads.c.id if query.ascending else leads.c.id.desc()).limit(wanted))
         if len(ids) < wanted:
             rest = statement.where(_beyond(column, after.value, query.ascending))
             ids += _ids(connection, _ordered(rest, column, query.ascending).limit(wanted - len(ids)))

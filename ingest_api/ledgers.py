@@ -26,7 +26,7 @@ class Ledgers:
         Raises the 503.
         """
         try:
-            return await self._primary.run(self._read)
+            return await self._primary.single(self._read)
         except RedisError:
             raise unavailable("The queue does not answer.", "queue_away") from None
 

@@ -7,20 +7,19 @@ from urllib.parse import urlencode
 
 from falcon.asgi import Request, Response
 from marshmallow import ValidationError
-from sqlalchemy import Connection
 
 from ingest_api import lead_list, list_query
 from ingest_api.cursor import After, BadCursor, Cursors
 from ingest_api.data_version import DataVersion
 from ingest_api.envelope import Refusal, broken_fields, invalid, success
-from ingest_api.lead_list import Costly
+from ingest_api.lead_list import Costly, Found, Page
 from ingest_api.list_query import LIST_QUERY, ListQuery
 from ingest_api.presentation import stored_lead
 from ingest_api.read_path import Reads
 from schema import __version__
 from schema.counts import Version
 
-# Query strings whose parameters are remembered: reading them takes longer than a 304.
+# Query strings whose parameters are remembered, since reading them takes longer than a 304; and pages found.
 REMEMBERED = 2_000
 
 
@@ -33,6 +32,7 @@ class Lists:
         self._cursors = cursors
         self._cache_control = f"private, max-age={max_age}" if max_age else "private, no-cache"
         self._parsed: dict[str, ListQuery] = {}
+        self._found: dict[ListQuery, Found] = {}
 
     async def answer(self, req: Request, resp: Response) -> None:
         """Answer a page; or 304, without reading a lead, when nothing was stored since the client read it.
@@ -52,12 +52,22 @@ class Lists:
         except BadCursor as error:
             raise invalid({"cursor": [str(error)]}) from None
         try:
-            data, version = await self._reads.run(self._find, query, after)
+            page = await self._page(query, after)
         except Costly as error:
             raise invalid({error.parameter: [error.message]}) from None
+        data: dict[str, Any] = {
+            "items": [stored_lead(row) for row in page.rows],
+            "pagination": {
+                "total": page.total,
+                "page": query.page,
+                "limit": query.limit,
+                "total_pages": -(-page.total // query.limit),
+                "next_cursor": self._cursors.write(query.name, page.after) if page.after else None,
+            },
+        }
         resp.set_headers(
             {
-                "ETag": f"W/{tag(query, version)}",
+                "ETag": f"W/{tag(query, page.version)}",
                 "Cache-Control": self._cache_control,
                 "Link": links(req.path, req.params, data["pagination"]),
             }
@@ -83,19 +93,17 @@ class Lists:
         except Refusal:
             return None
 
-    def _find(self, connection: Connection, query: ListQuery, after: After | None) -> tuple[dict[str, Any], Version]:
-        page = lead_list.find(connection, query, after)
-        data = {
-            "items": [stored_lead(row) for row in page.rows],
-            "pagination": {
-                "total": page.total,
-                "page": query.page,
-                "limit": query.limit,
-                "total_pages": -(-page.total // query.limit),
-                "next_cursor": self._cursors.write(query.name, page.after) if page.after else None,
-            },
-        }
-        return data, page.version
+    async def _page(self, query: ListQuery, after: After | None) -> Page:
+        """Read a page, in one round trip when it is known where it begins; while nothing is stored, that stays true."""
+        found = self._found.get(query) or lead_list.near(query)
+        page = await self._reads.single(lead_list.at, query, found) if found else None
+        if page is None:
+            page = await self._reads.run(lead_list.find, query, after)
+            if page.found is not None:
+                if len(self._found) >= REMEMBERED:
+                    self._found.clear()
+                self._found[query] = page.found
+        return page
 
 
 def tag(query: ListQuery, version: Version) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ingest_api.envelope import unavailable
 from schema import logs
-from schema.database import Engine, Reaction, reaction_to, reason_of
+from schema.database import Engine, Reaction, reaction_to, reason_of, snapshot
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,7 +29,10 @@ class Reads(Protocol):
     """Whatever runs functions of a connection."""
 
     async def run(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return `function(connection, ...)`, or raise the 503."""
+        """Return `function(connection, ...)`, all in one snapshot, or raise the 503."""
+
+    async def single(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return `function(connection, ...)`, which runs one statement, or raise the 503."""
 
 
 class ReadPath:
@@ -47,11 +50,23 @@ class ReadPath:
         self._open = 0
 
     async def run(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return `function(connection, ...)`; the connection is in a transaction that ends with the call.
+        """Return `function(connection, ...)`; all its statements see one moment.
 
         `function` may be called twice. Raises the 503 when the database is away, does not
         answer in time, or has too many reads before it.
         """
+
+        def in_snapshot(connection: Connection) -> T:
+            with snapshot(connection):
+                return function(connection, *args, **kwargs)
+
+        return await self._run(in_snapshot)
+
+    async def single(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do as `run` does for a function that runs one statement: in one round trip instead of three."""
+        return await self._run(lambda connection: function(connection, *args, **kwargs))
+
+    async def _run(self, function: Callable[[Connection], T]) -> T:
         if self._open >= self._most:
             raise unavailable("Too many reads wait for the database.", "database_busy")
 
@@ -59,13 +74,13 @@ class ReadPath:
             begun = time.monotonic()
             try:
                 with self._engine.connect() as connection:
-                    return function(connection, *args, **kwargs)
+                    return function(connection)
             except DBAPIError as error:
                 # A connection that was closed while nobody used it; all that came with it are new now.
                 if not error.connection_invalidated or time.monotonic() - begun > self._patience * QUICK:
                     raise
             with self._engine.connect() as connection:
-                return function(connection, *args, **kwargs)
+                return function(connection)
 
         self._open += 1
         try:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -70,13 +70,20 @@ class Replica:
 
         Raises the 503 when neither can.
         """
+        return await self._either(lambda path: path.run(function, *args, **kwargs))
+
+    async def single(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do as `run` does for a function that runs one statement."""
+        return await self._either(lambda path: path.single(function, *args, **kwargs))
+
+    async def _either(self, read: Callable[[ReadPath], Awaitable[T]]) -> T:
         if self._usable:
             try:
-                return await self._replica.run(function, *args, **kwargs)
+                return await read(self._replica)
             except Refusal as error:
                 # Nobody else waits for it: the next look may bring it back.
                 self._turn(False, error.reason)
-        return await self._primary.run(function, *args, **kwargs)
+        return await read(self._primary)
 
     async def watch(self) -> None:
         """Look at both servers again and again, until cancelled."""
@@ -87,9 +94,9 @@ class Replica:
     async def look(self) -> None:
         """Decide anew where reads go. While the primary is away, the replica is not measured and goes on."""
         with contextlib.suppress(Refusal, SQLAlchemyError):
-            self._lag.primary_at((await self._looks.run(counts.version)).progress)
+            self._lag.primary_at((await self._looks.single(counts.version)).progress)
         try:
-            progress = (await self._replica.run(counts.version)).progress
+            progress = (await self._replica.single(counts.version)).progress
         except (Refusal, SQLAlchemyError):
             self._turn(False, "away")
         else:

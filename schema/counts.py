@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import BigInteger, Connection, Select, cast, func, select
 
 from schema import lead_id
 from schema.lead_id import LeadId
@@ -44,11 +44,11 @@ EVER, EXPIRED, REVISION, HORIZON = range(4)
 SLOTS = 8
 
 # Leads in a bucket that are found by a short OFFSET: no narrower buckets are needed.
-LEAF = 500
+LEAF = 200
 
-# A batch counts in the buckets below a minute where they may be of use: it lies within two of the wider buckets, or has
-# this many leads in each of them on average. The narrowest ones need this many in each of the next wider.
-USEFUL = LEAF // 4
+# Leads of one batch in a bucket from which it counts in the narrower ones too: fewer do not make it more than a leaf.
+# A batch within two buckets may be one of many, and always does. The narrowest ones are for what is really dense.
+USEFUL = 30
 DENSE = 100
 
 END = 1 << 62  # microseconds since 1970, later than any id's time
@@ -66,17 +66,12 @@ def add(connection: Connection, ids: Iterable[LeadId], slot: int) -> None:
             sums[width][_first(bucket, width)] += number
     numbers = {(LEDGER, EVER): total, **{(TODO, bucket): number for bucket, number in sums[MINUTES].items()}}
     for wider, width in pairwise((SPAN, *WIDTHS)):
-        if width < MINUTES and not _is_useful(width, total, len(sums[wider])):
-            break
-        numbers.update({(width, bucket): number for bucket, number in sums[width].items()})
+        above = sums[wider]
+        useful = 0 if width >= MINUTES else DENSE if width == FINEST else USEFUL if len(above) > 2 else 0
+        for bucket, number in sums[width].items():
+            if above[_first(bucket, wider)] >= useful:
+                numbers[width, bucket] = number
     upsert(connection, numbers, slot % SLOTS)
-
-
-def _is_useful(width: int, leads: int, wider: int) -> bool:
-    """Tell whether a batch of `leads` that lie in so many wider buckets should count in those of `width`."""
-    if width == FINEST:
-        return leads >= DENSE * wider
-    return wider <= 2 or leads >= USEFUL * wider
 
 
 def upsert(connection: Connection, numbers: Mapping[tuple[int, int], int], *slots: int) -> None:
@@ -122,6 +117,15 @@ _VERSION = (
     .where(lead_counts.c.width == LEDGER)
     .group_by(lead_counts.c.bucket)
 )
+
+
+# The same, each in a statement of its own, for those who want it beside something else.
+VERSION_COLUMNS: dict[str, Any] = {
+    name: select(cast(func.sum(lead_counts.c.stored), BigInteger))
+    .where(lead_counts.c.width == LEDGER, lead_counts.c.bucket == bucket)
+    .scalar_subquery()
+    for name, bucket in (("ever", EVER), ("expired", EXPIRED), ("revision", REVISION), ("horizon", HORIZON))
+}
 
 
 def version(connection: Connection) -> Version:

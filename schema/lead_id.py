@@ -82,6 +82,10 @@ def time_of(lead_id: LeadId) -> datetime:
     return _EPOCH + timedelta(microseconds=micros_of(lead_id))
 
 
+FIRST = bytes(16)
+LAST = b"\xff" * 16
+
+
 def to_text(lead_id: LeadId) -> str:
     """Return the id in its usual form of 36 characters."""
     text = lead_id.hex()

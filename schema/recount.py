@@ -8,7 +8,7 @@ again.
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from sqlalchemy import Connection, delete, func, insert, select
@@ -57,8 +57,39 @@ def due(connection: Connection, limit: int, now: float | None = None) -> list[in
     return [int(bucket) for bucket in connection.execute(query).scalars()]
 
 
-def tidy(connection: Connection, minute: int) -> None:
-    """Put one minute in order. Run it in a transaction: whoever stores leads of that minute waits for its end."""
+def tidy(connection: Connection, minutes: Sequence[int]) -> None:
+    """Put marked minutes in order, in the transaction that is open; `minutes` ascend."""
+    table = lead_counts
+    # The marks first: whoever adds to a minute after this sets a new one.
+    connection.execute(delete(table).where(table.c.width == TODO, table.c.bucket.in_(minutes)))
+    query = (
+        select(table.c.bucket, func.sum(table.c.stored), func.max(table.c.slot))
+        .where(table.c.width == MINUTES, table.c.bucket >= minutes[0], table.c.bucket <= minutes[-1])
+        .group_by(table.c.bucket)
+        .order_by(table.c.bucket)
+    )
+    start = minutes[0]
+    marked = set(minutes)
+    for minute, number, slot in connection.execute(query).all():
+        if number > LEAF:
+            _remove_below(connection, start, minute)
+            start = minute + MINUTES
+            if minute in marked:
+                _tidy_busy(connection, minute)
+        elif slot and minute in marked:
+            merge(connection, MINUTES, minute)
+    _remove_below(connection, start, minutes[-1] + MINUTES)
+
+
+def _remove_below(connection: Connection, start: int, end: int) -> None:
+    """Remove the buckets below the quiet minutes of [start, end)."""
+    if start < end:
+        for width in _BELOW:
+            _remove(connection, width, start, end)
+
+
+def _tidy_busy(connection: Connection, minute: int) -> None:
+    """Put a minute in order that holds more than a leaf. Whoever stores leads of it waits for the transaction's end."""
     table = lead_counts
     # Every writer of this minute takes one of these rows first.
     counts.upsert(connection, {(TODO, minute): 0}, *range(SLOTS))
@@ -72,8 +103,7 @@ def tidy(connection: Connection, minute: int) -> None:
     wanted = _needed(found)
     if not _is_complete(wanted):
         wanted = _needed(_sums(_count(connection, minute, minute + MINUTES)))
-    for width in _BELOW:
-        _remove(connection, width, minute, minute + MINUTES)
+    _remove_below(connection, minute, minute + MINUTES)
     _write(connection, {key: number for key, number in wanted.items() if key[0] < MINUTES})
     connection.execute(delete(table).where(table.c.width == TODO, table.c.bucket == minute))
 

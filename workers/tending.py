@@ -12,11 +12,8 @@ from schema.settings import Settings
 # Longest time (seconds) that one run puts minutes in order; what is left waits for the next.
 TIDY_SECONDS = 20.0
 
-# Minutes looked up at once.
+# Minutes put in order in one transaction.
 MINUTES_MAX = 200
-
-# Minutes put in order in one transaction: late leads of them wait for its end.
-TOGETHER = 20
 
 log = logs.get(__name__)
 
@@ -60,13 +57,12 @@ class Tending:
             while True:
                 with connection.begin():
                     minutes = recount.due(connection, MINUTES_MAX)
-                for start in range(0, len(minutes), TOGETHER):
+                if minutes:
                     with connection.begin():
-                        for minute in minutes[start : start + TOGETHER]:
-                            recount.tidy(connection, minute)
-                            done += 1
-                    if time.monotonic() > deadline:
-                        return done
+                        recount.tidy(connection, minutes)
+                    done += len(minutes)
+                if time.monotonic() > deadline:
+                    return done
                 if len(minutes) < MINUTES_MAX:
                     break
             with connection.begin():

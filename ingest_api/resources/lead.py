@@ -33,14 +33,14 @@ class Lead:
             wanted = lead_id.from_text(lead)
         except ValueError:
             raise _not_found() from None
-        found = await self._read_path.run(_stored, wanted)
+        found = await self._read_path.single(_stored, wanted)
         if found is None:
             payload = await self._queue.find(wanted)
             if payload is not None:
                 success_encoded(resp, 200, "Lead", with_state(payload, "queued"))
                 return
             # It may have been stored between the two looks, and a replica may not have it yet.
-            found = await self._primary.run(_stored, wanted)
+            found = await self._primary.single(_stored, wanted)
         if found is None:
             raise _not_found()
         success(resp, 200, "Lead", found)

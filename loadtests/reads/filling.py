@@ -37,7 +37,8 @@ FIRST_NAMES = (
 LAST_NAMES = ("Lovelace", "Hopper", "Turing", "Dijkstra", "Liskov", "Knuth", "Zola", "Perlman", "Thompson", "Allen")
 
 _INSERT = (
-    "INSERT INTO leads (id, first_name, last_name, email, phone, date_of_birth, additional_data, created_at, updated_at) "
+    "INSERT INTO leads "
+    "(id, first_name, last_name, email, phone, date_of_birth, additional_data, created_at, updated_at) "
     "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, create_engine, insert
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import OperationalError
 
 from schema import counts, lead_id
 from schema.counts import DAY, HOUR, LEAF, MICROS, MINUTE, Version
 from schema.database import Reaction, reaction_to
 from schema.stream import LeadRow
-from schema.tables import leads, metadata
+from schema.tables import metadata
 from tests.integration.backends import Backend, writer
 from workers import insertion
 

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
 from itertools import product
 from typing import Any
 
@@ -229,7 +228,9 @@ def test_a_page_takes_a_few_statements_and_counts_no_rows(filled: Engine):
 
 
 @pytest.mark.parametrize("filters", [{"email": "a@example.com"}, {"createdFrom": "2026-03-01"}], ids=str)
-def test_a_filter_that_leaves_too_many_to_sort_says_so(filled: Engine, filters: Filters, monkeypatch: pytest.MonkeyPatch):
+def test_a_filter_that_leaves_too_many_to_sort_says_so(
+    filled: Engine, filters: Filters, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(lead_list, "SORT_MAX", 50)
 
     with pytest.raises(Costly):

@@ -1,0 +1,137 @@
+"""ingest_api.replica: reads go to a replica while it keeps up, and to the primary while it is away or behind."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from ingest_api.read_path import ReadPath
+from ingest_api.replica import Lag, Replica
+from schema import counts, database
+from schema.counts import Version
+from tests.integration.test_counts import START, rows_at
+from tests.servers import MariaDBServer, until
+from workers import insertion
+
+LAG = 1.0
+
+
+class Pair:
+    """A primary and its replica, and the service's way to both."""
+
+    def __init__(self, primary: MariaDBServer, follower: MariaDBServer, url: str) -> None:
+        self.primary = primary
+        self.follower = follower
+        self.url = url
+        self._stored = 0
+        at_replica = url.replace(f":{primary.port}/", f":{follower.port}/")
+        self.paths = [self._path(url), self._path(url), self._path(at_replica)]
+        self.reads = Replica(self.paths[2], self.paths[0], self.paths[1], Lag(LAG))
+
+    def _path(self, url: str) -> ReadPath:
+        return ReadPath(database.reader(url, timeout=1, pool_size=2), 2, patience=1)
+
+    def store(self, number: int) -> None:
+        """Store leads at the primary."""
+        engine = database.writer(self.url, timeout=10)
+        with engine.connect() as connection:
+            times = [START * 1_000_000 + self._stored + each for each in range(number)]
+            insertion.store(connection, rows_at(times), 0)
+        engine.dispose()
+        self._stored += number
+
+    def looks(self) -> bool:
+        """Look at both servers, and tell whether the replica is read."""
+        asyncio.run(self.reads.look())
+        return self.reads.usable
+
+    def read(self) -> Version:
+        """Read the version as a request does."""
+        return asyncio.run(self.reads.run(counts.version))
+
+    def served_by(self, server: MariaDBServer) -> bool:
+        """Tell whether a request is answered by this server."""
+        before = int(server.execute("SHOW GLOBAL STATUS LIKE 'Com_select'")[0][1])
+        self.read()
+        return int(server.execute("SHOW GLOBAL STATUS LIKE 'Com_select'")[0][1]) > before
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    with (
+        MariaDBServer("--server-id=1", "--log-bin=log", "--binlog-format=ROW") as primary,
+        MariaDBServer("--server-id=2", "--replicate-ignore-db=mysql") as follower,
+    ):
+        primary.execute("CREATE USER replica@'127.0.0.1' IDENTIFIED BY 'secret'")
+        primary.execute("GRANT REPLICATION SLAVE ON *.* TO replica@'127.0.0.1'")
+        position = primary.execute("SHOW MASTER STATUS")[0]
+        follower.execute(
+            f"CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={primary.port}, MASTER_USER='replica', "
+            f"MASTER_PASSWORD='secret', MASTER_LOG_FILE='{position[0]}', MASTER_LOG_POS={position[1]}, "
+            "MASTER_CONNECT_RETRY=1"
+        )
+        follower.execute("START SLAVE")
+        url = primary.create_database()
+        name = url.rpartition("/")[2]
+        follower.execute(f"GRANT ALL ON {name}.* TO leads@'127.0.0.1'")
+        database.migrate(url)
+        made = Pair(primary, follower, url)
+        yield made
+        for path in made.paths:
+            path.close()
+
+
+def test_reads_go_where_the_leads_are(pair: Pair):
+    # Given a replica that keeps up
+    pair.store(10)
+    until(pair.looks, 20)
+    assert pair.served_by(pair.follower)
+    assert not pair.served_by(pair.primary)
+
+    # When it stops following, and leads are stored
+    pair.follower.execute("STOP SLAVE SQL_THREAD")
+    pair.store(5)
+
+    # Then the primary is read once the replica is too far behind, and all is there
+    until(lambda: not pair.looks(), 20, every=0.1)
+    assert pair.served_by(pair.primary)
+    assert pair.read().total == 15
+
+    # When it goes on, then it is read again by itself
+    pair.follower.execute("START SLAVE SQL_THREAD")
+    until(pair.looks, 20, every=0.1)
+    assert pair.served_by(pair.follower)
+    assert pair.read().total == 15
+
+    # When it hangs, then a request waits no longer than the patience, and the next ones not at all
+    with pair.follower.hanging():
+        assert pair.read().total == 15
+        assert not pair.reads.usable
+        assert pair.read().total == 15
+    until(pair.looks, 20, every=0.1)
+
+    # When it is gone, then the request that finds it out is answered all the same
+    pair.follower.kill()
+    assert pair.read().total == 15
+    assert not pair.reads.usable
+    assert not pair.looks()
+    pair.follower.start()
+    until(pair.looks, 20, every=0.1)
+
+    # When the primary is gone, the replica is still read
+    pair.primary.kill()
+    assert pair.looks()
+    assert pair.read().total == 15
+
+
+def test_lag_is_told_by_what_the_primary_had_so_long_ago():
+    now = 100.0
+    lag = Lag(5.0, lambda: now)
+    assert lag.allows(0)
+    for number in range(20):
+        now = 100.0 + number
+        lag.primary_at(number)
+
+    # At 119 the primary was at 14 five seconds ago
+    assert lag.allows(14)
+    assert not lag.allows(13)
