@@ -24,10 +24,12 @@ ROWS = 4000
 @pytest.fixture
 def filled(backend: Backend) -> Backend:
     times = [START * MICROS + number * 700_000 for number in range(ROWS)]
-    rows = rows_at(times)
-    for number, row in enumerate(rows):
-        row |= {"email": f"{number}@example.com", "phone": f"+1{number}", "first_name": f"A{number}"}
-        row["last_name"] = f"L{number}"
+    rows = [
+        row._replace(
+            email=f"{number}@example.com", phone=f"+1{number}", first_name=f"A{number}", last_name=f"L{number}"
+        )
+        for number, row in enumerate(rows_at(times))
+    ]
     with backend.engine.connect() as connection:
         for start in range(0, ROWS, 1000):
             insertion.store(connection, rows[start : start + 1000], start)
