@@ -40,6 +40,11 @@ POOL_SIZE = Gauge(
 POOL_IN_USE = Gauge(
     "leads_database_pool_in_use", "Connections to the database in use.", ["pool"], multiprocess_mode="livesum"
 )
+REPLICA_LAG = Gauge(
+    "leads_replica_lag_seconds",
+    "How far the replica is behind the primary, by what both have stored; an absent one falls behind by the second.",
+    multiprocess_mode="livemax",
+)
 PROCESSES = Gauge("leads_api_processes", "API processes that serve.", multiprocess_mode="livesum")
 
 # What is read from Redis when somebody asks. All API processes and hosts answer the same: take their maximum.

@@ -15,6 +15,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from ingest_api import metrics
 from ingest_api.envelope import Refusal
 from ingest_api.read_path import ReadPath
 from schema import counts, logs
@@ -35,6 +36,7 @@ class Lag:
         self._limit = limit
         self._clock = clock
         self._seen: deque[tuple[float, int]] = deque()  # when, and how far the primary had come by then
+        self._abreast = clock()  # when the primary was last known to be where the replica is now
 
     def primary_at(self, progress: int) -> None:
         """Note how far the primary has come by now."""
@@ -47,6 +49,17 @@ class Lag:
     def allows(self, progress: int) -> bool:
         """Tell whether a replica that has come so far may be read."""
         return not self._seen or progress >= self._seen[0][1]
+
+    def seconds(self, progress: int | None) -> float:
+        """Return how far a replica is behind that has come so far, or, with None, that does not answer."""
+        now = self._clock()
+        if progress is not None:
+            if not self._seen or progress >= self._seen[-1][1]:
+                self._abreast = now
+            else:
+                reached = (moment for moment, there in self._seen if there <= progress)
+                self._abreast = max([self._abreast, *reached])
+        return now - self._abreast
 
 
 class Replica:
@@ -98,8 +111,10 @@ class Replica:
         try:
             progress = (await self._replica.single(counts.version)).progress
         except (Refusal, SQLAlchemyError):
+            metrics.REPLICA_LAG.set(self._lag.seconds(None))
             self._turn(False, "away")
         else:
+            metrics.REPLICA_LAG.set(self._lag.seconds(progress))
             allowed = self._lag.allows(progress)
             self._turn(allowed, "keeps up" if allowed else "behind")
 

@@ -135,3 +135,17 @@ def test_lag_is_told_by_what_the_primary_had_so_long_ago():
     # At 119 the primary was at 14 five seconds ago
     assert lag.allows(14)
     assert not lag.allows(13)
+
+
+def test_the_lag_is_the_time_since_the_primary_was_where_the_replica_is():
+    now = 0.0
+    lag = Lag(5.0, lambda: now)
+    found = []
+
+    # The primary stores one lead a second; the replica has none from the third second on, and is away at the last look.
+    for second, progress in enumerate([0, 1, 2, 2, 2, 2, None]):
+        now = float(second)
+        lag.primary_at(second)
+        found.append(lag.seconds(progress))
+
+    assert found == [0, 0, 0, 1, 2, 3, 4]
