@@ -15,11 +15,10 @@ from ingest_api.group_commit import Answer, GroupCommit, Lead, Operation, QueueU
 from ingest_api.rate_limit import RateLimit
 from ingest_api.read_path import ReadPath
 from schema import idempotency, lead
+from schema.idempotency import IDEMPOTENCY_KEY
 from schema.lead_id import LeadId, new_lead_id, new_lead_ids, same_lead_ids
 from schema.stream import KEY
 from schema.tables import leads
-
-IDEMPOTENCY_KEY = "Idempotency-Key"
 
 _visible_ascii = re.compile(r"[\x21-\x7e]{1,255}")
 

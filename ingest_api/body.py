@@ -16,6 +16,7 @@ NDJSON = "application/x-ndjson"
 
 BODY_MAX = 1024 * 1024  # bytes
 BULK_BODY_MAX = 8 * 1024 * 1024  # bytes
+BULK_MAX = 1000  # leads
 
 _UTF8 = re.compile(r"^(utf-?8|us-ascii)$", re.IGNORECASE)
 

@@ -12,6 +12,7 @@ from ingest_api import metrics
 from ingest_api.access_log import AccessLog
 from ingest_api.envelope import JSON, serialize_error
 from ingest_api.rate_limit import RateLimit
+from schema.lead_id import to_text
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
@@ -34,7 +35,7 @@ class Around:
         context = req.context
         context.started = time.perf_counter()
         given = req.get_header("X-Request-Id")
-        context.request_id = given if given and SANE_REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+        context.request_id = given if given and SANE_REQUEST_ID.fullmatch(given) else to_text(os.urandom(16))
         context.counted = False
         context.used = 0
         context.window_left = 0

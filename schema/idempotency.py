@@ -19,6 +19,8 @@ from schema.tables import idempotency_keys
 # Most keys forgotten in one transaction.
 FORGET_MAX = 10_000
 
+IDEMPOTENCY_KEY = "Idempotency-Key"  # the header
+
 
 @dataclass(frozen=True, slots=True)
 class Remembered:

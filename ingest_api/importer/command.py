@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
+from ingest_api.body import BULK_MAX
 from ingest_api.importer.journal import CannotResume, Journal, State
 from ingest_api.importer.rows import BadFile, CsvFile, NdjsonFile, Row, open_rows
 from ingest_api.importer.uploads import Credentials, Stopped, UploadFailed, Uploads
-from ingest_api.resources.bulk import BULK_MAX
 
 # Bytes of one request, well below what the API takes.
 BODY_MAX = 4 * 1024 * 1024

@@ -1,5 +1,6 @@
 """The examples: one for each answer that a client should know."""
 
+import json
 from typing import Any
 
 from ingest_api.envelope import RETRY_AWAY, RETRY_FULL
@@ -46,6 +47,14 @@ def error(code: int, message: str, **more: Any) -> dict[str, Any]:
 def lead(state: str) -> dict[str, Any]:
     """Return an accepted lead."""
     return {"id": ID, **LEAD, "additionalData": None, "createdAt": MOMENT, "updatedAt": MOMENT, "state": state}
+
+
+# One exported lead.
+NDJSON_LINES = json.dumps(lead("stored"), separators=(",", ":")) + "\n"
+CSV_LINES = (
+    "id,firstName,lastName,email,phone,dateOfBirth,additionalData,createdAt,updatedAt\r\n"
+    f"{ID},Ada,Lovelace,ada@example.com,+442071234567,1990-12-10,,{MOMENT},{MOMENT}\r\n"
+)
 
 
 def page() -> dict[str, Any]:

@@ -4,8 +4,7 @@ import json
 
 from apispec import APISpec
 
-from ingest_api.accepting import IDEMPOTENCY_KEY
-from ingest_api.body import NDJSON
+from ingest_api.body import BULK_MAX, NDJSON
 from ingest_api.list_query import ListQuerySchema
 from ingest_api.openapi import examples
 from ingest_api.openapi.examples import BROKEN, LEAD, LETTER, OTHER, success
@@ -25,18 +24,23 @@ from ingest_api.openapi.parts import (
     ref,
     refused,
     response,
+    with_examples,
 )
-from ingest_api.resources.bulk import BULK_MAX
 from ingest_api.resources.dead_letters import LettersQuerySchema
 from ingest_api.resources.export import CSV, ExportQuerySchema
 from ingest_api.resources.stats import BUCKETS_DEFAULT, BUCKETS_MAX, WIDTHS, StatsQuerySchema
+from schema.idempotency import IDEMPOTENCY_KEY
 
 REFUSED_LOGIN = "Wrong address or password, or no such user: the answer is the same."
 
 LIST_HEADERS = {
     "ETag": {"description": "The page at the data's version, for If-None-Match", "schema": {"type": "string"}},
     "Link": {"description": "first, prev, next, last: RFC 8288", "schema": {"type": "string"}},
-    "Cache-Control": {"schema": {"type": "string"}, "example": "private, no-cache"},
+    "Cache-Control": {
+        "description": "Whether the page may be shown again without asking",
+        "schema": {"type": "string"},
+        "example": "private, no-cache",
+    },
 }
 
 
@@ -188,7 +192,10 @@ def _add_export(spec: APISpec) -> None:
                     "200": {
                         "description": "The leads, one a line",
                         "headers": common_headers(),
-                        "content": {kind: {"schema": {"type": "string"}} for kind in (CSV, NDJSON)},
+                        "content": {
+                            kind: with_examples({"schema": {"type": "string"}}, {"one": example})
+                            for kind, example in ((CSV, examples.CSV_LINES), (NDJSON, examples.NDJSON_LINES))
+                        },
                     },
                     **refused("400", "503", *WITH_TOKEN),
                 },

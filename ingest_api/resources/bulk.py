@@ -8,12 +8,10 @@ from marshmallow import ValidationError
 
 from ingest_api import body, metrics
 from ingest_api.accepting import Accepting
-from ingest_api.body import BULK_BODY_MAX, JSON, NDJSON, NotJson
+from ingest_api.body import BULK_BODY_MAX, BULK_MAX, JSON, NDJSON, NotJson
 from ingest_api.envelope import invalid, success
 from ingest_api.tokens import Tokens
 from schema import lead, lead_id
-
-BULK_MAX = 1000  # leads
 
 # Leads checked between two turns of the event loop: some 2 ms.
 CHECKED_AT_ONCE = 50

@@ -28,13 +28,13 @@ SENT = 40
 
 @pytest.fixture(scope="module")
 def scraped(
-    tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, mariadb_server: MariaDBServer
+    tmp_path_factory: pytest.TempPathFactory, mariadb_server: MariaDBServer
 ) -> Iterator[tuple[Service, PrometheusServer]]:
     """A service of its own, and the Prometheus that scrapes it."""
-    redis_server.client().config_set("maxmemory", 512 * 1024 * 1024)
-    settings = {"redis_url": redis_server.url, "database_url": mariadb_server.create_database(), "http_workers": 2}
-    redis_server.client().flushall()
-    with Service(tmp_path_factory.mktemp("scraped"), **settings) as service:
+    directory, url = tmp_path_factory.mktemp("scraped"), mariadb_server.create_database()
+    # Nobody else on its Redis: another service's workers would store its leads elsewhere.
+    with RedisServer() as queue, Service(directory, redis_url=queue.url, database_url=url, http_workers=2) as service:
+        queue.client().config_set("maxmemory", 512 * 1024 * 1024)
         targets = {
             "leads-api": f"127.0.0.1:{service.port}",
             "leads-worker": f"127.0.0.1:{service.settings['worker_metrics_port']}",
@@ -46,7 +46,6 @@ def scraped(
             until(lambda: prometheus.query("leads_stored_total > 0"), 30, 0.2)
             use(service)
             yield service, prometheus
-    redis_server.client().config_set("maxmemory", 0)
 
 
 def use(service: Service) -> None:
