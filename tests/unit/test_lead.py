@@ -1,11 +1,14 @@
 """schema.lead: each rule of the contract, and the message when it is broken."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
 import time_machine
+from hypothesis import given
+from hypothesis import strategies as st
 from marshmallow import ValidationError
 
 from schema import lead
@@ -238,3 +241,19 @@ def test_all_broken_fields_are_reported_at_once():
         "additionalData": [NOT_OBJECT],
         "extra": [UNKNOWN],
     }
+
+
+values = st.sampled_from(
+    [None, "", " Ada ", "a\nb", "ada@example.com", "+442071234567", "1990-12-10", "x" * 256, 7, {}, []]
+)
+
+
+@given(st.dictionaries(st.sampled_from([*lead.FIELDS, "other"]), values).map(lambda changes: VALID | changes))
+def test_the_short_way_says_what_the_schema_says(data: dict[str, Any]):
+    def told(way: Callable[[Any], dict[str, Any]]) -> object:
+        try:
+            return list(way(data).items())
+        except ValidationError as error:
+            return error.messages
+
+    assert told(lead.check) == told(lead.LEAD.load)
