@@ -58,7 +58,8 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     settings = Settings(
         data_dir=tmp_path,
         redis_url=queue.url,
-        redis_timeout=0.5,
+        # Longer than its default: a shared disk may take seconds over one fsync.
+        redis_timeout=10.0,
         database_url=url,
         database_timeout=5,
         rate_limit=0,
