@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-system lint format chaos bench bench-read fuzz postman-test load-test load-test-sustained load-test-spike docs lock clean
+.PHONY: help run test test-unit test-integration test-system coverage lint format chaos bench bench-read fuzz postman-test load-test load-test-sustained load-test-spike docs lock clean
 .PHONY: build start stop restart status logs scale monitoring backup restore key screenshots test-compose
 
 help: ## List the commands
@@ -15,10 +15,9 @@ help: ## List the commands
 run: $(VENV)/.run-installed ## Start the whole service here (embedded queue and SQLite, or LEADS_REDIS_URL and LEADS_DATABASE_URL)
 	@$(BIN)/python -m compose.local --stop-with-parent
 
-test: $(VENV)/.test-installed servers newman ## Run all tests, with coverage
+test: $(VENV)/.test-installed servers newman ## Run all tests
 	@echo "Testing: unit and integration"
-	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile \
-		--cov --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile $(ARGS)
 	@echo "Testing: system (the really started service, over HTTP)"
 	@$(BIN)/python -m pytest tests/system -q $(ARGS)
 
@@ -30,6 +29,10 @@ test-integration: $(VENV)/.test-installed servers ## Run the tests against real 
 
 test-system: $(VENV)/.test-installed servers newman ## Run the black-box tests against the started service
 	@$(BIN)/python -m pytest tests/system -q $(ARGS)
+
+coverage: $(VENV)/.test-installed servers ## Show which lines the unit and integration tests leave out
+	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile \
+		--cov --cov-report=term:skip-covered $(ARGS)
 
 lint: $(VENV)/.test-installed ## Check style and types
 	@$(BIN)/ruff check .
