@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from . import postman
+from .leads import a_lead
 from .service import Service
 
 # What no client can provoke at will: there are examples of it.
@@ -56,6 +57,9 @@ def run(service: Service, directory: Path, **variables: str) -> dict[str, Any]:
 
 
 def test_newman_is_green(newman: None, embedded: Service, tmp_path: Path):
+    # A list of more than one page, or there is no next one to ask for.
+    embedded.wait_until_stored(*embedded.accept(*[a_lead() for _ in range(3)]))
+
     found = run(embedded, tmp_path, **postman.admin(embedded))
 
     assert found["stats"]["assertions"]["failed"] == 0
