@@ -6,10 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from schema import lead_id
 from schema.database import migrate
 from schema.settings import Settings
 from tests.integration.backends import Backend, writer
 from tests.servers import MariaDBServer, RedisServer, ValkeyServer
+
+
+@pytest.fixture(autouse=True)
+def _ids_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Ids never go back: those of a test that travelled in time would be followed by the next test's.
+    monkeypatch.setattr(lead_id, "_last_micros", 0)
 
 
 @pytest.fixture(scope="session")
