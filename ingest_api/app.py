@@ -62,6 +62,7 @@ class _Lifespan:
         read_paths: tuple[ReadPath, ...],
         replica: Replica | None,
         queue: QueueReader,
+        requests: metrics.Requests,
         access_log: AccessLog,
     ) -> None:
         self._commit = commit
@@ -70,6 +71,7 @@ class _Lifespan:
         self._replica = replica
         self._watch: asyncio.Task[None] | None = None
         self._queue = queue
+        self._requests = requests
         self._access_log = access_log
 
     async def process_startup(self, scope: Any, event: Any) -> None:
@@ -90,6 +92,7 @@ class _Lifespan:
         for read_path in self._read_paths:
             read_path.close()
         await self._queue.close()
+        self._requests.count()
         self._access_log.flush()
 
 
@@ -115,12 +118,13 @@ def create(settings: Settings) -> AsgiCallable:
     limit = RateLimit(settings, commit)
     accepting = Accepting(commit, limit, primary)
     lists = Lists(read_path, DataVersion(primary), Cursors(private), settings.list_max_age)
+    requests = metrics.Requests()
     access_log = AccessLog(settings.access_log)
     body_timeout = settings.http_body_timeout
 
     app = AsgiApp(media_type=JSON)
-    app.add_middleware(Around(limit, access_log))
-    app.add_middleware(_Lifespan(commit, publisher, (stored, primary), replica, queue, access_log))
+    app.add_middleware(Around(limit, requests, access_log))
+    app.add_middleware(_Lifespan(commit, publisher, (stored, primary), replica, queue, requests, access_log))
     app.set_error_serializer(serialize_error)
     app.add_error_handler(Exception, answer_defect)
     app.add_route("/api/login_check", Login(stored, tokens, body_timeout))
@@ -136,7 +140,7 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_route("/api/docs/{name}", Assets())
     app.add_route("/health/live", Live())
     app.add_route("/health/ready", Ready(read_path, queue, ledgers))
-    app.add_route("/metrics", Metrics(ledgers))
+    app.add_route("/metrics", Metrics(ledgers, requests))
     return begin_at_once(app)
 
 

@@ -1,8 +1,9 @@
 """Group commit: requests that are in flight together share one round trip to Redis.
 
-While one flush is on the wire, the next one fills; there is no timer, so a lone request
-waits for nobody. Redis runs with `appendfsync always`: a flush is on disk when it is
-answered, and all the requests in it have shared that fsync.
+While one flush is on the wire, the next one fills. A lone request waits for nobody; only
+behind a flush that several requests shared does the next one wait a moment for more.
+Redis runs with `appendfsync always`: a flush is on disk when it is answered, and all the
+requests in it have shared that fsync.
 """
 
 import asyncio
@@ -27,6 +28,10 @@ SCRIPT = (Path(__file__).parent / "append.lua").read_text()
 # Bounds on one flush, so that Redis is never held up for long: leads, and bytes of payload.
 FLUSH_LEADS = 1000
 FLUSH_BYTES = 4 * 1024 * 1024
+
+# Seconds that a flush waits for more, after one that was shared. A flush costs Redis and us 300 µs, whatever is in it:
+# with 32 clients this saves a tenth of the processor time of a lead, and they are answered sooner.
+LINGER = 0.001
 
 _FIELDS = 4  # of the script's answer, for each operation
 
@@ -130,8 +135,12 @@ class GroupCommit:
 
     async def _flush_all(self) -> None:
         try:
+            shared = False
             while self._next:
+                if shared:
+                    await asyncio.sleep(LINGER)
                 batch = self._take()
+                shared = len(batch) > 1
                 try:
                     await self._flush(batch)
                 except (RedisError, OSError, TimeoutError, QueueUnavailable) as error:

@@ -26,8 +26,9 @@ COUNTED_WITH_APPEND = {("POST", "/api/leads"), ("POST", "/api/leads/bulk")}
 class Around:
     """Runs before and after each resource."""
 
-    def __init__(self, limit: RateLimit, access_log: AccessLog) -> None:
+    def __init__(self, limit: RateLimit, requests: metrics.Requests, access_log: AccessLog) -> None:
         self._limit = limit
+        self._requests = requests
         self._access_log = access_log
 
     async def process_request(self, req: Request, resp: Response) -> None:
@@ -68,7 +69,7 @@ class Around:
         route = req.uri_template or "none"
         status = resp.status_code
         took = time.perf_counter() - req.context.started
-        metrics.note_request(route, req.method, status, took)
+        self._requests.note(route, req.method, status, took)
         if req.context.reason:
             metrics.REJECTED.labels(req.context.reason).inc()
         self._access_log.note(req.context.request_id, req.method, route, status, req.context.reason, took)

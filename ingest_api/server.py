@@ -17,7 +17,7 @@ from uvicorn.config import Config
 from uvicorn.server import Server as UvicornServer
 from uvicorn_worker import UvicornWorker
 
-from ingest_api import app
+from ingest_api import app, one_write
 from schema.settings import Settings
 
 # Seconds between two looks at whether gunicorn's master still lives.
@@ -78,7 +78,8 @@ class Worker(UvicornWorker):
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": one_write.Protocol,
+        "ws": "none",
         "lifespan": "on",
         "access_log": False,
         # We read X-Forwarded-For ourselves; uvicorn would believe any loopback peer.

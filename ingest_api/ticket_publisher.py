@@ -4,11 +4,13 @@ import threading
 import time
 
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from ingest_api import metrics
 from schema import logs
+from schema.connections import blocking_redis
 from schema.settings import Settings
-from schema.tickets import STORE_LEADS, celery_app, tickets_missing
+from schema.tickets import BROKER_TIMEOUT, LINGERED, STORE_LEADS, celery_app, tickets_missing
 
 # Seconds from the first lead that has no ticket until it gets one.
 LINGER = 0.1
@@ -20,10 +22,15 @@ log = logs.get(__name__)
 
 
 class TicketPublisher:
-    """One ticket for each full batch of appended leads, or LINGER seconds after the first lead without one."""
+    """One ticket for each full batch of appended leads, or LINGER seconds after the first lead without one.
+
+    The tickets that linger are shared by all API processes: a ticket costs a worker 8 ms of processor time, whatever
+    it finds.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._app = celery_app(settings)
+        self._client = blocking_redis(settings, timeout=BROKER_TIMEOUT)
         self._batch_size = settings.batch_size
         self._changed = threading.Condition()
         self._leads = 0  # appended since the last ticket
@@ -61,15 +68,39 @@ class TicketPublisher:
 
     def _run(self) -> None:
         while True:
-            tickets = self._wait()
-            if tickets == 0:
+            full, rest = self._wait()
+            if not full and not rest:
                 return
-            for _ in range(tickets):
+            if rest and not self._stopping and (left := self._moment_of_another()):
+                self._put_off(left)
+                rest = False
+            for _ in range(full + rest):
                 if not self._publish():
                     break
 
-    def _wait(self) -> int:
-        """Wait until tickets are due and return their number; 0 when it is time to stop."""
+    def _moment_of_another(self) -> float:
+        """Return for how many seconds the last ticket that lingered is LINGER seconds old at most; else begin anew."""
+        try:
+            while not self._client.set(LINGERED, b"", nx=True, px=int(LINGER * 1000)):
+                left = int(self._client.pttl(LINGERED))
+                if left > 0:
+                    return left / 1000
+        except RedisError:
+            pass  # The ticket is sent all the same, and its failure logged.
+        return 0.0
+
+    def _put_off(self, left: float) -> None:
+        """Leave the leads that are due to another process's ticket, and those that came after it to our next one."""
+        with self._changed:
+            since = time.monotonic() - LINGER + left
+            self._since = min(since, self._since) if self._owed else since
+            self._owed = True
+
+    def _wait(self) -> tuple[int, bool]:
+        """Wait until tickets are due; return how many for full batches, and whether one for the rest.
+
+        Neither when it is time to stop.
+        """
         with self._changed:
             while True:
                 full = self._leads // self._batch_size
@@ -79,9 +110,9 @@ class TicketPublisher:
                     self._leads = 0 if due else rest
                     self._owed = self._leads > 0
                     self._since = time.monotonic()
-                    return full + 1 if due and (rest or not full) else full
+                    return full, due and (rest > 0 or not full)
                 if self._stopping:
-                    return 0
+                    return 0, False
                 self._changed.wait(LINGER - (time.monotonic() - self._since) if self._owed else None)
 
     def _publish(self) -> bool:

@@ -171,6 +171,14 @@ class Settings:
         (), "Networks whose `X-Forwarded-For` is believed, comma-separated CIDR.", kind="networks"
     )
     worker_concurrency: int = _number(2, "Celery pool processes in one worker.", unit="processes", low=1, high=256)
+    worker_nice: int = _number(
+        10,
+        "How far a worker steps back (`nice`) where it shares processors with the API: leads are accepted first and "
+        "stored with the time that is left.",
+        unit="niceness",
+        low=0,
+        high=19,
+    )
     batch_size: int = _number(1000, "Most leads in one INSERT.", unit="leads", low=1, high=10000)
     queue_max: int = _number(5_000_000, "Leads waiting, past which POSTs are answered with 503.", unit="leads", low=1)
     claim_after: float = _number(

@@ -11,6 +11,9 @@ QUEUE = "leads:tickets"
 # Beat's messages wait apart, so that the length of QUEUE says how many batches are waiting.
 SWEEP_QUEUE = "leads:sweeps"
 
+# There for a moment after a ticket that had lingered: the API processes share those.
+LINGERED = "leads:tickets:lingered"
+
 STORE_LEADS = "store_leads"
 SWEEP = "sweep"
 TEND = "tend"

@@ -1,10 +1,12 @@
 """The Celery app of workers, beat and Flower: `celery -A workers.app worker -E`."""
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
-from celery.signals import after_task_publish, heartbeat_sent, setup_logging, worker_ready
+from celery.signals import after_task_publish, heartbeat_sent, setup_logging, worker_init, worker_ready
 
 from schema import logs
 from schema import settings as settings_module
@@ -26,6 +28,13 @@ app.conf.imports = ["workers.tasks"]
 @setup_logging.connect
 def _configure_logs(**_: Any) -> None:
     logs.configure(service, settings.log_level)
+
+
+@worker_init.connect
+def _step_back(**_: Any) -> None:
+    os.nice(max(0, settings.worker_nice - os.nice(0)))
+    if os.getsid(0) == os.getpid():
+        Path("/proc/self/autogroup").write_text(str(settings.worker_nice))
 
 
 @worker_ready.connect

@@ -61,7 +61,7 @@ class Storing:
         self._slot = os.getpid()
 
     def run(self) -> dict[str, int]:
-        """Store up to one batch of waiting leads, and publish the next ticket when one is missing.
+        """Store up to one batch of waiting leads, and after a full one publish the next ticket when it is missing.
 
         On return the leads are committed and out of the queue. While the database is away
         nothing is taken. Raises StoringFailed; then the leads are still in the queue.
@@ -122,7 +122,8 @@ class Storing:
                 failure = StoringFailed(reason_of(error))
         if failure is not None:
             raise failure
-        if tickets_missing(backlog.waiting, backlog.tickets, self._batch_size):
+        # Behind less than a full batch comes nothing but what was appended meanwhile, and that gets its own ticket.
+        if len(taken) >= self._batch_size and tickets_missing(backlog.waiting, backlog.tickets, self._batch_size):
             self._send_ticket()
 
     def _store(self, connection: Connection, entries: list[Entry], outcome: Outcome) -> Backlog:

@@ -61,13 +61,15 @@ class Ready:
 class Metrics:
     """The metrics, for Prometheus."""
 
-    def __init__(self, ledgers: Ledgers) -> None:
+    def __init__(self, ledgers: Ledgers, requests: metrics.Requests) -> None:
         self._ledgers = ledgers
+        self._requests = requests
         self._processes = ProcessCollector("api", os.getppid())
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer the metrics of all API processes as text, and ledger and queue while their servers answer."""
         ledger, queue = await asyncio.gather(_or_none(self._ledgers.read()), _or_none(self._ledgers.queue()))
+        self._requests.count()
         resp.data, resp.content_type = await asyncio.to_thread(metrics.exposition, ledger, queue, self._processes)
 
     on_head = on_get

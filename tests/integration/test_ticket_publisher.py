@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ingest_api.ticket_publisher import LINGER, TicketPublisher
-from schema.tickets import QUEUE, STORE_LEADS, tickets_missing
+from schema.tickets import LINGERED, QUEUE, STORE_LEADS, tickets_missing
 from tests.integration.backends import Backend
 from tests.servers import until
 
@@ -53,6 +53,33 @@ def test_leads_that_come_within_the_moment_share_a_ticket(backend: Backend, publ
     publisher.stop(5)
 
     assert tickets(backend) == 1
+
+
+def test_processes_share_the_tickets_that_linger(backend: Backend):
+    # Given three processes that append in turn for more than a second
+    publishers = [TicketPublisher(backend.with_settings(batch_size=1000)) for _ in range(3)]
+    for each in publishers:
+        each.start()
+    started = time.monotonic()
+    while time.monotonic() - started < 12 * LINGER:
+        for each in publishers:
+            each.appended(1, waiting=1, tickets=0)
+        time.sleep(0.005)
+    took = time.monotonic() - started
+
+    # Then there was one ticket a moment, and not one a moment from each
+    published = tickets(backend)
+    for each in publishers:
+        each.stop(5)
+    assert 2 <= published <= took / LINGER + 1
+
+
+def test_a_lead_behind_another_processes_ticket_has_one_too(backend: Backend, publisher: TicketPublisher):
+    # Given a ticket that another process has just sent
+    backend.client.set(LINGERED, b"", px=300)
+    publisher.appended(1, waiting=1, tickets=0)
+
+    until(lambda: tickets(backend) == 1)
 
 
 def test_each_full_batch_has_a_ticket(backend: Backend, publisher: TicketPublisher):

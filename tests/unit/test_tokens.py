@@ -214,7 +214,7 @@ def test_tokens_of_any_accepted_key_are_good_whether_they_name_it_or_not():
     both = Tokens(PRIVATE, {keys.key_id(PUBLIC): PUBLIC, keys.key_id(public): public}, 3600)
 
     for token in (signed_by(OTHER), signed_by(OTHER, kid=keys.key_id(public)), signed_by(PRIVATE)):
-        assert both._verify(token).user == "ann@example.com"
+        assert both.require(request(f"Bearer {token}"), "read").user == "ann@example.com"
 
 
 @pytest.mark.parametrize(
@@ -229,6 +229,6 @@ def test_tokens_of_any_accepted_key_are_good_whether_they_name_it_or_not():
 )
 def test_a_token_of_another_key_or_by_another_name_is_not_good(tokens: Tokens, token: str):
     with pytest.raises(Refusal) as refused:
-        tokens._verify(token)
+        tokens.require(request(f"Bearer {token}"), "read")
 
     assert refused.value.status_code == 403
