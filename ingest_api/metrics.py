@@ -1,8 +1,6 @@
 """The API's metrics. All gunicorn processes of one service are summed up: see prometheus_client's multiprocess mode."""
 
 import asyncio
-from bisect import bisect_left
-from collections import Counter as Counts
 from collections.abc import Iterable
 
 import prometheus_client
@@ -12,21 +10,11 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine, event
 
+from schema.histograms import ManyAtOnce
 from schema.process_metrics import ProcessCollector
 
-
-class Durations(Histogram):
-    """A histogram that takes many observations at the price of a few."""
-
-    def observe_all(self, seconds: list[float]) -> None:
-        """Observe each of these."""
-        self._sum.inc(sum(seconds))
-        for bucket, number in Counts(bisect_left(self._upper_bounds, each) for each in seconds).items():
-            self._buckets[bucket].inc(number)
-
-
 REQUESTS = Counter("leads_http_requests", "Requests answered.", ["route", "method", "status"])
-REQUEST_SECONDS = Durations(
+REQUEST_SECONDS = ManyAtOnce(
     "leads_http_request_duration_seconds",
     "Time from a request's first byte to its answer.",
     ["route", "method"],

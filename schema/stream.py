@@ -9,7 +9,6 @@ leads:key:<sha>    string   lead id and SHA-256 of the body that an Idempotency-
 leads:tickets      list     Celery's queue of tickets (kombu names the list like the queue); leads:sweeps likewise
 """
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -58,8 +57,7 @@ class BadEntry(ValueError):
     """An entry that holds no lead; the message says what is wrong, without any of its values."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One lead in the stream: the entry's name in Redis, and the lead as it was accepted."""
 
     name: bytes  # "<milliseconds>-<number>", given by Redis
@@ -92,8 +90,8 @@ class Entry:
 
 def parse(name: bytes, fields: dict[bytes, bytes] | None) -> Entry:
     """Make an Entry of what Redis returned. Fields that hold no lead give an empty payload."""
-    fields = fields or {}
-    return Entry(name, *(fields.get(field, b"") for field in (LEAD_FIELD, KEY_FIELD, DIGEST_FIELD)))
+    get = (fields or {}).get
+    return Entry(name, get(LEAD_FIELD, b""), get(KEY_FIELD, b""), get(DIGEST_FIELD, b""))
 
 
 def decode(payload: bytes) -> LeadRow:

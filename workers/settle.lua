@@ -4,10 +4,20 @@
 -- KEYS  1 stream   2 index   3 tickets
 -- ARGV  1 group   2 entries   then the entries' names, then lead ids (16 bytes)
 -- Returns  1 leads waiting   2 tickets waiting
-local last = 2 + tonumber(ARGV[2])
-for i = 3, last do
-  redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
-  redis.call('XDEL', KEYS[1], ARGV[i])
+
+-- So many in one command: each command is a record of its own in the append-only file, and Lua's stack is bounded.
+local MOST = 1000
+
+local function remove(first, last, ...)
+  for at = first, last, MOST do
+    local command = {...}
+    for i = at, math.min(at + MOST - 1, last) do command[#command + 1] = ARGV[i] end
+    redis.call(unpack(command))
+  end
 end
-for i = last + 1, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
+
+local last = 2 + tonumber(ARGV[2])
+remove(3, last, 'XACK', KEYS[1], ARGV[1])
+remove(3, last, 'XDEL', KEYS[1])
+remove(last + 1, #ARGV, 'HDEL', KEYS[2])
 return {redis.call('XLEN', KEYS[1]), redis.call('LLEN', KEYS[3])}
