@@ -3,13 +3,16 @@
 -- Everything in here happens or nothing does. Redis refuses a script at its first write (out of memory,
 -- read-only, disk trouble) before anything is written, and replays it from the append-only file whole.
 --
--- KEYS  1 stream   2 index   3 accepted   4 tickets
+-- KEYS  1 stream   2 index   3 accepted   4 tickets   5 logged requests   6 logged errors
 -- ARGV  1 most leads waiting   2 rate limit   3 its window (ms)   4 life of an idempotency key (s)   5 operations
 --       then for each operation:  rate key or ""   idempotency key or ""   SHA-256 of the fields or ""
 --                                 1 when the database knows no such key, else 0   leads
 --       and for each of its leads:  id (16 bytes)   minute it was created in (s)   payload
+--       then 0, or  most requests in the log   requests to log   errors among them   these requests
+--                   the place of each error among them, from 0
 -- Returns  1 leads waiting   2 tickets waiting
 --          then for each operation:  verdict   requests used in the window   ms left of it   id, when it was used before
+--          then 1 when the requests could not be logged, else 0
 local DONE, LIMITED, FULL, REPEATED, CONFLICT, UNSURE = 0, 1, 2, 3, 4, 5
 local KEY_PREFIX = #'leads:key:'
 
@@ -105,4 +108,23 @@ if next(minutes) then
 end
 
 answer[1], answer[2] = waiting, redis.call('LLEN', tickets)
+
+-- The request log comes last and asks nothing of what is above: a lead never depends on it.
+local kept, requests = tonumber(ARGV[at]), tonumber(ARGV[at + 1] or 0)
+local failed = 0
+local function note(list, records)
+  local done = redis.pcall('RPUSH', list, unpack(records))
+  if type(done) == 'table' then failed = 1 return end
+  if done > kept then redis.pcall('LTRIM', list, -kept, -1) end
+end
+if requests > 0 then
+  local errors, first = tonumber(ARGV[at + 2]), at + 3
+  note(KEYS[5], {unpack(ARGV, first, first + requests - 1)})
+  if errors > 0 then
+    local records = {}
+    for i = first + requests, first + requests + errors - 1 do records[#records + 1] = ARGV[first + ARGV[i]] end
+    note(KEYS[6], records)
+  end
+end
+answer[#answer + 1] = failed
 return answer

@@ -50,6 +50,7 @@ class Tokens:
         Raises the 401 or the 403 of the contract.
         """
         identity = self._verify(_bearer(req))
+        req.context.user = identity.user
         if not identity.roles.intersection(roles):
             raise _forbidden("role")
         return identity

@@ -6,6 +6,8 @@ leads:index        hash     lead id (16 bytes) -> where it waits: "<entry>" or "
 leads:accepted     hash     "<width>:<first second>" -> leads accepted in that bucket; "epoch" -> when it began;
 leads:rate:<ip>    string   requests of that client in its window; expires with the window
 leads:key:<sha>    string   lead id and SHA-256 of the body that an Idempotency-Key was used with
+leads:requests     list     the last requests, the oldest first; each as ingest_api.request_log.record wrote it
+leads:requests:errors  list the last ones that were answered with 400 or more
 leads:tickets      list     Celery's queue of tickets (kombu names the list like the queue); leads:sweeps likewise
 """
 
@@ -25,6 +27,8 @@ INDEX = "leads:index"
 ACCEPTED = "leads:accepted"
 RATE = "leads:rate:"
 KEY = "leads:key:"
+REQUESTS = "leads:requests"
+REQUEST_ERRORS = "leads:requests:errors"
 
 GROUP = "workers"
 

@@ -1,0 +1,108 @@
+"""One request as the log keeps it: a JSON array, its fields in the order of Record."""
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from ingest_api.request_log import redaction
+from ingest_api.request_log.redaction import Unreadable
+
+# Bounds on what is kept of one request, in bytes; of the body and of the response each.
+BODY_MAX = 8 * 1024
+HEADERS_MAX = 4 * 1024
+QUERY_MAX = 2 * 1024
+PATH_MAX = 1024
+
+# Longer bodies that may hold a secret are not taken apart, and so not kept.
+REDACTABLE_MAX = 64 * 1024
+
+LOGIN = "/api/login_check"
+
+# Media types that are text we can read. A client that names none, or another one, is judged by the bytes.
+_TEXT = ("application/json", "application/x-ndjson", "text/csv", "text/plain")
+
+
+class Record(NamedTuple):
+    """A request and its answer."""
+
+    time: int  # when it came, microseconds since 1970
+    took: int  # microseconds
+    request_id: str
+    method: str
+    path: str
+    status: int
+    reason: str  # why it was refused; empty: it was not
+    client: str
+    user: str  # whom its token speaks of; empty: nobody
+    headers: str  # lines of `name: value`
+    query: str
+    body: str | None
+    body_remark: str  # why the body is not there, or not whole; empty: it is
+    response: str | None
+    response_remark: str
+
+    @property
+    def moment(self) -> datetime:
+        """When the request came."""
+        return datetime.fromtimestamp(self.time / 1_000_000, UTC)
+
+    @property
+    def header_pairs(self) -> list[tuple[str, str]]:
+        """The headers, each with its name and its value."""
+        split = (line.partition(": ") for line in self.headers.split("\n") if line)
+        return [(name, value) for name, _, value in split]
+
+    @property
+    def user_agent(self) -> str:
+        """What the client says it is."""
+        return dict(self.header_pairs).get("user-agent", "")
+
+
+def encode(fields: tuple[Any, ...]) -> bytes:
+    """Write a record; `fields` are Record's, in its order."""
+    return orjson.dumps(fields)
+
+
+def decode(data: bytes) -> Record:
+    """Read what `encode` wrote."""
+    return Record(*orjson.loads(data))
+
+
+def kept(content: bytes, *, suspect: bool, login: bool = False) -> tuple[str | None, str]:
+    """Return what may be kept of a body, as text, and a remark, empty when that is all of it.
+
+    `suspect` says that `redaction.is_suspect` of its first BODY_MAX bytes; `login` that it is the body of a log-in.
+    """
+    size = len(content)
+    if login or suspect:
+        if size > REDACTABLE_MAX:
+            return None, f"not kept: {size} bytes that may hold a secret"
+        try:
+            content = redaction.log_in(content) if login else redaction.json_text(content)
+        except Unreadable:
+            return None, f"not kept: {size} bytes that may hold a secret and are not valid JSON"
+    remark = ""
+    if len(content) > BODY_MAX:
+        content = content[:BODY_MAX]
+        remark = f"cut off: the first {BODY_MAX} of {size} bytes"
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        # The cut may have gone through a character.
+        if not remark or error.start < BODY_MAX - 4:
+            return None, f"not kept: {size} bytes that are not text"
+        text = content[: error.start].decode()
+    if "\0" in text:
+        return None, f"not kept: {size} bytes that are not text"
+    return text, remark
+
+
+def is_text(content_type: str) -> bool:
+    """Tell whether a response of that type is kept."""
+    return content_type.startswith(_TEXT)
+
+
+def bounded(text: str, most: int) -> str:
+    """Return a text of at most about `most` characters, and say so when it was longer."""
+    return text if len(text) <= most else text[:most] + " … (cut off)"
