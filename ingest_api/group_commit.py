@@ -192,14 +192,14 @@ class GroupCommit:
             async with asyncio.timeout(self._timeout):
                 await self._connection.connect()
                 # Not before: while Redis is away the requests wait.
-                logged = self._log.take() if self._log is not None else [0]
+                logged = self._log.take() if self._log is not None else [0, 0]
                 try:
                     reply = await self._run([*arguments, *logged])
                 except BaseException:
-                    RequestLog.lost(_carried(logged))
+                    RequestLog.lost(logged)
                     raise
         if reply.pop():
-            RequestLog.lost(_carried(logged))
+            RequestLog.lost(logged)
         if batch:
             metrics.FLUSH_OPERATIONS.observe(len(batch))
         appended = 0
@@ -232,8 +232,3 @@ class GroupCommit:
             if not waiting.future.done():
                 waiting.future.set_exception(QueueUnavailable(type(error).__name__))
         await self._connection.drop()
-
-
-def _carried(logged: list[Argument]) -> int:
-    """Return how many requests the request log sent along."""
-    return int(logged[1]) if len(logged) > 1 else 0

@@ -42,6 +42,8 @@ class Around:
         context.used = 0
         context.window_left = 0
         context.reason = ""
+        context.user = ""
+        context.body = None
         path = req.path
         if not path.startswith("/api"):
             context.counted = True
@@ -75,4 +77,4 @@ class Around:
             metrics.REJECTED.labels(req.context.reason).inc()
         self._access_log.note(req.context.request_id, req.method, route, status, req.context.reason, took)
         if req.path.startswith("/api"):
-            self._request_log.note(req, resp, took)
+            self._request_log.note(req, resp, status, took)

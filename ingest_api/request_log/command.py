@@ -27,7 +27,7 @@ number_option = click.option(
 
 @click.group()
 def requests() -> None:
-    """The last requests, whole. They hold leads: personal data."""
+    """Show the last requests, whole. They hold leads: personal data."""
 
 
 @requests.command()
@@ -144,13 +144,13 @@ def _as_json(record: Record) -> str:
             "query": record.query,
             "url": path,
             "headers": dict(record.header_pairs),
-            "body": _parsed(record.body),
+            "body": record.body,
             "body_remark": record.body_remark or None,
         },
         "response": {
             "status": record.status,
             "reason": record.reason or None,
-            "body": _parsed(record.response),
+            "body": record.response,
             "body_remark": record.response_remark or None,
         },
     }
@@ -158,19 +158,8 @@ def _as_json(record: Record) -> str:
     return "".join(f"\\u{ord(each):04x}" if _is_control(each) else each for each in text)
 
 
-def _parsed(text: str | None) -> Any:
-    """Return what a body says if it is JSON, else the body."""
-    try:
-        return orjson.loads(text) if text else text
-    except orjson.JSONDecodeError:
-        return text
-
-
-def _on_screen(text: str | None, remark: str) -> str:
-    parsed = _parsed(text)
-    if isinstance(parsed, dict | list):
-        text = orjson.dumps(parsed, option=orjson.OPT_INDENT_2).decode()
-    text = text or ""
+def _on_screen(body: Any, remark: str) -> str:
+    text = orjson.dumps(body, option=orjson.OPT_INDENT_2).decode() if isinstance(body, dict | list) else body or ""
     if len(text) > SCREEN_MAX:
         remark = remark or f"{len(text) - SCREEN_MAX} more characters: make api-request-data"
         text = text[:SCREEN_MAX]

@@ -18,6 +18,7 @@ PATH_MAX = 1024
 REDACTABLE_MAX = 64 * 1024
 
 LOGIN = "/api/login_check"
+LEADS = "/api/leads"
 
 # Media types that are text we can read. A client that names none, or another one, is judged by the bytes.
 _TEXT = ("application/json", "application/x-ndjson", "text/csv", "text/plain")
@@ -37,9 +38,9 @@ class Record(NamedTuple):
     user: str  # whom its token speaks of; empty: nobody
     headers: str  # lines of `name: value`
     query: str
-    body: str | None
+    body: Any  # an object or array if it is JSON, else text; None: not kept
     body_remark: str  # why the body is not there, or not whole; empty: it is
-    response: str | None
+    response: Any  # likewise
     response_remark: str
 
     @property
@@ -69,19 +70,34 @@ def decode(data: bytes) -> Record:
     return Record(*orjson.loads(data))
 
 
-def kept(content: bytes, *, suspect: bool, login: bool = False) -> tuple[str | None, str]:
-    """Return what may be kept of a body, as text, and a remark, empty when that is all of it.
+def kept(content: bytes) -> tuple[Any, str]:
+    """Return what may be kept of a body, and a remark, empty when that is all of it.
 
-    `suspect` says that `redaction.is_suspect` of its first BODY_MAX bytes; `login` that it is the body of a log-in.
+    What is kept is an object or array for JSON, else text, or None for nothing.
     """
     size = len(content)
-    if login or suspect:
+    if size <= BODY_MAX and (value := redaction.json_value(content)) is not None:
+        return value, ""
+    # Names in a form can be written in other ways than JSON's.
+    if redaction.is_suspect(content[:BODY_MAX]) or (b"%" in content[:BODY_MAX] and b"=" in content[:BODY_MAX]):
         if size > REDACTABLE_MAX:
             return None, f"not kept: {size} bytes that may hold a secret"
         try:
-            content = redaction.log_in(content) if login else redaction.json_text(content)
+            content = redaction.json_text(content)
         except Unreadable:
             return None, f"not kept: {size} bytes that may hold a secret and are not valid JSON"
+    return _text(content, size)
+
+
+def kept_of_login(content: bytes) -> tuple[Any, str]:
+    """Return what may be kept of a log-in's body, and a remark, as `kept` does."""
+    try:
+        return redaction.log_in(content), ""
+    except Unreadable:
+        return None, f"not kept: {len(content)} bytes that should be a log-in"
+
+
+def _text(content: bytes, size: int) -> tuple[str | None, str]:
     remark = ""
     if len(content) > BODY_MAX:
         content = content[:BODY_MAX]
