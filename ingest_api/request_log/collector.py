@@ -1,7 +1,6 @@
 """Collects the requests of one process and hands them over to the flushes of the group commit.
 
-A request costs the making of a tuple here; everything else is done for a whole flush at once. Nothing of it can fail
-a request: what Redis does not take is counted and forgotten.
+Nothing of it can fail a request: what Redis does not take is counted and forgotten.
 """
 
 import asyncio
@@ -17,7 +16,6 @@ from ingest_api import metrics
 from ingest_api.client_ip import ClientAddresses
 from ingest_api.request_log import redaction
 from ingest_api.request_log.record import (
-    BODY_MAX,
     HEADERS_MAX,
     LEADS,
     LOGIN,
@@ -27,6 +25,7 @@ from ingest_api.request_log.record import (
     encode,
     is_text,
     kept,
+    kept_of_accepted,
     kept_of_login,
 )
 from ingest_api.script_connection import Argument
@@ -36,17 +35,12 @@ from schema.settings import Settings
 # Seconds after which requests that no flush took along get one of their own.
 LINGER = 0.2
 
-# Most requests that one process keeps while Redis is away; the oldest are forgotten first.
+# Most requests that one process keeps while Redis is away; the oldest quarter is forgotten when there are more.
 WAITING_MAX = 1000
 
 # Bound on what one flush takes along, in bytes, so that no lead waits for the log.
 TAKEN_BYTES = 1024 * 1024
 
-# Requests that may wait to be written down; until then they hold on to their objects.
-RAW_MAX = 200
-
-# When, how long it took, its status, and itself.
-_Answered = tuple[float, float, int, Request, Response]
 
 log = logs.get(__name__)
 
@@ -59,7 +53,6 @@ class RequestLog:
         # The least status whose bodies are kept.
         self._least = {"all": 0, "errors": 400, "none": 1000}[settings.request_log_bodies]
         self._addresses = ClientAddresses(settings.trusted_proxies, ())
-        self._raw: list[_Answered] = []
         self._records: list[bytes] = []
         self._errors: list[int] = []  # their places among the records
         self._timer: asyncio.TimerHandle | None = None
@@ -73,16 +66,25 @@ class RequestLog:
         """Note one answered request."""
         if not self._most:
             return
-        self._raw.append((time.time(), seconds, status, req, resp))
+        # At once, while all of it is at hand in the processor's caches: later it would take three times as long.
+        try:
+            record = self._record(req, resp, status, seconds)
+        except Exception as error:  # whatever it is, no request suffers from it
+            log.error("request not logged", reason=type(error).__name__)
+            metrics.REQUEST_LOG_LOST.inc()
+            return
+        if status >= 400:
+            self._errors.append(len(self._records))
+        self._records.append(record)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LINGER, self._due)
-        if len(self._raw) >= RAW_MAX or len(req.context.body or b"") > BODY_MAX:
-            self._write_down()
+        elif len(self._records) > WAITING_MAX:
+            self._forget(len(self._records) // 4)
 
     @property
     def waiting(self) -> int:
         """How many requests wait for a flush."""
-        return len(self._raw) + len(self._records)
+        return len(self._records)
 
     def take(self) -> list[Argument]:
         """Return what the next flush takes along, as the script's last arguments.
@@ -90,7 +92,6 @@ class RequestLog:
         These are how many requests are kept, how many come now and how many of them are errors; then the requests,
         the oldest first, and the places of the errors among them.
         """
-        self._write_down()
         records, errors = self._records, self._errors
         self._records, self._errors = [], []
         if sum(map(len, records)) > TAKEN_BYTES:
@@ -112,29 +113,17 @@ class RequestLog:
             self._timer = asyncio.get_running_loop().call_later(LINGER, self._due)
             self._send()
 
-    def _write_down(self) -> None:
-        raw, self._raw = self._raw, []
-        for each in raw:
-            try:
-                record = self._record(each)
-            except Exception as error:  # whatever it is, no request and no lead suffers from it
-                log.error("request not logged", reason=type(error).__name__)
-                metrics.REQUEST_LOG_LOST.inc()
-                continue
-            if each[2] >= 400:
-                self._errors.append(len(self._records))
-            self._records.append(record)
-        over = len(self._records) - WAITING_MAX
-        if over > 0:
-            del self._records[:over]
-            self._errors = [place - over for place in self._errors if place >= over]
-            metrics.REQUEST_LOG_LOST.inc(over)
+    def _forget(self, number: int) -> None:
+        del self._records[:number]
+        self._errors = [place - number for place in self._errors if place >= number]
+        metrics.REQUEST_LOG_LOST.inc(number)
 
-    def _record(self, answered: _Answered) -> bytes:
-        moment, seconds, status, req, resp = answered
+    def _record(self, req: Request, resp: Response, status: int, seconds: float) -> bytes:
         context, scope = req.context, req.scope
         path, query = scope["path"], scope["query_string"]
-        if status >= self._least:
+        if status == 202 and path == LEADS and self._least <= status:
+            body, body_remark, response, response_remark = kept_of_accepted(context.body, resp.data)
+        elif status >= self._least:
             body, body_remark = _body(context.body, path)
             response, response_remark = _response(req, resp, status)
         else:
@@ -142,7 +131,7 @@ class RequestLog:
             body_remark = response_remark = "not kept: LEADS_REQUEST_LOG_BODIES"
         return encode(
             (
-                int((moment - seconds) * 1_000_000),
+                int((time.time() - seconds) * 1_000_000),
                 int(seconds * 1_000_000),
                 context.request_id,
                 req.method,

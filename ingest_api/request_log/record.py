@@ -76,8 +76,10 @@ def kept(content: bytes) -> tuple[Any, str]:
     What is kept is an object or array for JSON, else text, or None for nothing.
     """
     size = len(content)
-    if size <= BODY_MAX and (value := redaction.json_value(content)) is not None:
-        return value, ""
+    if size <= BODY_MAX:
+        value, _ = redaction.json_value(content)
+        if value is not None:
+            return value, ""
     # Names in a form can be written in other ways than JSON's.
     if redaction.is_suspect(content[:BODY_MAX]) or (b"%" in content[:BODY_MAX] and b"=" in content[:BODY_MAX]):
         if size > REDACTABLE_MAX:
@@ -87,6 +89,18 @@ def kept(content: bytes) -> tuple[Any, str]:
         except Unreadable:
             return None, f"not kept: {size} bytes that may hold a secret and are not valid JSON"
     return _text(content, size)
+
+
+def kept_of_accepted(body: bytes, response: bytes) -> tuple[Any, str, Any, str]:
+    """Return what may be kept of an accepted lead's body and response, and the remarks.
+
+    All that the response holds is the body's fields and names of ours: what is harmless in one is so in the other.
+    """
+    if len(body) <= BODY_MAX and len(response) <= BODY_MAX:
+        value, harmless = redaction.json_value(body)
+        if harmless:
+            return value, "", orjson.Fragment(response), ""
+    return *kept(body), *kept(response)
 
 
 def kept_of_login(content: bytes) -> tuple[Any, str]:
