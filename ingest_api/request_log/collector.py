@@ -140,7 +140,7 @@ class RequestLog:
                 context.reason,
                 self._client(req),
                 context.user,
-                bounded(redaction.headers(scope["headers"]), HEADERS_MAX),
+                bounded(redaction.headers(req._asgi_headers.items()), HEADERS_MAX),
                 bounded(redaction.parameters(query.decode("latin-1")), QUERY_MAX) if query else "",
                 body,
                 body_remark,

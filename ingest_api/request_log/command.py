@@ -1,9 +1,9 @@
 """`python -m ingest_api requests`: shows the request log, in colour on a terminal."""
 
+import http.client
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
 from typing import Any
 
 import click
@@ -183,7 +183,7 @@ def _status(status: int) -> str:
 
 
 def _phrase(status: int) -> str:
-    return HTTPStatus(status).phrase if status in HTTPStatus else ""
+    return http.client.responses.get(status, "")
 
 
 def _safe(text: str) -> str:

@@ -62,7 +62,7 @@ class Record(NamedTuple):
 
 def encode(fields: tuple[Any, ...]) -> bytes:
     """Write a record; `fields` are Record's, in its order."""
-    return orjson.dumps(fields)
+    return orjson.dumps(tuple(fields))
 
 
 def decode(data: bytes) -> Record:

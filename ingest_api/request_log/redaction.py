@@ -5,6 +5,7 @@ name; a quick look through the bytes says so, and only the others are taken apar
 """
 
 import re
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 from urllib.parse import unquote_plus
@@ -100,7 +101,7 @@ def _learn(names: dict[str, Any]) -> bool:
     return True
 
 
-def headers(pairs: list[tuple[bytes, bytes]]) -> str:
+def headers(pairs: Iterable[tuple[bytes, bytes]]) -> str:
     """Return headers as lines of `name: value`, secret ones redacted."""
     lines = []
     for name, value in pairs:
