@@ -192,7 +192,7 @@ class GroupCommit:
             async with asyncio.timeout(self._timeout):
                 await self._connection.connect()
                 # Not before: while Redis is away the requests wait.
-                logged = self._log.take() if self._log is not None else [0, 0]
+                logged: list[Argument] = self._log.take() if self._log is not None else [0, 0]
                 try:
                     reply = await self._run([*arguments, *logged])
                 except BaseException:

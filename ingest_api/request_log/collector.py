@@ -121,10 +121,11 @@ class RequestLog:
     def _record(self, req: Request, resp: Response, status: int, seconds: float) -> bytes:
         context, scope = req.context, req.scope
         path, query = scope["path"], scope["query_string"]
-        if status == 202 and path == LEADS and self._least <= status:
-            body, body_remark, response, response_remark = kept_of_accepted(context.body, resp.data)
+        given: bytes | None = context.body
+        if status == 202 and path == LEADS and given is not None and self._least <= status:
+            body, body_remark, response, response_remark = kept_of_accepted(given, resp.data or b"")
         elif status >= self._least:
-            body, body_remark = _body(context.body, path)
+            body, body_remark = _body(given, path)
             response, response_remark = _response(req, resp, status)
         else:
             body = response = None
