@@ -66,7 +66,7 @@ class RequestLog:
         """Note one answered request."""
         if not self._most:
             return
-        # At once, while all of it is at hand in the processor's caches: later it would take three times as long.
+        # At once: to keep requests and their bodies for later would take more memory, and no less time.
         try:
             record = self._record(req, resp, status, seconds)
         except Exception as error:  # whatever it is, no request suffers from it
