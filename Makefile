@@ -7,7 +7,7 @@ PIP := $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python insta
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-unit test-integration test-system coverage lint format chaos bench bench-read fuzz postman-test load-test load-test-sustained load-test-spike docs lock clean
-.PHONY: build start stop restart status logs scale monitoring backup restore key screenshots test-compose
+.PHONY: build start stop restart status logs api-logs api-logs-errors api-logs-full api-request-data scale monitoring backup restore key screenshots test-compose
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -89,6 +89,18 @@ status: ## Show the production form's containers and the ledger
 
 logs: ## Show the production form's logs (SERVICE=api TAIL=100 FOLLOW=1)
 	@TAIL="$(TAIL)" FOLLOW="$(FOLLOW)" compose/stack logs $(SERVICE)
+
+api-logs: ## Show the last requests, of make run or of the production form (N=10)
+	@compose/requests last -n $(or $(N),10)
+
+api-logs-errors: ## Show the last requests that were answered with an error (N=10)
+	@compose/requests errors -n $(or $(N),10)
+
+api-logs-full: ## Show one request for reading: timing, headers, query, bodies cut to a screen (ID=, the request id)
+	@$(if $(ID),,echo "ID= is missing: a request id, the last column of make api-logs" >&2; exit 1;) compose/requests show -- "$(ID)"
+
+api-request-data: ## Show one request and its response as JSON, with all that is kept (ID=, the request id; for jq)
+	@$(if $(ID),,echo "ID= is missing: a request id, the last column of make api-logs" >&2; exit 1;) compose/requests show --json -- "$(ID)"
 
 scale: ## Run so many containers of the API and of the workers (API=3 WORKERS=4)
 	@compose/stack scale $(if $(API),api=$(API)) $(if $(WORKERS),worker=$(WORKERS))

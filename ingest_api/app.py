@@ -21,6 +21,7 @@ from ingest_api.queue_reader import QueueReader
 from ingest_api.rate_limit import RateLimit
 from ingest_api.read_path import ReadPath
 from ingest_api.replica import Lag, Replica
+from ingest_api.request_log.collector import RequestLog
 from ingest_api.resources.bulk import Bulk
 from ingest_api.resources.dead_letters import Letters, Replay
 from ingest_api.resources.docs import Assets, OpenApi, Page
@@ -104,8 +105,12 @@ def create(settings: Settings) -> AsgiCallable:
     private, _ = keys.load(settings)
     tokens = Tokens(private, keys.accepted(settings), settings.token_ttl)
     publisher = TicketPublisher(settings)
+    request_log = RequestLog(settings)
     commit = GroupCommit(
-        async_redis(settings, timeout=settings.redis_timeout, connections=1), settings, publisher.appended
+        async_redis(settings, timeout=settings.redis_timeout, connections=1),
+        settings,
+        publisher.appended,
+        request_log,
     )
     queue = QueueReader(async_redis(settings, timeout=settings.redis_timeout, connections=QUEUE_READERS))
     stored = _read_path("stored", settings.primary_url, settings, settings.database_pool_size)
@@ -123,7 +128,7 @@ def create(settings: Settings) -> AsgiCallable:
     body_timeout = settings.http_body_timeout
 
     app = AsgiApp(media_type=JSON)
-    app.add_middleware(Around(limit, requests, access_log))
+    app.add_middleware(Around(limit, requests, access_log, request_log))
     app.add_middleware(_Lifespan(commit, publisher, (stored, primary), replica, queue, requests, access_log))
     app.set_error_serializer(serialize_error)
     app.add_error_handler(Exception, answer_defect)

@@ -46,7 +46,7 @@ def media_type(req: Request, *allowed: str) -> str:
 
 
 async def read(req: Request, most: int, timeout: float) -> bytes:
-    """Read the whole body, of at most `most` bytes, within `timeout` seconds.
+    """Read the whole body, of at most `most` bytes, within `timeout` seconds; note it for the request log.
 
     Raises the 413 or the 408.
     """
@@ -55,6 +55,7 @@ async def read(req: Request, most: int, timeout: float) -> bytes:
         raise _too_large(most)
     if length is not None and WHOLE in req.scope:
         content: bytes = await req.stream.readall()
+        req.context.body = content
         return content
     chunks: list[bytes] = []
     size = 0
@@ -69,7 +70,8 @@ async def read(req: Request, most: int, timeout: float) -> bytes:
         raise Refusal(
             falcon.HTTP_408, "The body took too long to arrive.", "body_timeout", headers={"Connection": "close"}
         ) from None
-    return b"".join(chunks)
+    req.context.body = content = b"".join(chunks)
+    return content
 
 
 def _too_large(most: int) -> Refusal:

@@ -1,4 +1,4 @@
-"""`python -m ingest_api`: the server, who may use it, and the importer."""
+"""`python -m ingest_api`: the server, who may use it, the importer, and the request log."""
 
 import os
 import shutil
@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from ingest_api import keys, users
 from ingest_api.importer.command import import_file
+from ingest_api.request_log.command import requests
 from ingest_api.users import UserError
 from schema import logs
 from schema.cli import connected, load_settings
@@ -47,6 +48,7 @@ def _prepare_metrics(settings: Settings) -> None:
 
 
 main.add_command(import_file)
+main.add_command(requests)
 
 
 @main.group()

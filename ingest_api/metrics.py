@@ -31,6 +31,9 @@ FLUSH_OPERATIONS = Histogram(
     "leads_flush_operations", "Requests that shared one flush.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 )
 FLUSH_FAILURES = Counter("leads_flush_failures", "Flushes that Redis did not take.")
+REQUEST_LOG_LOST = Counter(
+    "leads_request_log_lost", "Requests that are not in the request log: Redis was away or did not take them."
+)
 TICKETS = Counter("leads_tickets_published", "Tickets sent to the workers.")
 TICKET_FAILURES = Counter("leads_ticket_failures", "Tickets that the broker did not take.")
 

@@ -12,6 +12,7 @@ from ingest_api import metrics
 from ingest_api.access_log import AccessLog
 from ingest_api.envelope import JSON, serialize_error
 from ingest_api.rate_limit import RateLimit
+from ingest_api.request_log.collector import RequestLog
 from schema.lead_id import to_text
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -26,10 +27,13 @@ COUNTED_WITH_APPEND = {("POST", "/api/leads"), ("POST", "/api/leads/bulk")}
 class Around:
     """Runs before and after each resource."""
 
-    def __init__(self, limit: RateLimit, requests: metrics.Requests, access_log: AccessLog) -> None:
+    def __init__(
+        self, limit: RateLimit, requests: metrics.Requests, access_log: AccessLog, request_log: RequestLog
+    ) -> None:
         self._limit = limit
         self._requests = requests
         self._access_log = access_log
+        self._request_log = request_log
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Give the request its id and count it, unless its append will."""
@@ -41,6 +45,8 @@ class Around:
         context.used = 0
         context.window_left = 0
         context.reason = ""
+        context.user = ""
+        context.body = None
         path = req.path
         if not path.startswith("/api"):
             context.counted = True
@@ -73,3 +79,5 @@ class Around:
         if req.context.reason:
             metrics.REJECTED.labels(req.context.reason).inc()
         self._access_log.note(req.context.request_id, req.method, route, status, req.context.reason, took)
+        if req.path.startswith("/api"):
+            self._request_log.note(req, resp, status, took)

@@ -27,13 +27,18 @@ class ScriptConnection:
         self._script = script
         self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
+    async def connect(self) -> None:
+        """Connect, unless that was done; find out that the server closed an idle connection, and connect anew.
+
+        Raises RedisError or OSError; call `drop` then. Nothing was sent.
+        """
+        await self._pool.ensure_connection(self._connection)
+
     async def run(self, keys: tuple[str, ...], arguments: list[Argument]) -> list[Any]:
         """Run the script and return its answer. It is sent once: after an error it may have run, or not.
 
-        Raises RedisError or OSError; call `drop` then.
+        Call `connect` first. Raises RedisError or OSError; call `drop` then.
         """
-        # Finds out that the server closed an idle connection, and connects anew.
-        await self._pool.ensure_connection(self._connection)
         command = ("EVALSHA", self._sha, len(keys), *keys, *arguments)
         try:
             answer = await self._call(command)

@@ -58,6 +58,7 @@ class Tokens:
         if identity.expires <= time.time():
             self._verified.pop(header, None)
             raise _unauthorized("Expired JWT Token", "token_expired")
+        req.context.user = identity.user
         if not identity.roles.intersection(roles):
             raise _forbidden("role")
         return identity

@@ -240,6 +240,18 @@ class Settings:
     access_log: str = _setting(
         "all", "Requests that get a log line: `all`, `errors` or `none`.", check=OneOf(["all", "errors", "none"])
     )
+    request_log: int = _number(
+        10_000,
+        "Requests in the request log, and apart errors (`make api-logs`); 0 turns it off. See docs/operations.md.",
+        unit="requests",
+        low=0,
+        high=100_000,
+    )
+    request_log_bodies: str = _setting(
+        "all",
+        "Requests whose bodies and responses are in the request log, leads among them: `all`, `errors` or `none`.",
+        check=OneOf(["all", "errors", "none"]),
+    )
     log_level: str = _setting("INFO", "Least level that is logged.", check=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
 
     @property

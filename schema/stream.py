@@ -6,6 +6,9 @@ leads:index        hash     lead id (16 bytes) -> where it waits: "<entry>" or "
 leads:accepted     hash     "<width>:<first second>" -> leads accepted in that bucket; "epoch" -> when it began;
 leads:rate:<ip>    string   requests of that client in its window; expires with the window
 leads:key:<sha>    string   lead id and SHA-256 of the body that an Idempotency-Key was used with
+leads:requests     list     the last requests, the oldest first, in pages as ingest_api.request_log.record writes them;
+                            leads:requests:held is how many they hold
+leads:requests:errors  list the last ones that were answered with 400 or more; leads:requests:errors:held likewise
 leads:tickets      list     Celery's queue of tickets (kombu names the list like the queue); leads:sweeps likewise
 """
 
@@ -24,6 +27,10 @@ INDEX = "leads:index"
 ACCEPTED = "leads:accepted"
 RATE = "leads:rate:"
 KEY = "leads:key:"
+REQUESTS = "leads:requests"
+REQUESTS_HELD = f"{REQUESTS}:held"
+REQUEST_ERRORS = f"{REQUESTS}:errors"
+REQUEST_ERRORS_HELD = f"{REQUEST_ERRORS}:held"
 
 GROUP = "workers"
 

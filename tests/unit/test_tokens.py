@@ -33,7 +33,7 @@ def tokens() -> Tokens:
 
 
 def request(authorization: str | None) -> Any:
-    return SimpleNamespace(auth=authorization)
+    return SimpleNamespace(auth=authorization, context=SimpleNamespace())
 
 
 def refusal(tokens: Tokens, authorization: str | None) -> tuple[int, str]:

@@ -1,0 +1,68 @@
+"""Reads the request log."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import redis
+
+from ingest_api.request_log.record import Record, records_of
+from schema.stream import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD
+
+PAGES = 8  # read at once
+
+# Requests that are read beyond those asked for. Several processes write, each a page at once: the order is almost that
+# of time.
+MORE = 1000
+
+
+class Requests:
+    """The requests in the log. Every method raises RedisError when Redis is away."""
+
+    def __init__(self, client: redis.Redis, most: int) -> None:
+        """Take how many requests, and how many errors, are in the log at most."""
+        self._client: Any = client  # redis-py's types leave open whether text or bytes come back
+        self._most = most
+
+    def last(self, number: int) -> list[Record]:
+        """Return the last requests, the oldest of them first."""
+        return self._last(REQUESTS, number)
+
+    def last_errors(self, number: int) -> list[Record]:
+        """Return the last requests that were answered with 400 or more, the oldest of them first."""
+        return self._last(REQUEST_ERRORS, number)
+
+    def find(self, request_id: str) -> list[Record]:
+        """Return the requests of that id, the oldest first: a client may give one to several."""
+        # An error may be in both, and is longer in its own.
+        found = {
+            (each.time, each.took): each
+            for key in (REQUESTS, REQUEST_ERRORS)
+            for each in self._walk(key)
+            if each.request_id == request_id
+        }
+        return _by_time(found.values())
+
+    def clear(self) -> int:
+        """Delete the whole log and return how many requests were in it."""
+        held = (REQUESTS_HELD, REQUEST_ERRORS_HELD)
+        with self._client.pipeline() as pipeline:
+            numbers, _ = pipeline.mget(held).delete(REQUESTS, REQUEST_ERRORS, *held).execute()
+        return min(self._most, max(int(each or 0) for each in numbers))
+
+    def _last(self, key: str, number: int) -> list[Record]:
+        return _by_time(islice(self._walk(key), number + MORE))[-number:]
+
+    def _walk(self, key: str) -> Iterator[Record]:
+        """Walk the list, the newest first. What comes in meanwhile can make it show requests twice, and hide none."""
+        return islice((each for page in self._pages(key) for each in records_of(page)), self._most)
+
+    def _pages(self, key: str) -> Iterator[bytes]:
+        end = -1
+        while pages := self._client.lrange(key, end - PAGES + 1, end):
+            yield from reversed(pages)
+            end -= PAGES
+
+
+def _by_time(records: Iterable[Record]) -> list[Record]:
+    return sorted(records, key=lambda each: each.time + each.took)
