@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from falcon.asgi import Request, Response
 from marshmallow import Schema, ValidationError, fields, post_load, validate
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from ingest_api import lead_list, list_query
 from ingest_api.body import NDJSON
@@ -21,6 +21,7 @@ from ingest_api.read_path import Reads
 from ingest_api.tokens import Tokens
 from schema.lead import EMAIL_MAX, FIELDS, PHONE_MAX
 from schema.lead_id import LeadId
+from schema.stored_lead import StoredLead
 
 CSV = "text/csv"
 FORMATS = {"csv": CSV, "ndjson": NDJSON}
@@ -130,13 +131,13 @@ class Export:
 def _chunk(connection: Connection, query: ExportQuery, after: LeadId | None) -> tuple[bytes, LeadId | None]:
     """Return the next leads as text, and the last one's id, or None when there are no more."""
     rows = lead_list.follow(connection, query.leads, after)
-    last = bytes(rows[-1].id) if len(rows) == query.leads.limit else None
+    last = rows[-1].id if len(rows) == query.leads.limit else None
     if query.format == "ndjson":
         return b"".join(orjson.dumps(stored_lead(row)) + b"\n" for row in rows), last
     return _csv([_cells(row) for row in rows]), last
 
 
-def _cells(row: Row[Any]) -> list[str]:
+def _cells(row: StoredLead) -> list[str]:
     lead = stored_lead(row)
     lead["additionalData"] = row.additional_data or ""
     for name in GUARDED:
