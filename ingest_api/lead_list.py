@@ -157,7 +157,9 @@ def follow(connection: Connection, query: ListQuery, after: LeadId | None) -> li
     return _rows(connection, _ids(connection, statement.with_hint(leads, index, "mysql")))
 
 
-def _page(query: ListQuery, rows: Sequence[StoredLead], total: int, version: Version, found: Found | None = None) -> Page:
+def _page(
+    query: ListQuery, rows: Sequence[StoredLead], total: int, version: Version, found: Found | None = None
+) -> Page:
     """Make the page of its rows and, where there is a next page, one more."""
     more = len(rows) > query.limit
     rows = rows[: query.limit]

@@ -22,12 +22,12 @@ from schema.counts import (
     HOUR,
     LEAF,
     LEDGER,
+    MARK,
     MICROS,
     MINUTES,
     REVISION,
     SLOTS,
     SPAN,
-    MARK,
     WIDTHS,
 )
 from schema.lead_id import LeadId

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, delete, func, select, update
 
 from schema import counts, lead_id, recount
-from schema.counts import CENTISECOND, DAY, FINEST, LEAF, MICROS, MINUTES, SECOND, MARK, Version
+from schema.counts import CENTISECOND, DAY, FINEST, LEAF, MARK, MICROS, MINUTES, SECOND, Version
 from schema.tables import lead_counts, leads
 from tests.integration.backends import Backend
 from tests.integration.test_counts import START, assert_agrees, rows_at
