@@ -88,6 +88,7 @@ class Worker(UvicornWorker):
 
     # Seconds; set by the server before the fork.
     drain: ClassVar[float] = 0.0
+    send_timeout: ClassVar[int] = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -97,6 +98,8 @@ class Worker(UvicornWorker):
         self.config.app = self.wsgi
         patience = int(self.cfg.graceful_timeout) - math.ceil(self.drain)
         self.config.timeout_graceful_shutdown = max(1, patience - MARGIN)
+        for each in self.sockets:
+            _bound_sending(each, self.send_timeout)
         server = DrainingServer(self.config, self.drain)
         self._install_sigquit_handler()
         watch = asyncio.create_task(self._leave_with_master(server))
@@ -122,6 +125,7 @@ class Server(BaseApplication):
         """Set gunicorn's options."""
         settings = self._settings
         Worker.drain = settings.http_drain
+        Worker.send_timeout = settings.http_send_timeout
         options: dict[str, Any] = {
             "bind": f"{_bracketed(settings.http_host)}:{settings.http_port}",
             "workers": settings.http_workers,
@@ -149,6 +153,13 @@ class Server(BaseApplication):
 
 def _forget_metrics(_: Arbiter, worker: UvicornWorker) -> None:
     multiprocess.mark_process_dead(worker.pid)
+
+
+def _bound_sending(listening: Any, seconds: int) -> None:
+    """Let the kernel break off a connection whose peer takes nothing for so long: the server itself would wait."""
+    # RFC 5482. Linux counts the time in which the peer's window is closed as well; connections inherit it.
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 1000)
 
 
 def _bracketed(host: str) -> str:

@@ -13,6 +13,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate
 from sqlalchemy import Connection
 
 from ingest_api import lead_list, list_query
+from ingest_api.asgi import has_gone
 from ingest_api.body import NDJSON
 from ingest_api.envelope import broken_fields
 from ingest_api.list_query import ORDERS, TIME_RULE, UNKNOWN, ListQuery, Moment, Order
@@ -108,21 +109,21 @@ class Export:
                 "Content-Disposition": f'attachment; filename="leads.{query.format}"',
             }
         )
-        resp.stream = self._walk(query, first)
+        resp.stream = self._walk(req, query, first)
 
     async def on_head(self, req: Request, resp: Response) -> None:
         """Answer the headers alone."""
         await self.on_get(req, resp)
         resp.stream = None
 
-    async def _walk(self, query: ExportQuery, chunk: tuple[bytes, LeadId | None]) -> AsyncIterator[bytes]:
+    async def _walk(self, req: Request, query: ExportQuery, chunk: tuple[bytes, LeadId | None]) -> AsyncIterator[bytes]:
         text, last = chunk
         if query.format == "csv":
             text = _csv([COLUMNS]) + text
         while True:
             if text:
                 yield text
-            if last is None:
+            if last is None or has_gone(req.scope):
                 return
             # A server that goes away now breaks the stream off: the client sees that it is not whole.
             text, last = await self._reads.run(_chunk, query, last)

@@ -38,6 +38,7 @@ class Line:
     """What the bars need of a line of the table."""
 
     p50: float  # milliseconds
+    alone: float  # answers a second of one connection
     crowd: float  # answers a second of 32 connections
     wrong: int
 
@@ -123,7 +124,8 @@ def report(ours: System, peer: System, engine: Engine, rows: int, seconds: float
             if system is ours:
                 lines[kind.name] = line
             elif kind.name == FIRST:
-                usual_first = line.crowd
+                # Where a list takes a second, 32 connections may not get one answer in the time.
+                usual_first = max(line.crowd, line.alone)
         if system is ours:
             cursor = ours.get({"sortBy": "lastName"}).json()["data"]["pagination"]["next_cursor"]
             wrong += _line(ours, "lastName, by cursor", {"sortBy": "lastName", "cursor": cursor}, engine, seconds).wrong
@@ -197,7 +199,7 @@ def _line(
     p50, p95, p99 = alone.percentiles()
     bad = f"  {alone.wrong + crowd.wrong} WRONG" if alone.wrong + crowd.wrong else ""
     print(f"{name:28}{p50:9.2f}{p95:9.2f}{p99:9.2f}{alone.rate:10.0f}{crowd.rate:11.0f}{examined:12,}{bad}", flush=True)
-    return Line(p50, crowd.rate, alone.wrong + crowd.wrong)
+    return Line(p50, alone.rate, crowd.rate, alone.wrong + crowd.wrong)
 
 
 if __name__ == "__main__":
