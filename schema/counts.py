@@ -68,8 +68,11 @@ def add(connection: Connection, ids: Iterable[LeadId], slot: int) -> None:
     for wider, width in pairwise((SPAN, *WIDTHS)):
         above = sums[wider]
         useful = 0 if width >= MINUTES else DENSE if width == FINEST else USEFUL if len(above) > 2 else 0
+        # The batches before and after go on where this one begins and ends, perhaps with many more.
+        edges = (min(above), max(above)) if useful == USEFUL else ()
         for bucket, number in sums[width].items():
-            if above[_first(bucket, wider)] >= useful:
+            first = _first(bucket, wider)
+            if above[first] >= useful or first in edges:
                 numbers[width, bucket] = number
     upsert(connection, numbers, slot % SLOTS)
 
