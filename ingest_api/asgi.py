@@ -11,6 +11,16 @@ AsgiCallable = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 WHOLE = "leads.whole_body"
 
 
+# In the scope of a request: what the server knows of its client.
+CLIENT = "leads.client"
+
+
+def has_gone(scope: dict[str, Any]) -> bool:
+    """Tell whether the client of a request has hung up: what is sent to it then, the server drops silently."""
+    # uvicorn's request cycle says so. From another server we do not know.
+    return getattr(scope[CLIENT], "disconnected", False) is True
+
+
 def begin_at_once(app: Any) -> AsgiCallable:
     """Wrap a Falcon application so that it begins with a request before any of its body has come.
 
@@ -22,6 +32,7 @@ def begin_at_once(app: Any) -> AsgiCallable:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
+        scope[CLIENT] = getattr(receive, "__self__", None)
         if _has_come(receive):
             scope[WHOLE] = True
             await app(scope, receive, send)

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, func, select
 
 from ingest_api.cursor import After
 from ingest_api.list_query import ListQuery
 from schema import counts, lead_id
 from schema.counts import LEAF, Place, Version
 from schema.lead_id import LeadId
+from schema.stored_lead import StoredLead, lead_text, read
 from schema.tables import leads
 
 COLUMNS = {
@@ -57,7 +58,7 @@ class Found:
 class Page:
     """One page: its rows in order, the number of leads in the whole list, and where the next page begins."""
 
-    rows: Sequence[Row[Any]]
+    rows: Sequence[StoredLead]
     total: int
     after: After | None
     version: Version
@@ -111,10 +112,10 @@ def at(connection: Connection, query: ListQuery, found: Found) -> Page | None:
     rows = connection.execute(statement, {"bound": found.bound, "skip": found.skip, "number": query.limit + 1}).all()
     if not rows:
         return None
-    version = Version(*(rows[0]._mapping[name] or 0 for name in Version.__dataclass_fields__))
+    version = counts.read_version(rows[0][1])
     if version.horizon or found.version not in (None, version):
         return None
-    return _page(query, rows, version.total, version, found)
+    return _page(query, [read(text) for text, _ in rows], version.total, version, found)
 
 
 def _is_filtered(query: ListQuery) -> bool:
@@ -123,7 +124,8 @@ def _is_filtered(query: ListQuery) -> bool:
 
 def _at(bound: ColumnElement[bool], order: Any) -> Select[Any]:
     return (
-        select(leads, *(column.label(name) for name, column in counts.VERSION_COLUMNS.items()))
+        select(lead_text(), counts.VERSION_TEXT)
+        .select_from(leads)
         .where(bound)
         .order_by(order)
         .limit(bindparam("number", type_=Integer))
@@ -135,7 +137,7 @@ _AT_ASCENDING = _at(leads.c.id >= bindparam("bound"), leads.c.id)
 _AT_DESCENDING = _at(leads.c.id <= bindparam("bound"), leads.c.id.desc())
 
 
-def follow(connection: Connection, query: ListQuery, after: LeadId | None) -> Sequence[Row[Any]]:
+def follow(connection: Connection, query: ListQuery, after: LeadId | None) -> list[StoredLead]:
     """Return the next `query.limit` rows of a list in the order of creation, those after the lead `after`.
 
     It counts nothing, so that a list of any length can be walked from end to end.
@@ -144,26 +146,28 @@ def follow(connection: Connection, query: ListQuery, after: LeadId | None) -> Se
     if horizon:
         query = replace(query, created_from=max(horizon, query.created_from or 0))
     filtered = query.email is not None or query.phone is not None
-    columns = select(leads.c.id) if filtered else select(leads)
+    columns = select(leads.c.id) if filtered else select(lead_text())
     statement = _matching(columns, query).order_by(leads.c.id if query.ascending else leads.c.id.desc())
     if after is not None:
         statement = statement.where(_beyond(leads.c.id, after, query.ascending))
     statement = statement.limit(query.limit)
     if not filtered:
-        return connection.execute(statement).all()
+        return _leads(connection, statement)
     index = f"FORCE INDEX ({_index_of(query)})"
     return _rows(connection, _ids(connection, statement.with_hint(leads, index, "mysql")))
 
 
-def _page(query: ListQuery, rows: Sequence[Row[Any]], total: int, version: Version, found: Found | None = None) -> Page:
+def _page(
+    query: ListQuery, rows: Sequence[StoredLead], total: int, version: Version, found: Found | None = None
+) -> Page:
     """Make the page of its rows and, where there is a next page, one more."""
     more = len(rows) > query.limit
     rows = rows[: query.limit]
     return Page(rows, total, _after(query, rows[-1]) if more else None, version, found)
 
 
-def _after(query: ListQuery, row: Row[Any]) -> After:
-    value = None if query.sort == "createdAt" else row._mapping[COLUMNS[query.sort]]
+def _after(query: ListQuery, row: StoredLead) -> After:
+    value = None if query.sort == "createdAt" else getattr(row, COLUMNS[query.sort].name)
     return After(value, row.id)
 
 
@@ -189,18 +193,18 @@ class _Span:
 
 def _by_creation(
     connection: Connection, query: ListQuery, span: _Span, after: After | None
-) -> tuple[Sequence[Row[Any]], Place | None]:
+) -> tuple[list[StoredLead], Place | None]:
     """Return the rows of a page in the order of creation, one more when there is a next page, and what led there."""
     order = leads.c.id if query.ascending else leads.c.id.desc()
-    statement = select(leads).order_by(order).limit(query.limit + 1)
+    statement = select(lead_text()).select_from(leads).order_by(order).limit(query.limit + 1)
     if after is not None:
         statement = _matching(statement, query).where(_beyond(leads.c.id, after.id, query.ascending))
-        return connection.execute(statement).all(), None
+        return _leads(connection, statement), None
     offset = _offset(query)
     if offset >= span.end - span.start:
         return [], None
     if offset <= LEAF:
-        return connection.execute(_matching(statement, query).offset(offset)).all(), None
+        return _leads(connection, _matching(statement, query).offset(offset)), None
     place = counts.locate(connection, span.start + offset if query.ascending else span.end - 1 - offset)
     if place is None:
         return [], None
@@ -209,7 +213,7 @@ def _by_creation(
         statement = statement.where(leads.c.id >= place.first, *_until(query)).offset(place.skip)
     else:
         statement = statement.where(leads.c.id < place.last, *_since(query)).offset(place.stored - 1 - place.skip)
-    return connection.execute(statement).all(), place
+    return _leads(connection, statement), place
 
 
 def _index_of(query: ListQuery) -> str:
@@ -319,8 +323,13 @@ def _ids(connection: Connection, statement: Select[Any]) -> list[LeadId]:
     return [bytes(each) for each in connection.execute(statement).scalars()]
 
 
-def _rows(connection: Connection, ids: list[LeadId]) -> list[Row[Any]]:
+def _leads(connection: Connection, statement: Select[Any]) -> list[StoredLead]:
+    return [read(text) for text in connection.execute(statement).scalars()]
+
+
+def _rows(connection: Connection, ids: list[LeadId]) -> list[StoredLead]:
     if not ids:
         return []
-    found = {row.id: row for row in connection.execute(select(leads).where(leads.c.id.in_(ids)))}
+    statement = select(lead_text()).select_from(leads).where(leads.c.id.in_(ids))
+    found = {lead.id: lead for lead in _leads(connection, statement)}
     return [found[each] for each in ids]

@@ -3,24 +3,27 @@
 from typing import Any
 
 import orjson
-from sqlalchemy import Row
 
 from schema import lead_id
-from schema.lead import format_time
+from schema.stored_lead import StoredLead
 
 
-def stored_lead(row: Row[Any]) -> dict[str, Any]:
-    """Return a row of the table `leads` as the JSON object of the contract."""
-    data = row.additional_data
+def stored_lead(lead: StoredLead) -> dict[str, Any]:
+    """Return a stored lead as the JSON object of the contract."""
+    data = lead.additional_data
     return {
-        "id": lead_id.to_text(bytes(row.id)),
-        "firstName": row.first_name,
-        "lastName": row.last_name,
-        "email": row.email,
-        "phone": row.phone,
-        "dateOfBirth": row.date_of_birth.isoformat(),
+        "id": lead_id.to_text(lead.id),
+        "firstName": lead.first_name,
+        "lastName": lead.last_name,
+        "email": lead.email,
+        "phone": lead.phone,
+        "dateOfBirth": lead.date_of_birth,
         "additionalData": None if data is None else orjson.Fragment(data),
-        "createdAt": format_time(row.created_at),
-        "updatedAt": format_time(row.updated_at),
+        "createdAt": _rfc3339(lead.created_at),
+        "updatedAt": _rfc3339(lead.updated_at),
         "state": "stored",
     }
+
+
+def _rfc3339(moment: str) -> str:
+    return f"{moment[:10]}T{moment[11:]}Z"

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, cast, func, select
+from sqlalchemy import Connection, Select, String, cast, func, select
 
 from schema import lead_id
 from schema.lead_id import LeadId
@@ -37,7 +37,7 @@ FINEST = 100
 WIDTHS = (SPAN, DAY * MICROS, HOUR * MICROS, MINUTES, SECOND * MICROS, CENTISECOND, FINEST)
 
 # Rows that are no bucket have these in the place of a width.
-TODO = -1  # a minute that leads were added to since it was put in order: see schema.recount
+MARK = -1  # a minute that leads were added to since it was put in order: see schema.recount
 LEDGER = 0  # sums over all time, with one of the following in the place of the first microsecond
 EVER, EXPIRED, REVISION, HORIZON = range(4)
 
@@ -64,12 +64,15 @@ def add(connection: Connection, ids: Iterable[LeadId], slot: int) -> None:
         sums[width] = Counter()
         for bucket, number in sums[narrower].items():
             sums[width][_first(bucket, width)] += number
-    numbers = {(LEDGER, EVER): total, **{(TODO, bucket): number for bucket, number in sums[MINUTES].items()}}
+    numbers = {(LEDGER, EVER): total, **{(MARK, bucket): number for bucket, number in sums[MINUTES].items()}}
     for wider, width in pairwise((SPAN, *WIDTHS)):
         above = sums[wider]
         useful = 0 if width >= MINUTES else DENSE if width == FINEST else USEFUL if len(above) > 2 else 0
+        # The batches before and after go on where this one begins and ends, perhaps with many more.
+        edges = (min(above), max(above)) if useful == USEFUL else ()
         for bucket, number in sums[width].items():
-            if above[_first(bucket, wider)] >= useful:
+            first = _first(bucket, wider)
+            if above[first] >= useful or first in edges:
                 numbers[width, bucket] = number
     upsert(connection, numbers, slot % SLOTS)
 
@@ -119,13 +122,23 @@ _VERSION = (
 )
 
 
-# The same, each in a statement of its own, for those who want it beside something else.
-VERSION_COLUMNS: dict[str, Any] = {
-    name: select(cast(func.sum(lead_counts.c.stored), BigInteger))
-    .where(lead_counts.c.width == LEDGER, lead_counts.c.bucket == bucket)
+# The same as one text, for those who want it beside something else. With all slots of all four it is shorter than
+# the 1,024 characters that MySQL makes of a GROUP_CONCAT.
+VERSION_TEXT = (
+    select(func.group_concat(cast(lead_counts.c.bucket, String) + ":" + cast(lead_counts.c.stored, String)))
+    .where(lead_counts.c.width == LEDGER)
     .scalar_subquery()
-    for name, bucket in (("ever", EVER), ("expired", EXPIRED), ("revision", REVISION), ("horizon", HORIZON))
-}
+)
+
+
+def read_version(text: str | None) -> Version:
+    """Return the version that VERSION_TEXT gave."""
+    numbers = [0, 0, 0, 0]
+    for each in (text or "").split(","):
+        bucket, _, number = each.partition(":")
+        if number:
+            numbers[int(bucket)] += int(number)
+    return Version(*numbers)
 
 
 def version(connection: Connection) -> Version:

@@ -1,6 +1,6 @@
 """Puts the counts in order: removes and merges what no longer helps, and makes anew what is wrong.
 
-A batch leaves a mark (schema.counts.TODO) on each minute it adds to. When the minute is over,
+A batch leaves a mark (schema.counts.MARK) on each minute it adds to. When the minute is over,
 `tidy` goes through it: a quiet minute loses its narrower buckets, a busy one keeps those that
 lead into more than LEAF leads, and slots are merged. Leads that arrive late mark their minute
 again.
@@ -22,12 +22,12 @@ from schema.counts import (
     HOUR,
     LEAF,
     LEDGER,
+    MARK,
     MICROS,
     MINUTES,
     REVISION,
     SLOTS,
     SPAN,
-    TODO,
     WIDTHS,
 )
 from schema.lead_id import LeadId
@@ -52,7 +52,7 @@ def due(connection: Connection, limit: int, now: float | None = None) -> list[in
     """Return the first microseconds of marked minutes that are over, the oldest first, `limit` at most."""
     end = int(((time.time() if now is None else now) - TIDY_AFTER) * MICROS) - MINUTES
     table = lead_counts
-    query = select(table.c.bucket).where(table.c.width == TODO, table.c.bucket <= end)
+    query = select(table.c.bucket).where(table.c.width == MARK, table.c.bucket <= end)
     query = query.group_by(table.c.bucket).order_by(table.c.bucket).limit(limit)
     return [int(bucket) for bucket in connection.execute(query).scalars()]
 
@@ -61,7 +61,7 @@ def tidy(connection: Connection, minutes: Sequence[int]) -> None:
     """Put marked minutes in order, in the transaction that is open; `minutes` ascend."""
     table = lead_counts
     # The marks first: whoever adds to a minute after this sets a new one.
-    connection.execute(delete(table).where(table.c.width == TODO, table.c.bucket.in_(minutes)))
+    connection.execute(delete(table).where(table.c.width == MARK, table.c.bucket.in_(minutes)))
     query = (
         select(table.c.bucket, func.sum(table.c.stored), func.max(table.c.slot))
         .where(table.c.width == MINUTES, table.c.bucket >= minutes[0], table.c.bucket <= minutes[-1])
@@ -92,7 +92,7 @@ def _tidy_busy(connection: Connection, minute: int) -> None:
     """Put a minute in order that holds more than a leaf. Whoever stores leads of it waits for the transaction's end."""
     table = lead_counts
     # Every writer of this minute takes one of these rows first.
-    counts.upsert(connection, {(TODO, minute): 0}, *range(SLOTS))
+    counts.upsert(connection, {(MARK, minute): 0}, *range(SLOTS))
     merge(connection, MINUTES, minute)
     query = (
         select(table.c.width, table.c.bucket, func.sum(table.c.stored))
@@ -105,7 +105,7 @@ def _tidy_busy(connection: Connection, minute: int) -> None:
         wanted = _needed(_sums(_count(connection, minute, minute + MINUTES)))
     _remove_below(connection, minute, minute + MINUTES)
     _write(connection, {key: number for key, number in wanted.items() if key[0] < MINUTES})
-    connection.execute(delete(table).where(table.c.width == TODO, table.c.bucket == minute))
+    connection.execute(delete(table).where(table.c.width == MARK, table.c.bucket == minute))
 
 
 def merge_old(connection: Connection, now: float | None = None) -> None:
@@ -160,7 +160,7 @@ def rebuild(connection: Connection) -> int:
     counts.upsert(connection, {(LEDGER, EVER): 0}, *range(SLOTS))
     expired = counts.version(connection).expired
     connection.execute(delete(table).where(table.c.width > 0))
-    connection.execute(delete(table).where(table.c.width == TODO))
+    connection.execute(delete(table).where(table.c.width == MARK))
     number = recount(connection, 0, _END)
     connection.execute(delete(table).where(table.c.width == LEDGER, table.c.bucket == EVER))
     counts.upsert(connection, {(LEDGER, EVER): number + expired, (LEDGER, REVISION): 1})
@@ -189,7 +189,7 @@ def expire(connection: Connection, end: int) -> int:
     number = sum(days.values())
     straddling = end - end % SPAN
     inside = sum(each for first, each in days.items() if first * MICROS >= straddling)
-    for width in (TODO, *WIDTHS[1:]):
+    for width in (MARK, *WIDTHS[1:]):
         _remove(connection, width, 0, end)
     _remove(connection, SPAN, 0, straddling)
     if number:

@@ -82,6 +82,13 @@ class Settings:
     http_body_timeout: float = _number(
         30.0, "Longest time a client may take to send its body.", unit="seconds", low=0.1, kind="float"
     )
+    http_send_timeout: int = _number(
+        60,
+        "Longest time a client may leave an answer unread before its connection is broken off. Needs Linux.",
+        unit="seconds",
+        low=1,
+        high=86400,
+    )
     http_shutdown_timeout: int = _number(
         25, "Longest time a stopping API process gives its open requests.", unit="seconds", low=1
     )

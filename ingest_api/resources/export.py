@@ -10,9 +10,10 @@ from typing import Any
 import orjson
 from falcon.asgi import Request, Response
 from marshmallow import Schema, ValidationError, fields, post_load, validate
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from ingest_api import lead_list, list_query
+from ingest_api.asgi import has_gone
 from ingest_api.body import NDJSON
 from ingest_api.envelope import broken_fields
 from ingest_api.list_query import ORDERS, TIME_RULE, UNKNOWN, ListQuery, Moment, Order
@@ -21,6 +22,7 @@ from ingest_api.read_path import Reads
 from ingest_api.tokens import Tokens
 from schema.lead import EMAIL_MAX, FIELDS, PHONE_MAX
 from schema.lead_id import LeadId
+from schema.stored_lead import StoredLead
 
 CSV = "text/csv"
 FORMATS = {"csv": CSV, "ndjson": NDJSON}
@@ -107,21 +109,21 @@ class Export:
                 "Content-Disposition": f'attachment; filename="leads.{query.format}"',
             }
         )
-        resp.stream = self._walk(query, first)
+        resp.stream = self._walk(req, query, first)
 
     async def on_head(self, req: Request, resp: Response) -> None:
         """Answer the headers alone."""
         await self.on_get(req, resp)
         resp.stream = None
 
-    async def _walk(self, query: ExportQuery, chunk: tuple[bytes, LeadId | None]) -> AsyncIterator[bytes]:
+    async def _walk(self, req: Request, query: ExportQuery, chunk: tuple[bytes, LeadId | None]) -> AsyncIterator[bytes]:
         text, last = chunk
         if query.format == "csv":
             text = _csv([COLUMNS]) + text
         while True:
             if text:
                 yield text
-            if last is None:
+            if last is None or has_gone(req.scope):
                 return
             # A server that goes away now breaks the stream off: the client sees that it is not whole.
             text, last = await self._reads.run(_chunk, query, last)
@@ -130,13 +132,13 @@ class Export:
 def _chunk(connection: Connection, query: ExportQuery, after: LeadId | None) -> tuple[bytes, LeadId | None]:
     """Return the next leads as text, and the last one's id, or None when there are no more."""
     rows = lead_list.follow(connection, query.leads, after)
-    last = bytes(rows[-1].id) if len(rows) == query.leads.limit else None
+    last = rows[-1].id if len(rows) == query.leads.limit else None
     if query.format == "ndjson":
         return b"".join(orjson.dumps(stored_lead(row)) + b"\n" for row in rows), last
     return _csv([_cells(row) for row in rows]), last
 
 
-def _cells(row: Row[Any]) -> list[str]:
+def _cells(row: StoredLead) -> list[str]:
     lead = stored_lead(row)
     lead["additionalData"] = row.additional_data or ""
     for name in GUARDED:

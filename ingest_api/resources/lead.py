@@ -4,7 +4,7 @@ from typing import Any
 
 import falcon
 from falcon.asgi import Request, Response
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from ingest_api.envelope import Refusal, success, success_encoded
 from ingest_api.presentation import stored_lead
@@ -14,6 +14,8 @@ from ingest_api.tokens import Tokens
 from schema import lead_id
 from schema.lead import with_state
 from schema.lead_id import LeadId
+from schema.stored_lead import lead_text
+from schema.stored_lead import read as read_lead
 from schema.tables import leads
 
 
@@ -48,9 +50,12 @@ class Lead:
     on_head = on_get
 
 
+_BY_ID = select(lead_text()).select_from(leads).where(leads.c.id == bindparam("wanted"))
+
+
 def _stored(connection: Connection, wanted: LeadId) -> dict[str, Any] | None:
-    row = connection.execute(select(leads).where(leads.c.id == wanted)).first()
-    return stored_lead(row) if row else None
+    text = connection.execute(_BY_ID, {"wanted": wanted}).scalar()
+    return stored_lead(read_lead(text)) if text else None
 
 
 def _not_found() -> Refusal:

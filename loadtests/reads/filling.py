@@ -1,4 +1,4 @@
-"""Fills the table `leads` as the workers do: rows and counts in one transaction, a batch at a time."""
+"""Fills the table `leads` with plain SQL, and has the counts made from its rows."""
 
 import json
 import multiprocessing
@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from itertools import islice
 from typing import Any
 
-from schema import counts, database, lead_id
+from schema import database, lead_id, recount
 from schema.counts import DAY, MICROS
 
 # Leads in one transaction.
@@ -60,6 +60,13 @@ def fill(url: str, rows: int, days: int) -> None:
         print(f"  filled {done.value:>11,} of {rows:,}   {done.value / took:,.0f} rows/s   {took:,.0f} s", flush=True)
     if any(worker.exitcode for worker in workers):
         raise SystemExit("filling failed")
+    begun = time.monotonic()
+    engine = database.writer(url, timeout=600)
+    # What `python -m schema counts --rebuild` does.
+    with engine.connect() as connection, connection.begin():
+        found = recount.rebuild(connection)
+    engine.dispose()
+    print(f"  counted {found:,} rows in {time.monotonic() - begun:,.0f} s", flush=True)
 
 
 def _work(url: str, rows: int, days: int, number: int, done: Any) -> None:
@@ -74,7 +81,6 @@ def _work(url: str, rows: int, days: int, number: int, done: Any) -> None:
             made = [_row(micros, place * BATCH + each, dice) for each, micros in enumerate(batch)]
             with connection.begin():
                 connection.exec_driver_sql(_INSERT, made)
-                counts.add(connection, [row[0] for row in made], number)
             with done.get_lock():
                 done.value += len(made)
     engine.dispose()

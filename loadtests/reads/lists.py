@@ -52,9 +52,25 @@ class System:
 
     def __init__(self, name: str, url: str, headers: dict[str, str]) -> None:
         self.name = name
-        self._headers = headers
+        self.url = url
+        self.headers = headers
         self._at = urlsplit(url)
         self._client = httpx.Client(base_url=url, headers=headers, timeout=120)
+
+    @property
+    def host(self) -> str:
+        """Its host's name."""
+        return str(self._at.hostname)
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return int(self._at.port or 80)
+
+    @property
+    def token(self) -> str:
+        """What its requests carry to be let in."""
+        return self.headers["Authorization"].removeprefix("Bearer ")
 
     def get(self, parameters: dict[str, Any], **headers: str) -> httpx.Response:
         """Ask once, outside of all measuring."""
@@ -65,10 +81,10 @@ class System:
     ) -> "Measured":
         """Keep `number` connections busy with one list for so long."""
         lines = [f"GET /api/leads?{urlencode(parameters)} HTTP/1.1", f"Host: {self._at.netloc}"]
-        lines += [f"{name}: {value}" for name, value in {**self._headers, **headers}.items()]
+        lines += [f"{name}: {value}" for name, value in {**self.headers, **headers}.items()]
         done = subprocess.run(
             [
-                *(sys.executable, "-m", "loadtests.reads.connections", str(self._at.hostname), str(self._at.port)),
+                *(sys.executable, "-m", "loadtests.reads.connections", self.host, str(self.port)),
                 *("--status", str(status), "--number", str(number), "--seconds", str(seconds)),
             ],
             input=("\r\n".join(lines) + "\r\n\r\n").encode(),

@@ -162,3 +162,21 @@ def test_concurrent_transactions_lose_no_count(backend: Backend, same_slot: bool
     with backend.engine.connect() as connection:
         assert counts.total(connection) == 400
         assert counts.by_bucket(connection, MINUTE, 0, 1 << 40) == {START: 300, START + 60: 100}
+
+
+def test_a_crowded_minute_is_led_into_though_batches_reach_beyond_it(backend: Backend):
+    # Given leads far apart, 3,000 within one second, and leads far apart again, in batches that take no notice of that
+    quiet = [(START + 40 * each) * MICROS for each in range(90)]
+    crowd = [quiet[-1] + MICROS + each * 300 for each in range(3000)]
+    times = quiet + crowd + [crowd[-1] + 40 * MICROS * each for each in range(1, 90)]
+    with backend.engine.connect() as connection:
+        for slot, start in enumerate(range(0, len(times), 100)):
+            insertion.store(connection, rows_at(times[start : start + 100]), slot)
+
+    # Then any of them is a short way from where the counts lead to
+    with backend.engine.connect() as connection:
+        for position in range(0, len(times), 50):
+            place = counts.locate(connection, position)
+            assert place is not None
+            assert place.stored <= LEAF
+        assert_agrees(connection, times, step=97)

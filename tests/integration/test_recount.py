@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, delete, func, select, update
 
 from schema import counts, lead_id, recount
-from schema.counts import CENTISECOND, DAY, FINEST, LEAF, MICROS, MINUTES, SECOND, TODO, Version
+from schema.counts import CENTISECOND, DAY, FINEST, LEAF, MARK, MICROS, MINUTES, SECOND, Version
 from schema.tables import lead_counts, leads
 from tests.integration.backends import Backend
 from tests.integration.test_counts import START, assert_agrees, rows_at
@@ -52,7 +52,7 @@ def test_a_quiet_time_keeps_no_row_below_a_minute(backend: Backend):
     assert tidy(backend) == 20
 
     with backend.engine.connect() as connection:
-        assert rows(connection, SECOND * MICROS, CENTISECOND, FINEST, TODO) == 0
+        assert rows(connection, SECOND * MICROS, CENTISECOND, FINEST, MARK) == 0
         assert rows(connection, MINUTES) == 20
         assert_agrees(connection, times)
     assert tidy(backend) == 0

@@ -24,12 +24,19 @@ class Pair:
         self.follower = follower
         self.url = url
         self._stored = 0
+        self._loop = asyncio.new_event_loop()
         at_replica = url.replace(f":{primary.port}/", f":{follower.port}/")
         self.paths = [self._path(url), self._path(url), self._path(at_replica)]
         self.reads = Replica(self.paths[2], self.paths[0], self.paths[1], Lag(LAG))
 
     def _path(self, url: str) -> ReadPath:
         return ReadPath(database.reader(url, timeout=1, pool_size=2), 2, patience=1)
+
+    def close(self) -> None:
+        """End the threads and the loop."""
+        for path in self.paths:
+            path.close()
+        self._loop.close()
 
     def store(self, number: int) -> None:
         """Store leads at the primary."""
@@ -42,12 +49,12 @@ class Pair:
 
     def looks(self) -> bool:
         """Look at both servers, and tell whether the replica is read."""
-        asyncio.run(self.reads.look())
+        self._loop.run_until_complete(self.reads.look())
         return self.reads.usable
 
     def read(self) -> Version:
         """Read the version as a request does."""
-        return asyncio.run(self.reads.run(counts.version))
+        return self._loop.run_until_complete(self.reads.run(counts.version))
 
     def served_by(self, server: MariaDBServer) -> bool:
         """Tell whether a request is answered by this server."""
@@ -77,8 +84,7 @@ def pair() -> Iterator[Pair]:
         database.migrate(url)
         made = Pair(primary, follower, url)
         yield made
-        for path in made.paths:
-            path.close()
+        made.close()
 
 
 def test_reads_go_where_the_leads_are(pair: Pair):

@@ -119,3 +119,27 @@ def test_without_the_database_leads_are_accepted_and_stored_later(production: Se
 
     mariadb_back.start()
     production.wait_until_stored(*made, single.json()["data"]["id"], within=45)
+
+
+def test_with_a_database_that_hangs_leads_are_accepted_and_reads_give_up_in_time(tmp_path: Path):
+    patience = 2
+    with (
+        MariaDBServer() as mariadb,
+        Service(tmp_path, database_url=mariadb.create_database(), database_read_timeout=patience) as service,
+    ):
+        before = service.accept(a_lead())
+        service.wait_until_stored(*before)
+        wait_for_a_sweep(service)
+        with mariadb.hanging():
+            assert_unavailable(service, "/api/leads", within=patience + 0.5)
+            assert_unavailable(service, "/api/leads?page=2&limit=1&sortBy=email", within=patience + 0.5)
+            began = time.monotonic()
+            made = service.accept(*[a_lead() for _ in range(20)])
+            assert time.monotonic() - began < patience, "a lead waited for the database"
+            assert_success(service.get("/health/live"), 200)
+            began = time.monotonic()
+            assert "database" in assert_error(service.get("/health/ready"), 503)["errors"]
+            assert time.monotonic() - began < 2 * patience + 1
+
+        service.wait_until_stored(*before, *made, within=60)
+        assert service.get("/api/leads").status_code == 200
