@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, fu
 from ingest_api.cursor import After
 from ingest_api.list_query import ListQuery
 from schema import counts, lead_id
-from schema.counts import LEAF, Place, Version
+from schema.counts import LEAF, Levels, Place, Version, Within
 from schema.lead_id import LeadId
 from schema.stored_lead import StoredLead, lead_text, read
 from schema.tables import leads
@@ -65,8 +65,8 @@ class Page:
     found: Found | None = None
 
 
-def find(connection: Connection, query: ListQuery, after: After | None) -> Page:
-    """Return the page that `query` asks for, or the one after `after`.
+def find(connection: Connection, query: ListQuery, after: After | None, levels: Levels) -> Page:
+    """Return the page that `query` asks for, or the one after `after`. What `levels` knows is not read again.
 
     All numbers and rows are of one snapshot, so the connection must be in a transaction.
 
@@ -80,7 +80,7 @@ def find(connection: Connection, query: ListQuery, after: After | None) -> Page:
         span = _Span.of(connection, query, version)
         total = span.end - span.start
         if in_order:
-            rows, place = _by_creation(connection, query, span, after)
+            rows, place = _by_creation(connection, query, span, after, levels.of(version))
             found = None
             if place is not None and not span.bounded:
                 skip = place.skip if query.ascending else place.stored - 1 - place.skip
@@ -192,7 +192,7 @@ class _Span:
 
 
 def _by_creation(
-    connection: Connection, query: ListQuery, span: _Span, after: After | None
+    connection: Connection, query: ListQuery, span: _Span, after: After | None, known: Within
 ) -> tuple[list[StoredLead], Place | None]:
     """Return the rows of a page in the order of creation, one more when there is a next page, and what led there."""
     order = leads.c.id if query.ascending else leads.c.id.desc()
@@ -205,7 +205,7 @@ def _by_creation(
         return [], None
     if offset <= LEAF:
         return _leads(connection, _matching(statement, query).offset(offset)), None
-    place = counts.locate(connection, span.start + offset if query.ascending else span.end - 1 - offset)
+    place = counts.locate(connection, span.start + offset if query.ascending else span.end - 1 - offset, known)
     if place is None:
         return [], None
     # The rows to skip are counted from the bucket's edge, so the list's own bound on that side must not cut them off.

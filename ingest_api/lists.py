@@ -17,7 +17,7 @@ from ingest_api.list_query import LIST_QUERY, ListQuery
 from ingest_api.presentation import stored_lead
 from ingest_api.read_path import Reads
 from schema import __version__
-from schema.counts import Version
+from schema.counts import Levels, Version
 
 # Query strings whose parameters are remembered, since reading them takes longer than a 304; and pages found.
 REMEMBERED = 2_000
@@ -33,6 +33,9 @@ class Lists:
         self._cache_control = f"private, max-age={max_age}" if max_age else "private, no-cache"
         self._parsed: dict[str, ListQuery] = {}
         self._found: dict[ListQuery, Found] = {}
+        self._levels = Levels()
+        # The last one seen: where pages were found to begin in another one is not tried.
+        self._version: Version | None = None
 
     async def answer(self, req: Request, resp: Response) -> None:
         """Answer a page; or 304, without reading a lead, when nothing was stored since the client read it.
@@ -96,13 +99,16 @@ class Lists:
     async def _page(self, query: ListQuery, after: After | None) -> Page:
         """Read a page, in one round trip when it is known where it begins; while nothing is stored, that stays true."""
         found = self._found.get(query) or lead_list.near(query)
-        page = await self._reads.single(lead_list.at, query, found) if found else None
+        page = None
+        if found is not None and found.version in (None, self._version):
+            page = await self._reads.single(lead_list.at, query, found)
         if page is None:
-            page = await self._reads.run(lead_list.find, query, after)
+            page = await self._reads.run(lead_list.find, query, after, self._levels)
             if page.found is not None:
                 if len(self._found) >= REMEMBERED:
                     self._found.clear()
                 self._found[query] = page.found
+        self._version = page.version
         return page
 
 

@@ -192,17 +192,50 @@ class Place:
     stored: int  # rows in the span
 
 
-def locate(connection: Connection, position: int) -> Place | None:
+# By width, first microsecond and leads of the wider bucket: the leads of each bucket within that one.
+Within = dict[tuple[int, int, int], dict[int, int]]
+
+
+class Levels:
+    """Buckets that were read before and are the same still, however many leads were stored elsewhere since.
+
+    Leads are added to a bucket and to all wider ones in one transaction: while a bucket holds as many as it did, so do
+    those within it. Only removing leads or counting them anew could change that, and a version tells of both.
+    """
+
+    # Wider buckets whose narrower ones are remembered, of 100 rows at most each.
+    MOST = 2_000
+
+    def __init__(self) -> None:
+        self._known: tuple[tuple[int, ...], Within] = ((), {})
+
+    def of(self, version: Version) -> Within:
+        """Return what is known of the table of that version, for `locate` to read and to add to."""
+        history = (version.expired, version.revision, version.horizon)
+        known, within = self._known
+        if known != history or len(within) > self.MOST:
+            within = {}
+            self._known = (history, within)
+        return within
+
+
+def locate(connection: Connection, position: int, known: Within | None = None) -> Place | None:
     """Find the lead at `position` (from 0) in the order of creation; None past the end.
+
+    What is in `known` is not read again, and what is read is added to it.
 
     Reads at most a row for each slot of: the months so far, 32 days, 24 hours, 60 minutes, 60
     seconds, 100 centiseconds and 100 of the narrowest buckets.
     """
+    known = {} if known is None else known
     start, end, stored = 0, END, -1
     for width in WIDTHS:
-        found = _read(connection, width, start, end)
-        if stored >= 0 and sum(found.values()) != stored:
-            break
+        wider = (width, start, stored)
+        found = known.get(wider) or _read(connection, width, start, end)
+        if stored >= 0:
+            if sum(found.values()) != stored:
+                break
+            known[wider] = found
         for bucket, number in found.items():
             if position < number:
                 start, end, stored = bucket, bucket + width, number

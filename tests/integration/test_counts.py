@@ -1,8 +1,10 @@
 """schema.counts: what they say equals what counting and sorting all ids says."""
 
 import bisect
+import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import OperationalError
 
 from schema import counts, lead_id
-from schema.counts import DAY, HOUR, LEAF, MICROS, MINUTE, Version
+from schema.counts import DAY, HOUR, LEAF, MICROS, MINUTE, Levels, Version
 from schema.database import Reaction, reaction_to
 from schema.stream import LeadRow
 from schema.tables import metadata
@@ -180,3 +182,36 @@ def test_a_crowded_minute_is_led_into_though_batches_reach_beyond_it(backend: Ba
             assert place is not None
             assert place.stored <= LEAF
         assert_agrees(connection, times, step=97)
+
+
+def test_what_is_known_of_a_table_stays_true_while_leads_are_added_anywhere(backend: Backend):
+    # Given leads over a year and a crowded minute, and what was known of them at each moment before
+    chance = random.Random(7)
+    levels = Levels()
+
+    def moments(number: int) -> list[int]:
+        crowd, year = (START * MICROS, 20 * MICROS), ((START - 300 * DAY) * MICROS, 360 * DAY * MICROS)
+        return [first + chance.randrange(span) for first, span in (chance.choice((crowd, year)) for _ in range(number))]
+
+    for slot in range(12):
+        # When more come in, early ones and late ones
+        with backend.engine.connect() as connection:
+            insertion.store(connection, rows_at(sorted(moments(300))), slot)
+
+        # Then it leads to where the counts of now lead to, and reads less
+        with backend.engine.connect() as connection:
+            version = counts.version(connection)
+            for position in range(0, version.total, 61):
+                known = levels.of(version)
+                assert counts.locate(connection, position, known) == counts.locate(connection, position)
+    assert levels.of(version)
+
+
+def test_leads_that_are_removed_leave_nothing_known():
+    levels = Levels()
+    before = Version(ever=10, expired=0, revision=0, horizon=0)
+    levels.of(before)[1, 0, 10] = {0: 10}
+
+    assert levels.of(replace(before, ever=11)) == {(1, 0, 10): {0: 10}}
+    for change in ({"expired": 1}, {"revision": 1}, {"horizon": 1}):
+        assert levels.of(replace(before, **change)) == {}

@@ -14,7 +14,7 @@ from ingest_api.cursor import After
 from ingest_api.lead_list import COLUMNS, Costly, Page
 from ingest_api.list_query import LIST_QUERY, ListQuery, parse
 from schema import database, lead_id
-from schema.counts import Version
+from schema.counts import Levels, Version
 from schema.stream import LeadRow
 from tests.integration.backends import Backend
 from workers import insertion
@@ -102,7 +102,7 @@ def matching(wanted: ListQuery) -> list[bytes]:
 def find(reader: Engine, wanted: ListQuery, after: After | None = None) -> Page:
     """Find a page as the API does: in one snapshot."""
     with reader.connect() as connection:
-        return lead_list.find(connection, wanted, after)
+        return lead_list.find(connection, wanted, after, Levels())
 
 
 def ids_of(page: Page) -> list[bytes]:
@@ -222,7 +222,7 @@ def test_a_page_takes_a_few_statements_and_counts_no_rows(filled: Engine):
 
         with filled.connect() as connection:
             event.listen(connection, "before_cursor_execute", note)
-            lead_list.find(connection, query(sortBy=sort, sortOrder=order, page=number, limit=71), None)
+            lead_list.find(connection, query(sortBy=sort, sortOrder=order, page=number, limit=71), None, Levels())
 
         assert 1 <= len(statements) <= 8
         assert not [each for each in statements if "count(" in each.lower() and "FROM leads" in each]
