@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import alembic.command
-import alembic.config
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -209,6 +207,10 @@ def migrate(url: str, revision: str = "head") -> None:
 
     Raises SQLAlchemyError when the database does not answer or refuses.
     """
+    # Not above: it brings the dialects of every database along, 10 MiB in each process that never migrates.
+    import alembic.command
+    import alembic.config
+
     config = alembic.config.Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = url
