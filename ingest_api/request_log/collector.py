@@ -36,8 +36,8 @@ from schema.settings import Settings
 LINGER = 0.2
 
 # Bounds on what waits so: requests, and bytes of bodies and responses.
-NOTED_MAX = 500
-NOTED_BYTES = 512 * 1024
+NOTED_MAX = 100
+NOTED_BYTES = 256 * 1024
 
 # A page is closed when it holds so many bytes. A flush takes along a page of each list at least, and so many bytes.
 PAGE_BYTES = 256 * 1024
