@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,10 @@ def _configure_logs(**_: Any) -> None:
 def _step_back(**_: Any) -> None:
     os.nice(max(0, settings.worker_nice - os.nice(0)))
     if os.getsid(0) == os.getpid():
-        Path("/proc/self/autogroup").write_text(str(settings.worker_nice))
+        # Linux may share the processors between sessions, and a process's niceness counts within its own alone. Where
+        # it does not (sched_autogroup(7)), or nobody may write there, as in a container, nothing is to be done.
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(settings.worker_nice))
 
 
 @worker_ready.connect
