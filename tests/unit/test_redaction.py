@@ -106,6 +106,14 @@ def test_no_secret_of_lines_of_json_is_kept(bodies: list[bytes]):
     assert (value is None) == bool(remark)
 
 
+def is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 @patient
 @given(documents(), st.data())
 def test_no_secret_of_a_broken_body_is_kept(body: bytes, data: st.DataObject):
@@ -115,8 +123,11 @@ def test_no_secret_of_a_broken_body_is_kept(body: bytes, data: st.DataObject):
     # What comes after the cut is gone; what is before holds all of the secret, or a part of it.
     value, _ = kept(body[:at] + junk)
     assert "Xq7-" not in flat(value)
-    value, _ = kept(body[:at] + junk + body[at:])
-    assert "Xq7-" not in flat(value)
+    broken = body[:at] + junk + body[at:]
+    # Within the name, it can be that of no secret now, in JSON that is not broken at all.
+    if not any(b"Xq7-" in text and is_json(text) for text in (broken, *broken.split(b"\n"))):
+        value, _ = kept(broken)
+        assert "Xq7-" not in flat(value)
 
 
 @patient
