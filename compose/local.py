@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from circus.arbiter import Arbiter
+from circus.exc import ConflictError
 from circus.watcher import Watcher
 from tornado.ioloop import IOLoop
 
@@ -58,6 +59,8 @@ class Local:
             check_delay=CHECK_DELAY,
             loop=IOLoop.current(),
         )
+        # circus's look at its processes may come while a slow machine still starts them; the next one will do.
+        logging.getLogger("tornado.application").addFilter(_is_no_conflict)
         loop = asyncio.get_running_loop()
         background = [asyncio.create_task(self._bound_logs())]
         if with_parent:
@@ -137,6 +140,10 @@ class Local:
                 if log.stat().st_size > LOG_MAX:
                     await asyncio.to_thread(_rotate, log)
             await asyncio.sleep(LOG_CHECK)
+
+
+def _is_no_conflict(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], ConflictError))
 
 
 def _rotate(log: Path) -> None:
