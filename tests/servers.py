@@ -241,6 +241,17 @@ class MariaDBServer(Server):
         self.execute(f"GRANT ALL ON {name}.* TO {self.USER}@'127.0.0.1'")
         return f"mysql+pymysql://{self.USER}:{self.PASSWORD}@127.0.0.1:{self.port}/{name}"
 
+    def follow(self, primary: "MariaDBServer") -> None:
+        """Become a replica, from now on, of a server with another --server-id and a --log-bin."""
+        primary.execute("CREATE USER replica@'127.0.0.1' IDENTIFIED BY 'secret'")
+        primary.execute("GRANT REPLICATION SLAVE ON *.* TO replica@'127.0.0.1'")
+        name, position = primary.execute("SHOW MASTER STATUS")[0][:2]
+        self.execute(
+            f"CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={primary.port}, MASTER_USER='replica', "
+            f"MASTER_PASSWORD='secret', MASTER_LOG_FILE='{name}', MASTER_LOG_POS={position}, MASTER_CONNECT_RETRY=1"
+        )
+        self.execute("START SLAVE")
+
     def execute(self, statement: str, *arguments: object) -> tuple[tuple[Any, ...], ...]:
         """Run a statement as root, and return its rows."""
         connection = pymysql.connect(unix_socket=str(self._socket), user="root", autocommit=True, connect_timeout=5)

@@ -19,6 +19,9 @@ try:
 except SettingsError as error:
     raise click.ClickException(str(error)) from None
 
+# Where Linux takes the niceness of a whole session.
+AUTOGROUP = Path("/proc/self/autogroup")
+
 # Which of them this process is.
 service = next((name for name in ("beat", "flower") if name in sys.argv), "worker")
 
@@ -38,7 +41,7 @@ def _step_back(**_: Any) -> None:
         # Linux may share the processors between sessions, and a process's niceness counts within its own alone. Where
         # it does not (sched_autogroup(7)), or nobody may write there, as in a container, nothing is to be done.
         with suppress(OSError):
-            Path("/proc/self/autogroup").write_text(str(settings.worker_nice))
+            AUTOGROUP.write_text(str(settings.worker_nice))
 
 
 @worker_ready.connect

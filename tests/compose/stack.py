@@ -167,6 +167,18 @@ def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True, timeout=120).stdout
 
 
+def files_with(container: str, directory: str, text: str) -> list[str]:
+    """Return the files in a container's directory that hold a text."""
+    search = 'grep --recursive --files-with-matches --text --fixed-strings -e "$0" "$1" || test $? = 1'
+    return docker("exec", container, "sh", "-c", search, text, directory).splitlines()
+
+
+def logs_of(container: str) -> str:
+    """Return all that a container wrote."""
+    found = subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=True)
+    return found.stdout + found.stderr
+
+
 def logs_since(container: str, since: float) -> list[dict[str, Any]]:
     """Return the JSON lines that a container wrote since a moment (seconds since 1970)."""
     found = subprocess.run(

@@ -1,5 +1,6 @@
 """The started stack: whole, scaled under load, killed under load, stopped and started; nothing is lost."""
 
+import json
 import stat
 import threading
 from collections.abc import Callable
@@ -12,11 +13,17 @@ from tests.servers import until
 from tests.system import load
 from tests.system.leads import a_lead
 
-from .stack import Stack, docker, logs_since, now
+from .stack import Stack, docker, files_with, logs_of, logs_since, now
 
 pytestmark = pytest.mark.timeout(900)
 
 SERVICES = ("mysql", "redis", "api", "worker", "beat", "flower", "nginx")
+
+# A password that somebody tries, as it must be found nowhere.
+WRONG = "Wr0ng-Passw0rd"
+
+# What a process in a container answers to Prometheus.
+METRICS = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:{}/metrics', timeout=5).read().decode())"
 
 # Leads sent at once between two looks at whether the disturbance is over.
 ROUND = 200
@@ -118,6 +125,44 @@ def test_a_body_over_the_limit_is_refused_in_the_envelope(stack: Stack):
         assert inside.status_code == 400
         assert over.status_code == 413
         assert over.json()["status"] == "error"
+
+
+def test_the_request_log_shows_what_was_sent_and_no_secret_is_anywhere(stack: Stack):
+    # Given a log-in that fails, a lead that is refused and one that is not
+    token = stack.token()
+    bearer = {"Authorization": f"Bearer {token}"}
+    for name, path, body, headers in (
+        ("stack-login", "/api/login_check", {"email": "a@example.com", "password": WRONG}, {}),
+        ("stack-bad", "/api/leads", a_lead(email="nobody"), bearer),
+        ("stack-good", "/api/leads", a_lead(firstName="Grace"), bearer),
+    ):
+        stack.client.post(path, json=body, headers={"X-Request-Id": name, **headers})
+
+    # Then make shows them, whichever API container they went through
+    until(lambda: all(f" stack-{name}" in stack.make("api-logs") for name in ("login", "bad", "good")), 30, 0.5)
+    errors = stack.make("api-logs-errors")
+    assert "stack-login" in errors
+    assert "stack-bad" in errors
+    assert "stack-good" not in errors
+    assert '"Grace"' in stack.make("api-logs-full", "ID=stack-good")
+    good, login = (json.loads(stack.make("api-request-data", f"ID=stack-{name}")) for name in ("good", "login"))
+    assert (good["response"]["status"], good["user"]) == (202, stack.secret("LEADS_FIRST_USER"))
+    # The client's address and not nginx's, which is in the network behind.
+    assert not good["client"].startswith(stack.settings["LEADS_SUBNET"].rpartition(".")[0])
+    assert (login["response"]["status"], login["request"]["body"]["password"]) == (401, "[redacted]")
+
+    # And no secret is in Redis's files, in Flower's, in a log or in the metrics
+    (redis,), (flower,) = (stack.containers(service) for service in ("redis", "flower"))
+    workers = [(each["Id"], 9808) for each in stack.containers("worker")]
+    metrics = [docker("exec", name, "python", "-c", METRICS.format(port)) for name, port in workers]
+    metrics += [docker("exec", each["Id"], "python", "-c", METRICS.format(8080)) for each in stack.containers("api")]
+    logs = [logs_of(each["Id"]) for each in stack.containers()]
+    for secret in (WRONG, stack.secret("LEADS_FIRST_PASSWORD"), token, *token.split(".")[1:]):
+        assert not files_with(redis["Id"], "/data", secret)
+        assert not files_with(flower["Id"], "/var/lib/lead-ingest", secret)
+        assert not [text for text in (*metrics, *logs) if secret in text]
+    assert files_with(redis["Id"], "/data", "stack-good")
+    assert any("stack-good" in text for text in logs)
 
 
 def test_scaling_under_load_fails_no_request_and_nginx_sees_it(stack: Stack):

@@ -69,15 +69,7 @@ def pair() -> Iterator[Pair]:
         MariaDBServer("--server-id=1", "--log-bin=log", "--binlog-format=ROW") as primary,
         MariaDBServer("--server-id=2", "--replicate-ignore-db=mysql") as follower,
     ):
-        primary.execute("CREATE USER replica@'127.0.0.1' IDENTIFIED BY 'secret'")
-        primary.execute("GRANT REPLICATION SLAVE ON *.* TO replica@'127.0.0.1'")
-        position = primary.execute("SHOW MASTER STATUS")[0]
-        follower.execute(
-            f"CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={primary.port}, MASTER_USER='replica', "
-            f"MASTER_PASSWORD='secret', MASTER_LOG_FILE='{position[0]}', MASTER_LOG_POS={position[1]}, "
-            "MASTER_CONNECT_RETRY=1"
-        )
-        follower.execute("START SLAVE")
+        follower.follow(primary)
         url = primary.create_database()
         name = url.rpartition("/")[2]
         follower.execute(f"GRANT ALL ON {name}.* TO leads@'127.0.0.1'")
