@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pymysql.converters import conversions
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from schema.lead_row import LeadRow, mysql_literal
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -20,9 +23,11 @@ SQLITE_BUSY_SECONDS = 10
 # Recycle connections before the server's wait_timeout (8 hours by default) or a proxy's closes them.
 RECYCLE_SECONDS = 600
 
-
 # The isolation level at which all statements of a transaction see one moment; SQLite's only one does as well.
 SNAPSHOT = "REPEATABLE READ"
+
+# What PyMySQL knows to write and to read, and our rows.
+_CONVERSIONS = {**conversions, LeadRow: mysql_literal}
 
 
 class Reaction(enum.Enum):
@@ -166,6 +171,7 @@ def _mysql(url: str, *, pool_size: int, timeout: float, ask_first: bool = True, 
         paramstyle="format",
         hide_parameters=True,
         connect_args={
+            "conv": _CONVERSIONS,
             "connect_timeout": timeout,
             "read_timeout": timeout,
             "write_timeout": timeout,

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
-from sqlalchemy import Connection, Dialect, insert, select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from schema import counts, idempotency
 from schema.database import Reaction, reaction_to, reason_of
 from schema.idempotency import Remembered
 from schema.lead_id import LeadId
-from schema.stream import LeadRow
+from schema.lead_row import LeadRow, insert_rows
 from schema.tables import leads
 
 
@@ -49,17 +48,6 @@ def store(connection: Connection, rows: list[LeadRow], slot: int, keys: Sequence
         stored = set(inserted.stored)
         idempotency.remember(connection, [key for key in keys if key.lead in stored])
     return inserted
-
-
-def insert_rows(connection: Connection, rows: list[LeadRow]) -> None:
-    """Insert rows in one statement, as far as the driver's bound on its length allows."""
-    # The rows are what the driver takes; SQLAlchemy would copy each value of each row twice on their way there.
-    connection.exec_driver_sql(_statement(connection.dialect), rows)
-
-
-@lru_cache
-def _statement(dialect: Dialect) -> str:
-    return str(insert(leads).compile(dialect=dialect))
 
 
 def is_stored(connection: Connection, lead: LeadId) -> bool:

@@ -14,8 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from schema import logs
 from schema.database import Reaction, reaction_to, reason_of
 from schema.idempotency import Remembered
+from schema.lead_row import LeadRow
 from schema.settings import Settings
-from schema.stream import BadEntry, Entry, LeadRow, id_of
+from schema.stream import BadEntry, Entry, id_of
 from schema.tickets import tickets_missing
 from workers import insertion, metrics
 from workers.consumer import Backlog, Consumer, Taken

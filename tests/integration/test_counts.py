@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from schema import counts, lead_id
 from schema.counts import DAY, HOUR, LEAF, MICROS, MINUTE, Levels, Version
 from schema.database import Reaction, reaction_to
-from schema.stream import LeadRow
+from schema.lead_row import LeadRow, insert_rows
 from schema.tables import metadata
 from tests.integration.backends import Backend, writer
 from workers import insertion
@@ -86,7 +86,7 @@ def test_counts_agree_with_brute_force(
     with engine.connect() as connection:
         times = sorted(micros for batch in batches for micros in batch)
         if times:
-            insertion.insert_rows(connection, rows_at(times))
+            insert_rows(connection, rows_at(times))
         for number, batch in enumerate(batches):
             counts.add(connection, [lead_id.at(micros) for micros in batch], slots + number)
 

@@ -15,7 +15,7 @@ from ingest_api.lead_list import COLUMNS, Costly, Page
 from ingest_api.list_query import LIST_QUERY, ListQuery, parse
 from schema import database, lead_id
 from schema.counts import Levels, Version
-from schema.stream import LeadRow
+from schema.lead_row import LeadRow
 from tests.integration.backends import Backend
 from workers import insertion
 
