@@ -52,10 +52,12 @@ class Stack:
 
     def make(self, *arguments: str, ok: bool = True, **changes: str) -> str:
         """Run a command of the Makefile; return what it wrote."""
+        # Not as a part of the `make test-compose` that this may run in: it would say which directory it is in.
+        inherited = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
         done = subprocess.run(
             ["make", *arguments],
             cwd=self.directory,
-            env={**os.environ, **self.settings, **changes},
+            env={**inherited, **self.settings, **changes},
             capture_output=True,
             text=True,
             timeout=COMMAND_DEADLINE,
