@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from schema.lead_row import LeadRow, mysql_literal
+from schema.lead_row import Literals
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -26,8 +26,8 @@ RECYCLE_SECONDS = 600
 # The isolation level at which all statements of a transaction see one moment; SQLite's only one does as well.
 SNAPSHOT = "REPEATABLE READ"
 
-# What PyMySQL knows to write and to read, and our rows.
-_CONVERSIONS = {**conversions, LeadRow: mysql_literal}
+# What PyMySQL knows to write and to read, and rows that are written already.
+_CONVERSIONS = {**conversions, Literals: lambda literals, _: literals.text}
 
 
 class Reaction(enum.Enum):

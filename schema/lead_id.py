@@ -97,9 +97,9 @@ def from_text(text: str) -> LeadId:
 
     Raises ValueError for anything else.
     """
-    if len(text) != 36 or not (text[8] == text[13] == text[18] == text[23] == "-"):
-        raise ValueError("a UUID has 36 characters")
+    if len(text) != 36 or text[8:24:5] != "----":
+        raise ValueError("a UUID is 8, 4, 4, 4 and 12 digits with hyphens between them")
     digits = text.replace("-", "")
-    if len(digits) != 32 or not digits.isascii() or not digits.isalnum():
+    if len(digits) != 32 or not digits.isalnum():  # blanks are what fromhex passes over
         raise ValueError("a UUID is made of hexadecimal digits")
     return bytes.fromhex(digits)

@@ -84,9 +84,16 @@ class Entry(NamedTuple):
 
 
 def parse(name: bytes, fields: dict[bytes, bytes] | None) -> Entry:
-    """Make an Entry of what Redis returned. Fields that hold no lead give an empty payload."""
+    """Make an Entry of what redis-py returned. Fields that hold no lead give an empty payload."""
     get = (fields or {}).get
     return Entry(name, get(LEAD_FIELD, b""), get(KEY_FIELD, b""), get(DIGEST_FIELD, b""))
+
+
+def parse_flat(name: bytes, fields: list[bytes]) -> Entry:
+    """Make an Entry of what Redis returned: names and values in turns."""
+    if len(fields) == 2 and fields[0] == LEAD_FIELD:
+        return Entry(name, fields[1])
+    return parse(name, dict(zip(fields[::2], fields[1::2], strict=True)))
 
 
 def decode(payload: bytes) -> LeadRow:
@@ -98,13 +105,16 @@ def decode(payload: bytes) -> LeadRow:
         lead = orjson.loads(payload)
         data = lead["additionalData"]
         created, updated = lead["createdAt"], lead["updatedAt"]
+        first, last, email, phone = lead["firstName"], lead["lastName"], lead["email"], lead["phone"]
+        if not type(first) is type(last) is type(email) is type(phone) is str:
+            raise TypeError
         created_at = _moment(created)
         return LeadRow(
             lead_id.from_text(lead["id"]),
-            _text(lead["firstName"]),
-            _text(lead["lastName"]),
-            _text(lead["email"]),
-            _text(lead["phone"]),
+            first,
+            last,
+            email,
+            phone,
             date.fromisoformat(lead["dateOfBirth"]).isoformat(),
             None if data is None else orjson.dumps(data).decode(),
             created_at,
@@ -116,12 +126,6 @@ def decode(payload: bytes) -> LeadRow:
         raise BadEntry(f"no {error.args[0]}") from None
     except (ValueError, TypeError, AttributeError) as error:
         raise BadEntry(f"{type(error).__name__} in a field") from None
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
 
 
 def _moment(text: str) -> str:

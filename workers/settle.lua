@@ -3,7 +3,7 @@
 --
 -- KEYS  1 stream   2 index   3 tickets
 -- ARGV  1 group   2 entries   then the entries' names, then lead ids (16 bytes)
--- Returns  1 leads waiting   2 tickets waiting
+-- Returns  1 leads that nobody has taken   2 tickets waiting
 
 -- So many in one command: each command is a record of its own in the append-only file, and Lua's stack is bounded.
 local MOST = 1000
@@ -20,4 +20,5 @@ local last = 2 + tonumber(ARGV[2])
 remove(3, last, 'XACK', KEYS[1], ARGV[1])
 remove(3, last, 'XDEL', KEYS[1])
 remove(last + 1, #ARGV, 'HDEL', KEYS[2])
-return {redis.call('XLEN', KEYS[1]), redis.call('LLEN', KEYS[3])}
+local taken = redis.call('XPENDING', KEYS[1], ARGV[1])[1]
+return {redis.call('XLEN', KEYS[1]) - taken, redis.call('LLEN', KEYS[3])}

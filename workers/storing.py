@@ -124,7 +124,7 @@ class Storing:
         if failure is not None:
             raise failure
         # Behind less than a full batch comes nothing but what was appended meanwhile, and that gets its own ticket.
-        if len(taken) >= self._batch_size and tickets_missing(backlog.waiting, backlog.tickets, self._batch_size):
+        if len(taken) >= self._batch_size and tickets_missing(backlog.untaken, backlog.tickets, self._batch_size):
             self._send_ticket()
 
     def _store(self, connection: Connection, entries: list[Entry], outcome: Outcome) -> Backlog:

@@ -1,5 +1,6 @@
 """The tasks. All may run any number of times, at the same time, on any host."""
 
+import gc
 from functools import cache
 from typing import Any
 
@@ -18,6 +19,10 @@ from workers.tending import Tending
 
 # Seconds a worker waits for Redis: there is no client to answer, but a hung server must not hold it for ever.
 REDIS_TIMEOUT = 5.0
+
+# New objects between two looks of the garbage collector: a batch of a thousand leads makes five thousand, and lets go
+# of them by itself.
+GC_THRESHOLD = 50_000
 
 
 @app.task(name=STORE_LEADS)
@@ -43,7 +48,11 @@ def _publish() -> None:
 
 
 @worker_process_init.connect
-def _stand_by(**_: Any) -> None:
+def _prepare(**_: Any) -> None:
+    # What is there by now stays for good: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
     metrics.PROCESSES.set(1)
     standby.start(lambda: StandBy(blocking_redis(settings, timeout=REDIS_TIMEOUT), _new_storing()))
 
