@@ -49,8 +49,7 @@ def _publish() -> None:
 
 @worker_process_init.connect
 def _prepare(**_: Any) -> None:
-    # What is there by now stays for good: the collector need not look at it again and again.
-    gc.collect()
+    # What came with the fork stays for good: the collector need not look at it, and so take a copy of its pages.
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     metrics.PROCESSES.set(1)
