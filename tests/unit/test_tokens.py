@@ -80,6 +80,16 @@ def test_a_token_speaks_of_its_user_and_roles(tokens: Tokens):
     assert (identity.user, identity.roles) == ("ada@example.com", {"ingest", "read"})
 
 
+@pytest.mark.parametrize(("ahead", "good"), [(30, True), (90, False)])
+def test_the_clock_of_the_host_that_issued_it_may_be_a_little_ahead(tokens: Tokens, ahead: int, good: bool):
+    authorization = f"Bearer {signed(iat=int(time.time()) + ahead, exp=int(time.time()) + 3600)}"
+
+    if good:
+        assert tokens.require(request(authorization), "read").user == "ada@example.com"
+    else:
+        assert refusal(tokens, authorization) == INVALID
+
+
 def test_a_token_is_rs256_and_holds_the_claims_of_the_contract(tokens: Tokens):
     token = tokens.issue("ada@example.com", ["read"])
 
