@@ -56,10 +56,17 @@ END = 1 << 62  # microseconds since 1970, later than any id's time
 
 def add(connection: Connection, ids: Iterable[LeadId], slot: int) -> None:
     """Count newly inserted leads, in their own transaction. `slot` (any number) spreads concurrent writers."""
+    numbers = numbers_of(ids)
+    if numbers:
+        upsert(connection, numbers, slot % SLOTS)
+
+
+def numbers_of(ids: Iterable[LeadId]) -> dict[tuple[int, int], int]:
+    """Return what newly inserted leads add to the rows of the table, by width and bucket."""
     sums = {FINEST: Counter(_first(lead_id.micros_of(each), FINEST) for each in ids)}
     total = sums[FINEST].total()
     if not total:
-        return
+        return {}
     for narrower, width in pairwise(reversed(WIDTHS)):
         sums[width] = Counter()
         for bucket, number in sums[narrower].items():
@@ -74,7 +81,7 @@ def add(connection: Connection, ids: Iterable[LeadId], slot: int) -> None:
             first = _first(bucket, wider)
             if above[first] >= useful or first in edges:
                 numbers[width, bucket] = number
-    upsert(connection, numbers, slot % SLOTS)
+    return numbers
 
 
 def upsert(connection: Connection, numbers: Mapping[tuple[int, int], int], *slots: int) -> None:

@@ -3,7 +3,6 @@
 import multiprocessing
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from sqlalchemy.engine import make_url
 from loadtests.bench import wrk
 from loadtests.bench.figures import new_tag
 from loadtests.bench.wrk import BadAnswers
-from schema import lead_id
-from schema.counts import WIDTHS
+from schema import counts, lead_id
 from schema.database import migrate
 from tests.servers import MariaDBServer
 
@@ -109,12 +107,9 @@ def rows_of(tag: str, first: int, number: int, micros: int, apart: int = APART) 
 
 
 def counts_of(rows: list[Row], slot: int) -> list[Row]:
-    """Return the rows of lead_counts that count these."""
-    buckets: Counter[tuple[int, int]] = Counter()
-    for row in rows:
-        second = lead_id.micros_of(row[0]) // 1_000_000
-        buckets.update((width, second - second % width) for width in WIDTHS)
-    return [(width, bucket, slot, number) for (width, bucket), number in sorted(buckets.items())]
+    """Return the rows of lead_counts that count these, as the service makes them."""
+    numbers = counts.numbers_of(row[0] for row in rows)
+    return [(width, bucket, slot, number) for (width, bucket), number in sorted(numbers.items())]
 
 
 def _insert(url: str, tag: str, first: int, number: int, slot: int, barrier: Any) -> None:
@@ -125,9 +120,9 @@ def _insert(url: str, tag: str, first: int, number: int, slot: int, barrier: Any
     with connection, connection.cursor() as cursor:
         # By default PyMySQL cuts a statement at a megabyte: these are far below.
         barrier.wait()
-        for batch, counts in work:
+        for batch, counted in work:
             cursor.executemany(INSERT, batch)
-            cursor.executemany(COUNT, counts)
+            cursor.executemany(COUNT, counted)
             connection.commit()
         barrier.wait()
 

@@ -9,6 +9,7 @@ from loadtests.bench.bare import COUNT, LOAD, Bare, Row, connect, counts_of, row
 from loadtests.bench.contenders import Ours
 from loadtests.bench.figures import new_tag
 from schema.accepted import WIDTHS
+from schema.counts import MICROS
 
 CHUNK = 100_000  # rows in a file
 
@@ -38,7 +39,11 @@ def fill(ours: Ours, bare: Bare, number: int) -> None:
                 counts = counts_of(rows, 0)
                 cursor.executemany(COUNT, counts)
                 # Accepted as well, so that the ledger balances.
-                accepted = [(width, bucket, EPOCH, stored) for width, bucket, _, stored in counts if width in WIDTHS]
+                accepted = [
+                    (width // MICROS, bucket // MICROS, EPOCH, stored)
+                    for width, bucket, _, stored in counts
+                    if width // MICROS in WIDTHS
+                ]
                 cursor.executemany(ACCEPT, accepted)
                 connection.commit()
 
