@@ -28,7 +28,7 @@ CSV = "text/csv"
 FORMATS = {"csv": CSV, "ndjson": NDJSON}
 
 # Leads read at once: what an export holds in memory, however long it is and however slowly it is read.
-CHUNK = 500
+CHUNK = 200
 
 COLUMNS = ("id", *FIELDS, "createdAt", "updatedAt")
 
