@@ -60,8 +60,10 @@ def names(draw: st.DrawFn) -> str:
 
 
 def escaped(draw: st.DrawFn, text: str) -> str:
-    """Write a JSON string, some of its characters as \\u escapes."""
-    letters = (f"\\u{ord(each):04x}" if draw(st.booleans()) else json.dumps(each)[1:-1] for each in text)
+    """Write a JSON string, some of its characters as \\u escapes: of one that is no ASCII, json.dumps makes those."""
+    letters = (
+        f"\\u{ord(each):04x}" if each.isascii() and draw(st.booleans()) else json.dumps(each)[1:-1] for each in text
+    )
     return f'"{"".join(letters)}"'
 
 
