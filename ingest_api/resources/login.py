@@ -14,7 +14,7 @@ from ingest_api.read_path import ReadPath
 from ingest_api.tokens import Tokens
 from schema.lead import BLANK, EMAIL_MAX, NOT_OBJECT, NOT_TEXT, UNKNOWN
 
-# Password checks at once in one process: each takes 19 MiB and a core for some 20 ms.
+# Password checks at once in one process: each takes 19 MiB and a core for some 20 ms, unless it is remembered.
 CHECKS = 2
 
 _messages: dict[str, Any] = {"required": BLANK, "null": BLANK, "invalid": NOT_TEXT}
