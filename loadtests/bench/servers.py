@@ -9,6 +9,7 @@ OPTIONS = {
     "innodb-flush-log-at-trx-commit": "1",
     "local-infile": "1",
     "max-connections": "500",
+    "innodb-use-native-aio": "1",  # as it comes; the tests' servers, which are killed, write otherwise
 }
 
 
