@@ -63,15 +63,17 @@ def add(connection: Connection, ids: Iterable[LeadId], slot: int) -> None:
 
 def numbers_of(ids: Iterable[LeadId]) -> dict[tuple[int, int], int]:
     """Return what newly inserted leads add to the rows of the table, by width and bucket."""
-    sums = {FINEST: Counter(_first(lead_id.micros_of(each), FINEST) for each in ids)}
-    total = sums[FINEST].total()
-    if not total:
+    moments = lead_id.micros_of_all(ids)
+    if not moments:
         return {}
-    for narrower, width in pairwise(reversed(WIDTHS)):
+    sums = {CENTISECOND: Counter([each - each % CENTISECOND for each in moments])}
+    for narrower, width in pairwise(reversed(WIDTHS[:-1])):
         sums[width] = Counter()
         for bucket, number in sums[narrower].items():
             sums[width][_first(bucket, width)] += number
-    numbers = {(LEDGER, EVER): total, **{(MARK, bucket): number for bucket, number in sums[MINUTES].items()}}
+    dense = {bucket for bucket, number in sums[CENTISECOND].items() if number >= DENSE}
+    sums[FINEST] = Counter([each - each % FINEST for each in moments if each - each % CENTISECOND in dense])
+    numbers = {(LEDGER, EVER): len(moments), **{(MARK, bucket): number for bucket, number in sums[MINUTES].items()}}
     for wider, width in pairwise((SPAN, *WIDTHS)):
         above = sums[wider]
         useful = 0 if width >= MINUTES else DENSE if width == FINEST else USEFUL if len(above) > 2 else 0

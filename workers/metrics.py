@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from schema import logs
 from schema.histograms import ManyAtOnce
-from schema.lead_id import LeadId, micros_of
+from schema.lead_id import LeadId, micros_of_all
 from schema.process_metrics import ProcessCollector
 from schema.settings import Settings
 
@@ -80,7 +80,7 @@ def batch(outcome: Outcome) -> Iterator[None]:
 def observe_delays(leads: Iterable[LeadId]) -> None:
     """Observe the time from acceptance to now of leads whose rows were just committed."""
     now = time.time()
-    delays = [max(0.0, now - micros_of(lead) / 1_000_000) for lead in leads]
+    delays = [max(0.0, now - micros / 1_000_000) for micros in micros_of_all(leads)]
     if delays:
         STORING_SECONDS.observe_all(delays)
 

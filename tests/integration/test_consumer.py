@@ -53,6 +53,25 @@ def test_a_lead_is_claimed_no_earlier_than_it_may_be(backend: Backend):
     assert len(Worker(backend, claim_after=3600.0).consumer.take(3)) == 0
 
 
+def test_a_process_looks_now_and_then_for_what_others_left(backend: Backend):
+    worker, other = (Worker(backend, claim_after=20.0).consumer for _ in range(2))
+    assert len(worker.take(3)) == 0
+    backend.accept(3)
+    other.release(other.take(3).entries)
+
+    assert len(worker.take(3)) == 0
+    assert until(lambda: len(worker.take(3)), within=5) == 3
+
+
+def test_what_a_process_leaves_it_finds_at_once(backend: Backend):
+    backend.accept(3)
+    consumer = Worker(backend, claim_after=20.0).consumer
+    taken = consumer.take(3).entries
+    consumer.release(taken)
+
+    assert consumer.take(3).entries == taken
+
+
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_clocks_that_differ_by_an_hour_do_no_harm(backend: Backend, hours: int):
     # Given leads of an API host whose clock is wrong, left by a worker
