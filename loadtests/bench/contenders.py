@@ -162,16 +162,9 @@ class Ours(Contender):
 
         Raises BadAnswers.
         """
-        done = subprocess.run(
-            [sys.executable, "-m", "workers", "ledger"],
-            cwd=ROOT,
-            env=self.service.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode or "Balanced" not in done.stdout:
-            raise BadAnswers(f"ours: the ledger says {(done.stdout + done.stderr).strip()[-300:]}")
+        balance = self.service.balance()
+        if not balance.startswith("Balanced"):
+            raise BadAnswers(f"ours: the ledger says {balance}")
 
 
 class Peer(Contender):

@@ -86,15 +86,7 @@ class Ours:
 
     def balance(self) -> str:
         """Return what `python -m workers ledger` says."""
-        done = subprocess.run(
-            [sys.executable, "-m", "workers", "ledger"],
-            cwd=ROOT,
-            env=self._service.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return (done.stdout + done.stderr).strip().splitlines()[-1]
+        return self._service.balance()
 
     def stop(self) -> None:
         """Stop it."""

@@ -10,7 +10,7 @@ from schema import lead_id
 from schema.database import migrate
 from schema.settings import Settings
 from tests.integration.backends import Backend, writer
-from tests.servers import MariaDBServer, RedisServer, ValkeyServer
+from tests.servers import MariaDBServer, ValkeyServer
 
 
 @pytest.fixture(autouse=True)
@@ -20,20 +20,8 @@ def _ids_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def valkey_server() -> Iterator[ValkeyServer]:
     with ValkeyServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def mariadb_server() -> Iterator[MariaDBServer]:
-    with MariaDBServer() as server:
         yield server
 
 

@@ -17,20 +17,6 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """A Redis for the production service alone."""
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def mariadb_server() -> Iterator[MariaDBServer]:
-    """A MariaDB with any number of databases."""
-    with MariaDBServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def production(
     tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, mariadb_server: MariaDBServer
 ) -> Iterator[Service]:

@@ -181,18 +181,27 @@ class Service:
             self._tokens[email, password] = answer.json()["token"]
         return self._tokens[email, password]
 
-    def user(self, *arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
-        """Run `python -m ingest_api user` for this service, with the password on standard input."""
+    def run(self, *command: str, given: str = "", timeout: float | None = 60) -> subprocess.CompletedProcess[str]:
+        """Run `python -m` with these words for this service, with `given` on standard input."""
         return subprocess.run(
-            [sys.executable, "-m", "ingest_api", "user", *arguments],
+            [sys.executable, "-m", *command],
             cwd=ROOT,
             env=self.environment,
-            input=password + "\n",
+            input=given,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=timeout,
             check=False,
         )
+
+    def user(self, *arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
+        """Run `python -m ingest_api user`, with the password on standard input."""
+        return self.run("ingest_api", "user", *arguments, given=password + "\n")
+
+    def balance(self) -> str:
+        """Return the last line of what `python -m workers ledger` says: that it is balanced, or what is wrong."""
+        done = self.run("workers", "ledger", timeout=None)
+        return (done.stdout + done.stderr).strip().splitlines()[-1]
 
     def headers(self, token: str | None = "") -> dict[str, str]:
         """Return the header that carries a token: by default the test user's, none for None."""
