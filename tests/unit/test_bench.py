@@ -1,12 +1,15 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from loadtests.bench import limits, wrk
 from loadtests.bench.bare import counts_of, rows_of
+from loadtests.bench.disk import Disk
 from loadtests.bench.figures import Bar, new_tag, percentile, spread
 from loadtests.bench.wrk import LEAD_BYTES, BadAnswers
 from schema import counts, lead, lead_id
+from tests.servers import until
 
 LINE = '{"answers":%d,"seconds":2.5,"refused":%d,"broken":%d,"p50":1.5,"p95":2,"p99":3}'
 
@@ -72,3 +75,11 @@ def test_bare_rows_are_counted_in_each_width_and_have_ids_of_their_own():
     assert lead_id.micros_of(rows[0][0]) == 1_800_000_000_000_000
     for width in counts.WIDTHS:
         assert sum(number for each, _, _, number in counts_of(rows, 0) if each == width) == 500
+
+
+def test_the_disk_is_asked_again_and_again_and_left_as_it_was(tmp_path: Path):
+    with Disk(tmp_path) as disk:
+        until(lambda: len(disk.found) >= 3)
+
+    assert all(milliseconds > 0 for milliseconds in disk.found)
+    assert not list(tmp_path.iterdir())

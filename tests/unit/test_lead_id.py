@@ -21,6 +21,11 @@ def test_the_time_within_an_id_comes_back_to_the_microsecond(micros: int, random
     assert lead_id.micros_of(lead_id.at(micros, random)) == micros
 
 
+@given(st.lists(st.binary(min_size=16, max_size=16)))
+def test_the_times_of_many_ids_are_those_of_each(ids: list[bytes]):
+    assert lead_id.micros_of_all(ids) == [lead_id.micros_of(each) for each in ids]
+
+
 @given(MICROS, RANDOM)
 def test_an_id_is_a_uuid_of_version_7(micros: int, random: int):
     parsed = uuid.UUID(bytes=lead_id.at(micros, random))
