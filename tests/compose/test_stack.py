@@ -3,6 +3,7 @@
 import json
 import stat
 import threading
+import time
 from collections.abc import Callable
 
 import httpx
@@ -171,7 +172,8 @@ def test_scaling_under_load_fails_no_request_and_nginx_sees_it(stack: Stack):
             stack, lambda api=api, workers=workers: stack.make("scale", f"API={api}", f"WORKERS={workers}")
         )
         since = now()
-        seen.ids += sent_during(stack, lambda: None).ids
+        # For longer than the second within which logs are told apart, and nginx learns of the containers.
+        seen.ids += sent_during(stack, lambda: time.sleep(3)).ids
 
         assert (seen.refused, seen.broken, seen.strange) == (0, 0, [])
         assert (len(stack.containers("api")), len(stack.containers("worker"))) == (api, workers)
