@@ -80,7 +80,7 @@ def micros_of(lead_id: LeadId) -> int:
 
 
 def micros_of_all(lead_ids: Iterable[LeadId]) -> list[int]:
-    """Return the creation time within each of many ids, in a third of the time."""
+    """Return the creation time within each of many ids, in less than half the time."""
     return [
         (bits >> 16) * 1000 + (fraction if (fraction := (bits & 0xFFF) >> 2) < 999 else 999)
         for (bits,) in struct.iter_unpack(">Q8x", b"".join(lead_ids))

@@ -1,6 +1,6 @@
 """The database of all contenders: durable, and with memory as on a server of its own."""
 
-from tests.servers import MariaDBServer
+from tests.servers import AS_IT_COMES, MariaDBServer
 
 # Equal for all. The later of two equal options counts.
 OPTIONS = {
@@ -9,7 +9,6 @@ OPTIONS = {
     "innodb-flush-log-at-trx-commit": "1",
     "local-infile": "1",
     "max-connections": "500",
-    "innodb-use-native-aio": "1",  # as it comes; the tests' servers, which are killed, write otherwise
 }
 
 
@@ -18,4 +17,4 @@ class BenchDatabase(MariaDBServer):
 
     def command(self) -> list[str]:
         """Return the command that runs the server in the foreground."""
-        return [*super().command(), *(f"--{name}={value}" for name, value in OPTIONS.items())]
+        return [*super().command(), AS_IT_COMES, *(f"--{name}={value}" for name, value in OPTIONS.items())]

@@ -11,7 +11,7 @@ from pathlib import Path
 from loadtests.chaos.clients import Clients
 from loadtests.chaos.faults import Faults
 from loadtests.chaos.systems import Ours, Stock, System, counted
-from tests.servers import MariaDBServer, RedisServer
+from tests.servers import AS_IT_COMES, MariaDBServer, RedisServer
 
 
 def main() -> int:
@@ -34,7 +34,7 @@ def main() -> int:
     )
     with (
         tempfile.TemporaryDirectory(prefix="chaos-") as directory,
-        MariaDBServer() as database,
+        MariaDBServer(AS_IT_COMES) as database,
         RedisServer() as queue,
     ):
         kind = Stock if options.stock else Ours

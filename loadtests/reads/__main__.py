@@ -18,11 +18,11 @@ from loadtests.reads import filling
 from loadtests.reads.lists import Kind, System, ids_by_sql, kinds, rows_examined
 from loadtests.reads.storing import lists_while_storing
 from schema import database
-from tests.servers import MariaDBServer, RedisServer, until
+from tests.servers import AS_IT_COMES, MariaDBServer, RedisServer, until
 from tests.system.service import ROOT, Service, free_port
 
 # Beside the table: what a small server would have, and what an import needs.
-OPTIONS = ("--innodb-buffer-pool-size=2G", "--innodb-log-file-size=1G", "--max-allowed-packet=64M")
+OPTIONS = ("--innodb-buffer-pool-size=2G", "--innodb-log-file-size=1G", "--max-allowed-packet=64M", AS_IT_COMES)
 
 # What comes in, and what is asked for meanwhile, a second.
 STORED, LISTED = 2000, 30

@@ -181,7 +181,7 @@ class Service:
             self._tokens[email, password] = answer.json()["token"]
         return self._tokens[email, password]
 
-    def run(self, *command: str, given: str = "", timeout: float | None = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, given: str = "", timeout: float | None = 30) -> subprocess.CompletedProcess[str]:
         """Run `python -m` with these words for this service, with `given` on standard input."""
         return subprocess.run(
             [sys.executable, "-m", *command],
@@ -199,9 +199,10 @@ class Service:
         return self.run("ingest_api", "user", *arguments, given=password + "\n")
 
     def balance(self) -> str:
-        """Return the last line of what `python -m workers ledger` says: that it is balanced, or what is wrong."""
+        """Return the last line of what `python -m workers ledger` says: "Balanced…", or what is wrong."""
         done = self.run("workers", "ledger", timeout=None)
-        return (done.stdout + done.stderr).strip().splitlines()[-1]
+        last = (done.stdout + done.stderr).strip().rpartition("\n")[2]
+        return f"exit status {done.returncode}: {last}" if done.returncode else last
 
     def headers(self, token: str | None = "") -> dict[str, str]:
         """Return the header that carries a token: by default the test user's, none for None."""
