@@ -124,8 +124,10 @@ class Server:
             self._process = None
 
     def hang(self) -> None:
-        """Stop the process (SIGSTOP): connections stay open and nobody answers."""
+        """Stop the process (SIGSTOP): connections stay open and nobody answers, not even a thread that was at work."""
         os.kill(self.pid, signal.SIGSTOP)
+        # Each thread takes the signal when it is next on its way out of the kernel: one may answer until then.
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a process that hangs go on (SIGCONT)."""

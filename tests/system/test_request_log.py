@@ -3,13 +3,11 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.servers import RedisServer, until
@@ -156,13 +154,9 @@ def test_only_the_last_requests_of_all_processes_are_kept(logged: Service, queue
 
 
 def test_requests_of_a_time_without_redis_come_into_the_log_after_it(logged: Service, queue: RedisServer):
-    process = psutil.Process(queue.pid)
-    process.send_signal(signal.SIGSTOP)
-    try:
+    with queue.hanging():
         answer = logged.post("/api/leads", a_lead(), X_Request_Id="without-redis")
         assert answer.status_code == 503
-    finally:
-        process.send_signal(signal.SIGCONT)
 
     found = data_of(logged, "without-redis")
     assert (found["response"]["status"], found["response"]["reason"]) == (503, "queue_away")
