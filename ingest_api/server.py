@@ -20,7 +20,7 @@ from uvicorn.config import Config
 from uvicorn.server import Server as UvicornServer
 from uvicorn_worker import UvicornWorker
 
-from ingest_api import app, one_write
+from ingest_api import app, listening, one_write
 from schema.settings import Settings
 
 # Seconds between two looks at whether gunicorn's master still lives.
@@ -34,6 +34,11 @@ HEARTBEAT_TIMEOUT = 30
 
 # Seconds between two looks at whether a stopping process has connections left.
 DRAIN_CHECK = 0.05
+
+# Seconds in which a connection that was on its way when nobody else was let in arrives; and after which one that is
+# still not accepted is left: where others go on serving, there may always be one.
+LAST_ARRIVAL = 0.05
+LAST_ACCEPTED = 1.0
 
 # Seconds by which the worker's own patience at a stop is shorter than the master's.
 MARGIN = 3
@@ -66,7 +71,8 @@ class DrainingServer(UvicornServer):
     """uvicorn's server, with a way out that no proxy notices: new connections are refused and open ones are served.
 
     A proxy that keeps connections open may be sending a request on one that looks idle from here. Such a request is
-    still answered, and told to be the last one on its connection.
+    still answered, and told to be the last one on its connection. So is one on a connection that nobody has accepted
+    yet; `Master` sees to it that they come to an end.
     """
 
     def __init__(self, config: Config, drain: float) -> None:
@@ -75,6 +81,10 @@ class DrainingServer(UvicornServer):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve what is open until the others have let go of it, for the time given, and then stop as uvicorn does."""
+        await asyncio.sleep(LAST_ARRIVAL)
+        given_up = time.monotonic() + LAST_ACCEPTED
+        while listening.has_unaccepted(sockets or []) and time.monotonic() < given_up:
+            await asyncio.sleep(0)
         for server in self.servers:
             server.close()
         for each in sockets or []:
@@ -113,7 +123,7 @@ class Worker(UvicornWorker):
         patience = int(self.cfg.graceful_timeout) - math.ceil(self.drain)
         self.config.timeout_graceful_shutdown = max(1, patience - MARGIN)
         for each in self.sockets:
-            _bound_sending(each, self.send_timeout)
+            listening.bound_sending(each, self.send_timeout)
         server = DrainingServer(self.config, self.drain)
         self._install_sigquit_handler()
         watch = asyncio.create_task(self._leave_with_master(server))
@@ -125,7 +135,23 @@ class Worker(UvicornWorker):
     async def _leave_with_master(self, server: UvicornServer) -> None:
         while os.getppid() == self.ppid:
             await asyncio.sleep(ORPHAN_CHECK)
+        for each in self.sockets:
+            listening.let_nobody_in(each)
         server.should_exit = True
+
+
+class Master(Arbiter):
+    """gunicorn's master, with a way out that breaks off no connection.
+
+    The kernel completes connections before a process accepts them. Those that nobody has accepted when the last process
+    closes the socket it resets, with what was sent on them; no proxy may send a lead a second time then.
+    """
+
+    def stop(self, graceful: bool = True) -> None:
+        """Let no new connection in, so that its client tries again or elsewhere, and stop the processes."""
+        for each in self.LISTENERS:
+            listening.let_nobody_in(each)
+        super().stop(graceful)
 
 
 class Server(BaseApplication):
@@ -155,6 +181,10 @@ class Server(BaseApplication):
         for name, value in options.items():
             self.cfg.set(name, value)
 
+    def run(self) -> None:
+        """Serve until a signal says to stop."""
+        Master(self).run()
+
     def load(self) -> Any:
         """Make the application, in the process that will serve it."""
         made = app.create(self._settings)
@@ -170,13 +200,6 @@ class Server(BaseApplication):
 
 def _forget_metrics(_: Arbiter, worker: UvicornWorker) -> None:
     multiprocess.mark_process_dead(worker.pid)
-
-
-def _bound_sending(listening: Any, seconds: int) -> None:
-    """Let the kernel break off a connection whose peer takes nothing for so long: the server itself would wait."""
-    # RFC 5482. Linux counts the time in which the peer's window is closed as well; connections inherit it.
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 1000)
 
 
 def _bracketed(host: str) -> str:

@@ -3,6 +3,9 @@
 import http.client
 import json
 import socket
+import threading
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,51 @@ from tests.servers import until
 
 from .leads import a_lead
 from .service import Service
+from .test_sudden_death import is_another
 
 DRAIN = 6
+
+# Clients that open a connection for each request, and stops that they live through.
+CLIENTS = 24
+STOPS = 4
+
+
+class Clients:
+    """Send leads from many threads, each lead on a connection of its own; `seen` counts what became of them."""
+
+    def __init__(self, service: Service) -> None:
+        self.seen: Counter[str] = Counter()
+        self._port = service.port
+        self._headers = service.headers() | {"Content-Type": "application/json", "Connection": "close"}
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(CLIENTS)]
+
+    def __enter__(self) -> "Clients":
+        for each in self._threads:
+            each.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for each in self._threads:
+            each.join()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+            try:
+                connection.connect()
+            except ConnectionRefusedError:
+                self.seen["refused"] += 1
+                time.sleep(0.02)
+                continue
+            try:
+                connection.request("POST", "/api/leads", json.dumps(a_lead()), self._headers)
+                self.seen[str(connection.getresponse().status)] += 1
+            except (OSError, http.client.HTTPException) as error:
+                self.seen[type(error).__name__] += 1
+            finally:
+                connection.close()
 
 
 def refuses(port: int) -> bool:
@@ -44,6 +90,19 @@ def test_open_connections_are_served_until_they_are_let_go_and_new_ones_refused(
 
         # Nobody holds it any more, so it does not wait for all of its time.
         until(lambda: not refuses(service.port), 30, 0.05)
+
+
+def test_a_connection_that_was_let_in_is_answered(tmp_path: Path):
+    with Service(tmp_path, http_workers=2, rate_limit=0) as service, Clients(service) as clients:
+        for _ in range(STOPS):
+            time.sleep(0.5)
+            stopped = service.one("api")
+            stopped.terminate()
+            until(lambda stopped=stopped: is_another(service.find("api"), stopped), 30)
+            until(lambda: not refuses(service.port), 30, 0.05)
+
+    # A proxy may send a lead that was refused here to another process; one that was sent it may not.
+    assert clients.seen.keys() == {"202", "refused"}
 
 
 @pytest.mark.parametrize("drain", [-1, "long"])
