@@ -16,21 +16,24 @@ def stand_by(backend: Backend) -> StandBy:
 
 def test_a_full_redis_without_tickets_is_drained(backend: Backend):
     # Given leads that wait in a Redis that takes nothing more, so no ticket either
-    ids = backend.accept(35)
+    ids = backend.accept(1)
     # Reading makes the group, which takes memory: it is there since the first batch.
-    Worker(backend, batch_size=1).run()
+    Worker(backend).run()
+    ids += backend.accept(34)
     backend.client.config_set("maxmemory", 1)
     try:
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             backend.client.rpush(QUEUE, "a ticket")
 
-        # When a process looks by itself
-        batches = stand_by(backend).run()
+        # When a process looks by itself, and finds them waiting at its second look, too
+        process = stand_by(backend)
+        assert process.run() == 0
+        turns = process.run()
     finally:
         backend.client.config_set("maxmemory", 0)
 
     # Then each lead is stored once, and nothing waits
-    assert batches == 4
+    assert turns == 1
     assert backend.stored() == set(ids)
     assert (backend.waiting(), backend.pending()) == (0, 0)
     assert backend.client.hlen(stream.INDEX) == 0
@@ -39,6 +42,46 @@ def test_a_full_redis_without_tickets_is_drained(backend: Backend):
 def test_while_a_ticket_waits_it_is_left_to_it(backend: Backend):
     backend.accept(3)
     backend.client.rpush(QUEUE, "a ticket")
+    process = stand_by(backend)
 
-    assert stand_by(backend).run() == 0
+    assert [process.run(), process.run()] == [0, 0]
     assert backend.waiting() == 3
+
+
+def test_others_may_store_everything_between_two_of_its_commands(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    # Given a process that saw leads wait
+    backend.accept(3)
+    process = stand_by(backend)
+    assert process.run() == 0
+
+    # When a ticket stores them behind the first thing that it asks for at its next look
+    ask = backend.client.execute_command
+
+    def ask_and_store(*command: object, **options: object) -> object:
+        monkeypatch.undo()
+        answer = ask(*command, **options)
+        Worker(backend).run()
+        return answer
+
+    monkeypatch.setattr(backend.client, "execute_command", ask_and_store)
+
+    # Then there is nothing to do for it, now or later
+    assert [process.run(), process.run()] == [0, 0]
+    assert backend.waiting() == 0
+
+
+def test_what_came_since_the_last_look_is_left_to_a_ticket(backend: Backend):
+    # Given a process that saw leads wait
+    backend.accept(3)
+    process = stand_by(backend)
+    assert process.run() == 0
+
+    # When a ticket stored them, and others came
+    Worker(backend).run()
+    backend.accept(2)
+
+    # Then those are stored when they wait at another look, too
+    assert process.run() == 0
+    assert backend.waiting() == 2
+    assert process.run() == 1
+    assert backend.waiting() == 0
