@@ -74,6 +74,11 @@ def celery_app(settings: Settings) -> Celery:
     return app
 
 
+def tickets_for(leads: int, batch_size: int) -> int:
+    """Return how many tickets speak of so many leads: each of a whole batch."""
+    return max(0, -(-leads // batch_size))
+
+
 def tickets_missing(waiting: int, tickets: int, batch_size: int) -> int:
-    """Return how many tickets are missing for `waiting` leads: one that waits speaks of a whole batch."""
-    return max(0, -(-waiting // batch_size) - tickets)
+    """Return how many tickets are missing for `waiting` leads, when `tickets` wait."""
+    return max(0, tickets_for(waiting, batch_size) - tickets)

@@ -99,6 +99,13 @@ class Consumer:
         )
         return Backlog(untaken, tickets)
 
+    def take_ticket(self) -> None:
+        """Take the oldest ticket off its queue: its batch is being stored. A lost ticket loses nothing.
+
+        Raises RedisError.
+        """
+        self._client.rpop(QUEUE)
+
     def bury(self, entry: Entry, reason: str) -> bool:
         """Make an entry a dead letter with its reason, in one step; False when another did before.
 

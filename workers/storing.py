@@ -1,4 +1,4 @@
-"""Stores one batch: take, insert, commit, and only then remove from the queue."""
+"""Stores batches: take, insert, commit, and only then remove from the queue."""
 
 import os
 import random
@@ -17,7 +17,7 @@ from schema.idempotency import Remembered
 from schema.lead_row import LeadRow
 from schema.settings import Settings
 from schema.stream import BadEntry, Entry, id_of
-from schema.tickets import tickets_missing
+from schema.tickets import tickets_for
 from workers import insertion, metrics
 from workers.consumer import Backlog, Consumer, Taken
 from workers.patience import Patience
@@ -28,7 +28,14 @@ ATTEMPTS = 5
 # Longest pause between two of them, seconds.
 PAUSE = 0.05
 
+# Seconds for which one ticket goes on to the next batch behind a full one. A ticket is 7 ms of processor time, in
+# Celery's main process and in Flower: a sixth of what it takes to store a batch of a thousand leads. A sweep
+# waits as long (docs/performance.md has the measurement).
+TURN = 0.5
+
 NEVER_FINISHED = "delivered many times and never finished"
+
+NOTHING_BEHIND = Backlog(0, 0)
 
 log = logs.get(__name__)
 
@@ -43,15 +50,21 @@ class DatabaseAway(Exception):
 
 @dataclass(slots=True)
 class Outcome:
-    """What one ticket did, in leads. It is the task's result, so it holds nothing personal."""
+    """What became of a batch, or of a ticket's batches, in leads. It is a task's result: it holds nothing personal."""
 
     stored: int = 0
     present: int = 0
     dead: int = 0
 
+    def add(self, batch: "Outcome") -> None:
+        """Add what became of one batch."""
+        self.stored += batch.stored
+        self.present += batch.present
+        self.dead += batch.dead
+
 
 class Storing:
-    """Stores batches, one for each call of `run`. Make it after the fork."""
+    """Stores what waits: each call of `run` does what one ticket asks for. Make it after the fork."""
 
     def __init__(self, consumer: Consumer, engine: Engine, settings: Settings, *, publish: Callable[[], None]) -> None:
         self._consumer = consumer
@@ -62,24 +75,43 @@ class Storing:
         self._slot = os.getpid()
 
     def run(self) -> dict[str, int]:
-        """Store up to one batch of waiting leads, and after a full one publish the next ticket when it is missing.
+        """Store up to one batch of waiting leads, and for TURN seconds the next one behind each that was full.
+
+        Tickets of batches that it stored so are taken off their queue, and one is published
+        when there are too few for what is left: one that waits goes on speaking of one batch.
 
         On return the leads are committed and out of the queue. While the database is away
-        nothing is taken. Raises StoringFailed; then the leads are still in the queue.
+        nothing is taken. Raises StoringFailed; then the leads of the last batch are still in
+        the queue.
         """
         outcome = Outcome()
         if self._patience.is_over():
+            end = time.monotonic() + TURN
             try:
-                with metrics.batch(outcome):
-                    self._run(outcome)
-                self._patience.succeeded()
+                while self._run_batch(outcome, end):
+                    pass
             except DatabaseAway as error:
                 log.warning("database away", reason=str(error), next_try=round(self._patience.failed(), 1))
             except RedisError as error:
                 raise StoringFailed(f"queue: {type(error).__name__}") from None
         return asdict(outcome)
 
-    def _run(self, outcome: Outcome) -> None:
+    def _run_batch(self, outcome: Outcome, end: float) -> bool:
+        """Store one batch; tell whether another is to follow."""
+        batch = Outcome()
+        try:
+            with metrics.batch(batch):
+                behind = self._run(batch)
+        finally:
+            outcome.add(batch)
+        self._patience.succeeded()
+        follows = behind.untaken > 0 and time.monotonic() < end
+        if behind.untaken:
+            self._set_tickets_right(behind, follows)
+        return follows
+
+    def _run(self, outcome: Outcome) -> Backlog:
+        """Store one batch; return what waits behind it, which is nothing unless it was full."""
         try:
             connection = self._engine.connect()
         except SQLAlchemyError as error:
@@ -89,9 +121,11 @@ class Storing:
         with connection:
             taken = self._consumer.take(self._batch_size)
             if not taken:
-                return
+                return NOTHING_BEHIND
             self._give_up(connection, taken.hopeless, outcome)
-            self._guard(connection, taken, outcome)
+            backlog = self._guard(connection, taken, outcome)
+        # Behind less than a full batch comes nothing but what was appended meanwhile, and that gets its own ticket.
+        return backlog if len(taken) >= self._batch_size else NOTHING_BEHIND
 
     def _give_up(self, connection: Connection, hopeless: list[Entry], outcome: Outcome) -> None:
         """Bury entries that nobody finishes, except those that are stored and were never settled."""
@@ -107,9 +141,9 @@ class Storing:
             else:
                 outcome.dead += self._consumer.bury(entry, NEVER_FINISHED)
 
-    def _guard(self, connection: Connection, taken: Taken, outcome: Outcome) -> None:
+    def _guard(self, connection: Connection, taken: Taken, outcome: Outcome) -> Backlog:
         """Store what was taken; when the database goes away meanwhile, leave the rest to the next try."""
-        backlog = Backlog(0, 0)
+        backlog = NOTHING_BEHIND
         failure: StoringFailed | None = None
         for number, entries in enumerate((taken.entries, *([suspect] for suspect in taken.suspects))):
             try:
@@ -123,9 +157,7 @@ class Storing:
                 failure = StoringFailed(reason_of(error))
         if failure is not None:
             raise failure
-        # Behind less than a full batch comes nothing but what was appended meanwhile, and that gets its own ticket.
-        if len(taken) >= self._batch_size and tickets_missing(backlog.untaken, backlog.tickets, self._batch_size):
-            self._send_ticket()
+        return backlog
 
     def _store(self, connection: Connection, entries: list[Entry], outcome: Outcome) -> Backlog:
         """Store entries in one transaction, settle them, and bury those that cannot be stored."""
@@ -171,11 +203,17 @@ class Storing:
                 time.sleep(random.uniform(0, PAUSE))
         raise AssertionError("unreachable")
 
-    def _send_ticket(self) -> None:
-        try:
-            self._publish()
-        except (OperationalError, OSError) as error:
-            log.warning("ticket not sent", reason=type(error).__name__)
+    def _set_tickets_right(self, behind: Backlog, follows: bool) -> None:
+        """Take the next ticket, or publish one, unless as many wait as others need; the next batch may be ours."""
+        others = behind.untaken - self._batch_size if follows else behind.untaken
+        needed = tickets_for(others, self._batch_size)
+        if behind.tickets > needed and follows:
+            self._consumer.take_ticket()
+        elif behind.tickets < needed:
+            try:
+                self._publish()
+            except (OperationalError, OSError) as error:
+                log.warning("ticket not sent", reason=type(error).__name__)
 
 
 def _is_away(error: SQLAlchemyError) -> bool:

@@ -17,7 +17,7 @@ from schema.database import reason_of
 from schema.settings import Settings
 from schema.tickets import QUEUE, tickets_missing
 
-# Most tickets published by one sweep: each full batch publishes the next one anyway.
+# Most tickets published by one sweep: behind each full batch the next is published anyway.
 TICKETS_MAX = 100
 
 # A pool process that did nothing for this long (seconds) and has nothing pending is taken to be gone. It may come back.

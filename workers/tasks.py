@@ -27,7 +27,7 @@ GC_THRESHOLD = 50_000
 
 @app.task(name=STORE_LEADS)
 def store_leads() -> dict[str, int]:
-    """Store one batch of waiting leads; return how many were stored, present before, and dead-lettered."""
+    """Store a batch of waiting leads, or more; return how many were stored, present before, and dead-lettered."""
     return _storing().run()
 
 

@@ -5,9 +5,11 @@ from sqlalchemy import select
 
 from schema import lead_id, stream
 from schema.tables import leads
+from schema.tickets import QUEUE
 from tests.integration.backends import POISON, Backend, fields_of, production_only
 from tests.integration.workers import DiesAfterCommit, Worker
 from tests.servers import until
+from workers import storing
 from workers.storing import NEVER_FINISHED, StoringFailed
 
 
@@ -63,14 +65,41 @@ def test_a_thousand_leads_are_one_insert(backend: Backend):
     assert sum(each == "COMMIT" for each in statements) == 1
 
 
-def test_a_ticket_stores_one_batch_and_sends_the_next_when_leads_are_left(backend: Backend):
+def test_a_ticket_goes_on_while_batches_are_full_and_sends_one_for_others(backend: Backend):
     backend.accept(25)
     worker = Worker(backend, batch_size=10)
 
-    stored = [worker.run()["stored"] for _ in range(3)]
+    assert worker.run()["stored"] == 25
+    # Behind the first batch stood one and a half: one for us, and one that another could take.
+    assert worker.tickets == 1
 
-    assert stored == [10, 10, 5]
-    assert worker.tickets == 2
+
+def test_a_ticket_takes_along_those_of_the_batches_it_stores(backend: Backend):
+    # Given three batches and their tickets, the first of which was fetched
+    backend.accept(25)
+    backend.client.rpush(QUEUE, "a ticket", "a ticket")
+    worker = Worker(backend, batch_size=10)
+
+    assert worker.run()["stored"] == 25
+    assert backend.client.llen(QUEUE) == 0
+    assert worker.tickets == 0
+
+
+def test_a_ticket_ends_when_its_turn_is_over(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(storing, "TURN", 0)
+    backend.accept(25)
+    worker = Worker(backend, batch_size=10)
+
+    # Then one is sent while none waits
+    assert worker.run()["stored"] == 10
+    assert worker.tickets == 1
+
+    # And those that wait for what is left stay
+    backend.client.rpush(QUEUE, "a ticket", "a ticket")
+    assert worker.run()["stored"] == 10
+    assert worker.tickets == 1
+    assert backend.client.llen(QUEUE) == 2
+    assert worker.run()["stored"] == 5
 
 
 def test_an_entry_delivered_twice_is_one_row(backend: Backend):
