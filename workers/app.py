@@ -14,6 +14,7 @@ from schema import logs
 from schema import settings as settings_module
 from schema.settings import SettingsError
 from schema.tickets import celery_app
+from workers.replacing import Replacing
 
 try:
     settings = settings_module.load()
@@ -33,6 +34,7 @@ billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10
 
 app = celery_app(settings)
 app.conf.imports = ["workers.tasks"]
+app.steps["worker"].add(Replacing)
 
 
 @setup_logging.connect

@@ -17,6 +17,9 @@ from .service import Service
 
 LEADS = 1_500
 
+# Processes that the API and the worker have below them, each.
+CHILDREN = 2
+
 # Seconds in which a killed process is started again, and those it then has to answer.
 BACK = 2.0
 BOOT = 15.0
@@ -31,7 +34,9 @@ _numbers = itertools.count(1)
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that claims what a dead worker left soon."""
     directory = tmp_path_factory.mktemp("killed")
-    with Service(directory, claim_after=2, sweep_interval=1, http_workers=2, batch_size=50) as service:
+    with Service(
+        directory, claim_after=2, sweep_interval=1, http_workers=CHILDREN, worker_concurrency=CHILDREN, batch_size=50
+    ) as service:
         yield service
 
 
@@ -41,6 +46,10 @@ def kill(process: psutil.Process) -> None:
 
 def is_another(process: psutil.Process | None, victim: psutil.Process) -> bool:
     return process is not None and process.pid != victim.pid
+
+
+def assert_replaced(parent: psutil.Process, victim: psutil.Process) -> None:
+    until(lambda: len([each for each in parent.children() if each.pid != victim.pid]) == CHILDREN, BACK)
 
 
 def assert_stored_once(service: Service, ledger: load.Ledger, phone: str) -> None:
@@ -74,15 +83,26 @@ def test_a_killed_process_comes_back_and_no_accepted_lead_is_lost(own: Service, 
 def test_a_killed_child_comes_back_and_no_accepted_lead_is_lost(own: Service, name: str):
     phone = f"+4430{next(_numbers)}"
     parent = own.one(name)
-    until(lambda: parent.children(), BOOT)
+    until(lambda: len(parent.children()) == CHILDREN, BOOT)
     victim = parent.children()[0]
-    before = len(parent.children())
 
     ledger = load.send(own, LEADS, halfway=lambda: kill(victim), phone=phone)
 
-    until(lambda: len([each for each in parent.children() if each.pid != victim.pid]) == before, BACK)
+    assert_replaced(parent, victim)
     assert own.one(name).pid == parent.pid
     assert_stored_once(own, ledger, phone)
+
+
+def test_a_pool_process_comes_back_however_often_it_is_killed(own: Service):
+    worker = own.one("worker")
+    until(lambda: len(worker.children()) == CHILDREN, BOOT)
+
+    for _ in range(10):
+        victim = worker.children()[0]
+        kill(victim)
+        assert_replaced(worker, victim)
+
+    assert own.one("worker").pid == worker.pid
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["the worker", "a pool process"])
