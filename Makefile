@@ -70,6 +70,7 @@ LOAD = $(if $(HOST),--host $(HOST)) $(if $(RATE),--rate $(RATE)) $(if $(MINUTES)
 ROWS ?= 1000000
 
 bench-read: $(VENV)/.test-installed servers ## Measure lists over ROWS leads beside the usual endpoint (ROWS=10000000 for ten million)
+	@tests/install-servers wrk
 	@$(BIN)/python -m loadtests.reads --rows $(ROWS) $(ARGS)
 
 build: ## Production form in Docker: build the image, make the secrets, start, show where it listens
