@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import functools
 import gc
 import logging
 import math
@@ -21,6 +22,7 @@ from uvicorn.server import Server as UvicornServer
 from uvicorn_worker import UvicornWorker
 
 from ingest_api import app, listening, one_write
+from ingest_api.acceptor import Acceptor
 from schema.settings import Settings
 
 # Seconds between two looks at whether gunicorn's master still lives.
@@ -78,6 +80,13 @@ class DrainingServer(UvicornServer):
     def __init__(self, config: Config, drain: float) -> None:
         super().__init__(config)
         self._drain = drain  # seconds
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, and let connections in."""
+        await super().startup([])  # uvicorn would take more than its share
+        protocol = functools.partial(one_write.Protocol, self.config, self.server_state, self.lifespan.state)
+        connections = self.server_state.connections
+        self.servers = [Acceptor(each, protocol, connections) for each in sockets or []]  # type: ignore[misc]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve what is open until the others have let go of it, for the time given, and then stop as uvicorn does."""
