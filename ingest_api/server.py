@@ -99,6 +99,7 @@ class DrainingServer(UvicornServer):
         for each in sockets or []:
             each.close()
         self.server_state.default_headers.append((b"connection", b"close"))
+        await asyncio.sleep(DRAIN_CHECK)  # what was accepted last is open by then
         end = time.monotonic() + self._drain
         while self.server_state.connections and time.monotonic() < end:
             await asyncio.sleep(DRAIN_CHECK)
