@@ -80,13 +80,14 @@ class DrainingServer(UvicornServer):
     def __init__(self, config: Config, drain: float) -> None:
         super().__init__(config)
         self._drain = drain  # seconds
+        self._acceptors: list[Acceptor] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, and let connections in."""
         await super().startup([])  # uvicorn would take more than its share
         protocol = functools.partial(one_write.Protocol, self.config, self.server_state, self.lifespan.state)
         connections = self.server_state.connections
-        self.servers = [Acceptor(each, protocol, connections) for each in sockets or []]  # type: ignore[misc]
+        self._acceptors = [Acceptor(each, protocol, connections) for each in sockets or []]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve what is open until the others have let go of it, for the time given, and then stop as uvicorn does."""
@@ -94,8 +95,8 @@ class DrainingServer(UvicornServer):
         given_up = time.monotonic() + LAST_ACCEPTED
         while listening.has_unaccepted(sockets or []) and time.monotonic() < given_up:
             await asyncio.sleep(0)
-        for server in self.servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         for each in sockets or []:
             each.close()
         self.server_state.default_headers.append((b"connection", b"close"))
