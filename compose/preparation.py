@@ -15,6 +15,7 @@ from ingest_api.users import UserError
 from schema import database
 from schema.connections import blocking_redis
 from schema.database import reason_of
+from schema.migrations.runner import MigrationFailed, migrate
 from schema.settings import LOOPBACK, WELL_KNOWN_PASSWORD, Settings, SettingsError, variable
 
 TEST_USER = "test@example.com"
@@ -129,7 +130,7 @@ def prepare_database(settings: Settings) -> bool:
     loopback = settings.http_host.startswith(LOOPBACK)
     engine = database.writer(settings.primary_url, timeout=settings.database_timeout)
     try:
-        database.migrate(settings.primary_url)
+        migrate(settings.primary_url)
         with engine.begin() as connection:
             if users.count(connection) == 0:
                 if settings.first_password:
@@ -137,6 +138,8 @@ def prepare_database(settings: Settings) -> bool:
                 elif loopback:
                     users.create(connection, TEST_USER, WELL_KNOWN_PASSWORD, ["ingest", "read"])
             test_user = users.authenticate(connection, TEST_USER, WELL_KNOWN_PASSWORD) is not None
+    except MigrationFailed as error:
+        raise CannotStart(f"{variable('database_url')}: {error}") from None
     except SQLAlchemyError as error:
         raise CannotStart(f"{variable('database_url')}: the database refused: {reason_of(error)}") from None
     except (UserError, ValidationError) as error:

@@ -5,6 +5,8 @@ import click
 from schema import configuration, database, recount
 from schema.cli import connected, database_errors, load_settings
 from schema.counts import LEDGER
+from schema.migrations import runner
+from schema.migrations.runner import MigrationFailed
 
 
 @click.group()
@@ -19,8 +21,11 @@ def migrate(revision: str) -> None:
     settings = load_settings()
     if not settings.database_url:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with database_errors():
-        database.migrate(settings.primary_url, revision)
+    try:
+        with database_errors():
+            runner.migrate(settings.primary_url, revision)
+    except MigrationFailed as error:
+        raise click.ClickException(str(error)) from None
     click.echo("The tables are up to date.")
 
 

@@ -22,7 +22,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, String, cast, func, select
 
-from schema import lead_id
+from schema import database, lead_id
+from schema.database import Product
 from schema.lead_id import LeadId
 from schema.tables import lead_counts, leads
 
@@ -94,14 +95,19 @@ def upsert(connection: Connection, numbers: Mapping[tuple[int, int], int], *slot
         for (width, bucket), number in sorted(numbers.items())
         for slot in sorted(slots or (0,))
     ]
-    sqlite = connection.dialect.name == "sqlite"
-    # Not SQLAlchemy's: what it writes for MySQL, PyMySQL would send row by row.
-    connection.exec_driver_sql(_UPSERT_SQLITE if sqlite else _UPSERT_MYSQL, rows)
+    # Not SQLAlchemy's: a batch has some hundred of these rows, and the driver takes them as they are.
+    connection.exec_driver_sql(_UPSERTS[database.product_of(connection)], rows)
 
 
-_INSERT = "INSERT INTO lead_counts (width, bucket, slot, stored) VALUES"
-_UPSERT_SQLITE = f"{_INSERT} (?, ?, ?, ?) ON CONFLICT DO UPDATE SET stored = stored + excluded.stored"
-_UPSERT_MYSQL = f"{_INSERT} (%s, %s, %s, %s) ON DUPLICATE KEY UPDATE stored = stored + VALUES(stored)"
+# STORED is a reserved word of MySQL's. In MySQL VALUES() is deprecated, and MariaDB has no row alias.
+_UPSERTS = {
+    Product.SQLITE: "INSERT INTO lead_counts (width, bucket, slot, stored) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT DO UPDATE SET stored = stored + excluded.stored",
+    Product.MYSQL: "INSERT INTO lead_counts (width, bucket, slot, `stored`) VALUES (%s, %s, %s, %s) AS added "
+    "ON DUPLICATE KEY UPDATE `stored` = lead_counts.`stored` + added.`stored`",
+    Product.MARIADB: "INSERT INTO lead_counts (width, bucket, slot, `stored`) VALUES (%s, %s, %s, %s) "
+    "ON DUPLICATE KEY UPDATE `stored` = `stored` + VALUES(`stored`)",
+}
 
 
 @dataclass(frozen=True, slots=True)

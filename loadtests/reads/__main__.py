@@ -18,6 +18,7 @@ from loadtests.reads import filling
 from loadtests.reads.lists import Kind, System, ids_by_sql, kinds, rows_examined
 from loadtests.reads.storing import lists_while_storing
 from schema import database
+from schema.migrations.runner import migrate
 from tests.servers import AS_IT_COMES, MariaDBServer, RedisServer, until
 from tests.system.service import ROOT, Service, free_port
 
@@ -60,7 +61,7 @@ def main() -> int:
         RedisServer() as queue,
     ):
         url = server.create_database()
-        database.migrate(url)
+        migrate(url)
         print(f"{options.rows:,} leads in MariaDB, buffer pool 2 GiB, over {options.days} days, a tenth in one minute")
         # What the fill promises to nobody need not be on disk at each COMMIT.
         with server.variable("innodb_flush_log_at_trx_commit", "2"):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import MariaDBServer, PrometheusServer, RedisServer, until
+from tests.databases import MySQLServer
+from tests.servers import PrometheusServer, RedisServer, until
 from tests.system.leads import a_lead
 from tests.system.service import Service
 
@@ -19,8 +20,8 @@ FIRES = 'ALERTS{alertname="LeadsReplicaLagHigh", alertstate="firing"}'
 
 def test_a_replica_that_falls_behind(tmp_path: Path):
     with (
-        MariaDBServer("--server-id=1", "--log-bin=log", "--binlog-format=ROW") as primary,
-        MariaDBServer("--server-id=2", "--replicate-ignore-db=mysql") as replica,
+        MySQLServer(*MySQLServer.primary_options) as primary,
+        MySQLServer(*MySQLServer.replica_options) as replica,
         RedisServer() as queue,
     ):
         replica.follow(primary)
@@ -37,7 +38,7 @@ def test_a_replica_that_falls_behind(tmp_path: Path):
             assert not prometheus.query(FIRES)
 
             # When it follows no more, and a lead is stored
-            replica.execute("STOP SLAVE SQL_THREAD")
+            replica.stop_applying()
             (missing,) = service.accept(a_lead())
             service.wait_until_stored(missing, within=30)
 
@@ -46,6 +47,6 @@ def test_a_replica_that_falls_behind(tmp_path: Path):
             assert missing in [item["id"] for item in service.get("/api/leads").json()["data"]["items"]]
 
             # And clears when it has caught up
-            replica.execute("START SLAVE SQL_THREAD")
+            replica.go_on_applying()
             until(lambda: not prometheus.query(FIRES), CLEAR_DEADLINE, 0.5)
             until(lambda: prometheus.query("leads_replica_lag_seconds < 1"), CLEAR_DEADLINE, 0.5)

@@ -1,4 +1,4 @@
-"""The two backends of the integration tests, and what a test asks of either."""
+"""The backends of the integration tests, and what a test asks of any."""
 
 import asyncio
 import dataclasses
@@ -16,9 +16,13 @@ from schema.connections import async_redis
 from schema.lead_id import LeadId, new_lead_id
 from schema.settings import Settings
 from schema.tables import leads, metadata
-from tests.servers import MariaDBServer, RedisServer
+from tests.databases import DATABASES, DatabaseServer
+from tests.servers import RedisServer
 
-production_only = pytest.mark.parametrize("backend", ["production"], indirect=True)
+BACKENDS = ("embedded", *DATABASES)
+
+# For what an embedded backend does not have.
+servers_only = pytest.mark.parametrize("backend", list(DATABASES), indirect=True)
 
 POISON = "Poison"
 
@@ -30,15 +34,15 @@ class Backend:
     name: str
     settings: Settings
     queue: RedisServer
-    mariadb: MariaDBServer | None
+    server: DatabaseServer | None  # None for SQLite
     client: redis.Redis
     engine: Engine
 
     @property
-    def database(self) -> MariaDBServer:
+    def database(self) -> DatabaseServer:
         """The database's server, for tests that break it."""
-        assert self.mariadb is not None, "SQLite has no server"
-        return self.mariadb
+        assert self.server is not None, "SQLite has no server"
+        return self.server
 
     def with_settings(self, **changes: Any) -> Settings:
         """Return the settings with some changed."""
@@ -88,19 +92,21 @@ class Backend:
 
     def refuse(self, first_name: str = POISON, *, errno: int = 1644) -> None:
         """Let the database refuse every lead with this first name."""
-        with self.engine.connect() as connection:
-            if self.mariadb is None:
-                statement = (
-                    "CREATE TRIGGER refusal BEFORE INSERT ON leads "
-                    f"WHEN NEW.first_name = '{first_name}' BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        if self.server is None:
+            with self.engine.begin() as connection:
+                connection.execute(
+                    text(
+                        "CREATE TRIGGER refusal BEFORE INSERT ON leads "
+                        f"WHEN NEW.first_name = '{first_name}' BEGIN SELECT RAISE(ABORT, 'refused'); END"
+                    )
                 )
-            else:
-                statement = (
-                    f"CREATE TRIGGER refusal BEFORE INSERT ON leads FOR EACH ROW IF NEW.first_name = '{first_name}' "
-                    f"THEN SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = {errno}; END IF"
-                )
-            connection.execute(text(statement))
-            connection.commit()
+        else:
+            # As root: where there is a binary log, MySQL lets nobody else.
+            name = self.engine.url.database
+            self.server.execute(
+                f"CREATE TRIGGER {name}.refusal BEFORE INSERT ON {name}.leads FOR EACH ROW "
+                f"IF NEW.first_name = '{first_name}' THEN SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = {errno}; END IF"
+            )
 
     def stop_refusing(self) -> None:
         """Undo `refuse`."""

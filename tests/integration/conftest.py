@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from schema import lead_id
-from schema.database import migrate
+from schema.migrations.runner import migrate
 from schema.settings import Settings
-from tests.integration.backends import Backend, writer
-from tests.servers import MariaDBServer, ValkeyServer
+from tests.databases import DatabaseServer, MariaDBServer, MySQLServer
+from tests.integration.backends import BACKENDS, Backend, writer
+from tests.servers import RedisServer, ValkeyServer
 
 
 @pytest.fixture(autouse=True)
@@ -26,8 +27,18 @@ def valkey_server() -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture(scope="session")
+def migrated_mysql(mysql_server: MySQLServer) -> str:
+    return migrated(mysql_server)
+
+
+@pytest.fixture(scope="session")
 def migrated_mariadb(mariadb_server: MariaDBServer) -> str:
-    url = mariadb_server.create_database()
+    return migrated(mariadb_server)
+
+
+def migrated(server: DatabaseServer) -> str:
+    """Return the URL of a new database with all tables."""
+    url = server.create_database()
     migrate(url)
     return url
 
@@ -39,17 +50,20 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["embedded", "production"])
+@pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """An empty queue and an empty, migrated database."""
+    queue: RedisServer
+    server: DatabaseServer | None
     if request.param == "embedded":
-        queue, mariadb = request.getfixturevalue("valkey_server"), None
+        queue, server = request.getfixturevalue("valkey_server"), None
         path = tmp_path / "leads.db"
         shutil.copyfile(request.getfixturevalue("migrated_sqlite"), path)
         url = f"sqlite:///{path}"
     else:
-        queue, mariadb = request.getfixturevalue("redis_server"), request.getfixturevalue("mariadb_server")
-        url = request.getfixturevalue("migrated_mariadb")
+        server = request.getfixturevalue(f"{request.param}_server")
+        queue = request.getfixturevalue(f"redis_with_{request.param}")
+        url = request.getfixturevalue(f"migrated_{request.param}")
     settings = Settings(
         data_dir=tmp_path,
         redis_url=queue.url,
@@ -62,7 +76,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     )
     engine = writer(settings, pool_size=4)
     client = queue.client()
-    backend = Backend(request.param, settings, queue, mariadb, client, engine)
+    backend = Backend(request.param, settings, queue, server, client, engine)
     backend.empty()
     yield backend
     engine.dispose()

@@ -10,12 +10,12 @@ from sqlalchemy import Connection, Engine, insert, make_url, text
 
 from schema.stream import decode
 from schema.tables import leads
-from tests.integration.backends import POISON, Backend, fields_of, production_only
+from tests.integration.backends import POISON, Backend, fields_of, servers_only
 from tests.integration.workers import Worker
 from tests.servers import until
 from workers.consumer import Consumer
 
-pytestmark = production_only
+pytestmark = servers_only
 
 DEADLOCK = 1213
 LOCK_WAIT = 1205

@@ -12,7 +12,7 @@ from ingest_api.list_query import ListQuery
 from schema import accepted, counts, database, partitions, recount
 from schema.accepted import Accepted
 from schema.counts import DAY, MICROS, MINUTE
-from tests.integration.backends import Backend, production_only
+from tests.integration.backends import Backend, servers_only
 from tests.integration.test_counts import START, rows_at
 from tests.integration.test_lead_list import FILTERS, ORDERS, SORTS, find, query
 from workers import insertion
@@ -33,11 +33,11 @@ def filled(backend: Backend) -> Backend:
     with backend.engine.connect() as connection:
         for start in range(0, ROWS, 1000):
             insertion.store(connection, rows[start : start + 1000], start)
-    backend.database.execute(f"ANALYZE TABLE {backend.engine.url.database}.leads PERSISTENT FOR ALL")
+    backend.database.analyze(f"{backend.engine.url.database}.leads")
     return backend
 
 
-@production_only
+@servers_only
 def test_every_read_uses_an_index_and_sorts_no_table(filled: Backend):
     reader = database.reader(filled.settings.primary_url, timeout=10, pool_size=1)
     sent: dict[str, Any] = {}
@@ -68,7 +68,7 @@ def test_every_read_uses_an_index_and_sorts_no_table(filled: Backend):
         for statement, parameters in sent.items():
             if "information_schema" in statement:
                 continue
-            plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).mappings().all()
+            plan = connection.exec_driver_sql(f"EXPLAIN FORMAT=TRADITIONAL {statement}", parameters).mappings().all()
             for step in plan:
                 assert_cheap(statement, step)
     reader.dispose()

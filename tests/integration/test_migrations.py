@@ -7,25 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import alembic.command
-import alembic.config
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.pool import NullPool
 
-from schema.database import MIGRATIONS, migrate
+from schema.migrations.runner import downgrade, migrate
 from schema.tables import metadata
+from tests.databases import DATABASES, DatabaseServer
 
 
-@pytest.fixture(params=["sqlite", "mariadb"])
+@pytest.fixture(params=["sqlite", *DATABASES])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a database without tables."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'leads.db'}"
     else:
-        yield request.getfixturevalue("mariadb_server").create_database()
+        yield request.getfixturevalue(f"{request.param}_server").create_database()
 
 
 def differences(url: str) -> list[Any]:
@@ -38,13 +37,6 @@ def differences(url: str) -> list[Any]:
 
 def tables(url: str) -> set[str]:
     return set(inspect(create_engine(url, poolclass=NullPool)).get_table_names()) - {"alembic_version"}
-
-
-def downgrade(url: str, revision: str) -> None:
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["url"] = url
-    alembic.command.downgrade(config, revision)
 
 
 def test_the_migrated_database_equals_the_tables(url: str):
@@ -69,7 +61,7 @@ def test_migrating_twice_does_no_harm(url: str):
 
 def test_each_revision_leads_back_and_forth(url: str):
     migrate(url)
-    downgrade(url, "-1")
+    downgrade(url, "0003")
     migrate(url)
     assert differences(url) == []
 
@@ -79,12 +71,12 @@ def test_each_revision_leads_back_and_forth(url: str):
     assert differences(url) == []
 
 
-def test_text_is_kept_by_code_point_on_mariadb(mariadb_server: Any):
-    url = mariadb_server.create_database()
+def test_text_is_kept_by_code_point(database_server: DatabaseServer):
+    url = database_server.create_database()
     migrate(url)
 
     name = url.rpartition("/")[2]
-    rows = mariadb_server.execute(
+    rows = database_server.execute(
         "SELECT DISTINCT collation_name FROM information_schema.columns "
         "WHERE table_schema = %s AND collation_name IS NOT NULL AND table_name <> 'alembic_version'",
         name,

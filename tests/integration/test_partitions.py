@@ -12,13 +12,13 @@ from sqlalchemy.pool import NullPool
 from ingest_api import lead_list
 from schema import counts, partitions
 from schema.counts import MICROS, Levels
-from schema.database import migrate
+from schema.migrations.runner import migrate
 from schema.partitions import AHEAD, LAST, Month
 from schema.tables import leads
-from tests.integration.backends import Backend, production_only
+from tests.databases import DatabaseServer
+from tests.integration.backends import Backend, servers_only
 from tests.integration.test_counts import assert_agrees, rows_at
 from tests.integration.test_lead_list import query
-from tests.servers import MariaDBServer
 from workers import insertion
 from workers.tending import Tending
 
@@ -57,7 +57,7 @@ def test_months_are_counted_over_the_ends_of_years():
     assert (Month(2026, 1) + -1).name == "p202512"
 
 
-@production_only
+@servers_only
 def test_a_migrated_table_has_this_month_and_some_ahead(backend: Backend):
     month = Month.at(time.time_ns() // 1000)
 
@@ -65,7 +65,7 @@ def test_a_migrated_table_has_this_month_and_some_ahead(backend: Backend):
     assert month.name in names(backend)
 
 
-@production_only
+@servers_only
 def test_months_are_made_as_time_goes_on(backend: Backend):
     before = names(backend)
     later = datetime.now(UTC).replace(year=datetime.now(UTC).year + 1)
@@ -81,9 +81,9 @@ def test_months_are_made_as_time_goes_on(backend: Backend):
     assert (made[0]["months"], again["months"]) == (12, 0)
 
 
-def test_a_table_with_leads_is_taken_there_and_back(mariadb_server: MariaDBServer):
+def test_a_table_with_leads_is_taken_there_and_back(database_server: DatabaseServer):
     # Given a table of the release before, with leads of three months
-    url = mariadb_server.create_database()
+    url = database_server.create_database()
     migrate(url, "0003")
     engine = create_engine(url, poolclass=NullPool)
     times = moments(1, 2, 14)

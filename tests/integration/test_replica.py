@@ -9,8 +9,10 @@ from ingest_api.read_path import ReadPath
 from ingest_api.replica import Lag, Replica
 from schema import counts, database
 from schema.counts import Version
+from schema.migrations.runner import migrate
+from tests.databases import DATABASES, DatabaseServer
 from tests.integration.test_counts import START, rows_at
-from tests.servers import MariaDBServer, until
+from tests.servers import until
 from workers import insertion
 
 LAG = 1.0
@@ -19,7 +21,7 @@ LAG = 1.0
 class Pair:
     """A primary and its replica, and the service's way to both."""
 
-    def __init__(self, primary: MariaDBServer, follower: MariaDBServer, url: str) -> None:
+    def __init__(self, primary: DatabaseServer, follower: DatabaseServer, url: str) -> None:
         self.primary = primary
         self.follower = follower
         self.url = url
@@ -56,24 +58,22 @@ class Pair:
         """Read the version as a request does."""
         return self._loop.run_until_complete(self.reads.run(counts.version))
 
-    def served_by(self, server: MariaDBServer) -> bool:
+    def served_by(self, server: DatabaseServer) -> bool:
         """Tell whether a request is answered by this server."""
         before = int(server.execute("SHOW GLOBAL STATUS LIKE 'Com_select'")[0][1])
         self.read()
         return int(server.execute("SHOW GLOBAL STATUS LIKE 'Com_select'")[0][1]) > before
 
 
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    with (
-        MariaDBServer("--server-id=1", "--log-bin=log", "--binlog-format=ROW") as primary,
-        MariaDBServer("--server-id=2", "--replicate-ignore-db=mysql") as follower,
-    ):
+@pytest.fixture(params=list(DATABASES))
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    kind: type[DatabaseServer] = DATABASES[request.param]
+    with kind(*kind.primary_options) as primary, kind(*kind.replica_options) as follower:
         follower.follow(primary)
         url = primary.create_database()
         name = url.rpartition("/")[2]
         follower.execute(f"GRANT ALL ON {name}.* TO leads@'127.0.0.1'")
-        database.migrate(url)
+        migrate(url)
         made = Pair(primary, follower, url)
         yield made
         made.close()
@@ -87,7 +87,7 @@ def test_reads_go_where_the_leads_are(pair: Pair):
     assert not pair.served_by(pair.primary)
 
     # When it stops following, and leads are stored
-    pair.follower.execute("STOP SLAVE SQL_THREAD")
+    pair.follower.stop_applying()
     pair.store(5)
 
     # Then the primary is read once the replica is too far behind, and all is there
@@ -96,7 +96,7 @@ def test_reads_go_where_the_leads_are(pair: Pair):
     assert pair.read().total == 15
 
     # When it goes on, then it is read again by itself
-    pair.follower.execute("START SLAVE SQL_THREAD")
+    pair.follower.go_on_applying()
     until(pair.looks, 20, every=0.1)
     assert pair.served_by(pair.follower)
     assert pair.read().total == 15

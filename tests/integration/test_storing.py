@@ -6,7 +6,7 @@ from sqlalchemy import select
 from schema import lead_id, stream
 from schema.tables import leads
 from schema.tickets import QUEUE
-from tests.integration.backends import POISON, Backend, fields_of, production_only
+from tests.integration.backends import POISON, Backend, fields_of, servers_only
 from tests.integration.workers import DiesAfterCommit, Worker
 from tests.servers import until
 from workers import storing
@@ -49,7 +49,7 @@ def test_an_empty_queue_is_nothing_to_do(backend: Backend):
     assert Worker(backend).run() == {"stored": 0, "present": 0, "dead": 0}
 
 
-@production_only
+@servers_only
 def test_a_thousand_leads_are_one_insert(backend: Backend):
     # Given a worker that is connected already
     worker = Worker(backend)
@@ -186,7 +186,7 @@ def test_of_a_thousand_leads_only_the_poison_ones_become_dead_letters(backend: B
     assert outcome == {"stored": 1000 - poisoned, "present": 0, "dead": poisoned}
     assert backend.stored() == set(ids) - poison
     assert backend.dead() == dict.fromkeys(
-        poison, "OperationalError 1644" if backend.mariadb else "IntegrityError SQLITE_CONSTRAINT_TRIGGER"
+        poison, "OperationalError 1644" if backend.server else "IntegrityError SQLITE_CONSTRAINT_TRIGGER"
     )
     backend.assert_counted()
     assert (backend.waiting(), backend.pending()) == (0, 0)
@@ -226,7 +226,7 @@ def test_an_entry_that_holds_no_lead_becomes_a_dead_letter(backend: Backend, ent
 
 @pytest.mark.parametrize("broken", ["name", "key", "digest"])
 def test_an_entry_of_a_form_no_column_takes_becomes_a_dead_letter(backend: Backend, broken: str):
-    if broken == "digest" and backend.mariadb is None:
+    if broken == "digest" and backend.server is None:
         pytest.skip("SQLite stores bytes of any length")
     # Given an entry that the API would never write
     first, second = backend.accept(2)
@@ -249,7 +249,7 @@ def test_an_entry_of_a_form_no_column_takes_becomes_a_dead_letter(backend: Backe
     backend.assert_counted()
 
 
-@production_only
+@servers_only
 def test_suspects_are_tried_alone_and_only_the_hopeless_one_becomes_a_dead_letter(backend: Backend):
     # Given one lead among ten at which the database fails in a way that nobody foresaw
     backend.refuse(POISON, errno=1105)  # "Unknown error"

@@ -13,7 +13,7 @@ from schema.idempotency import Remembered
 from schema.lead_id import micros_of, new_lead_id
 from schema.tables import idempotency_keys
 from schema.tickets import QUEUE
-from tests.integration.backends import Backend, production_only
+from tests.integration.backends import Backend, servers_only
 from workers.sweeping import TICKETS_MAX, Sweeping
 
 END = 1 << 40  # seconds since 1970, later than all
@@ -176,7 +176,7 @@ def test_a_sweep_that_finds_redis_away_ends_quietly_and_the_next_one_works(backe
     assert sweeper.run() == {"tickets": 1}
 
 
-@production_only
+@servers_only
 def test_a_sweep_that_finds_the_database_away_publishes_tickets_all_the_same(backend: Backend):
     backend.accept(1)
     backend.database.kill()

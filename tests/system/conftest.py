@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import MariaDBServer, RedisServer
+from tests.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
+from tests.servers import RedisServer
 
 from .service import Service
 
@@ -17,18 +18,37 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def production(
-    tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer, mariadb_server: MariaDBServer
+def on_mysql(
+    tmp_path_factory: pytest.TempPathFactory, redis_with_mysql: RedisServer, mysql_server: MySQLServer
 ) -> Iterator[Service]:
-    """The service on Redis and MariaDB."""
-    directory = tmp_path_factory.mktemp("production")
-    with Service(
-        directory, redis_url=redis_server.url, database_url=mariadb_server.create_database(), claim_after=2
-    ) as service:
+    """The service on Redis and MySQL."""
+    with on(mysql_server, redis_with_mysql, tmp_path_factory) as service:
         yield service
 
 
-@pytest.fixture(scope="session", params=["embedded", "production"])
+@pytest.fixture(scope="session")
+def on_mariadb(
+    tmp_path_factory: pytest.TempPathFactory, redis_with_mariadb: RedisServer, mariadb_server: MariaDBServer
+) -> Iterator[Service]:
+    """The service on Redis and MariaDB."""
+    with on(mariadb_server, redis_with_mariadb, tmp_path_factory) as service:
+        yield service
+
+
+def on(database: DatabaseServer, queue: RedisServer, directories: pytest.TempPathFactory) -> Service:
+    """Return the service on these servers, not started."""
+    url = database.create_database()
+    return Service(directories.mktemp(database.name), redis_url=queue.url, database_url=url, claim_after=2)
+
+
+@pytest.fixture(scope="session")
+def production(request: pytest.FixtureRequest, database_server: DatabaseServer) -> Service:
+    """The service on servers, once on each database."""
+    found: Service = request.getfixturevalue(f"on_{database_server.name}")
+    return found
+
+
+@pytest.fixture(scope="session", params=["embedded", *(f"on_{name}" for name in DATABASES)])
 def service(request: pytest.FixtureRequest) -> Service:
     """The service, once on each backend."""
     found: Service = request.getfixturevalue(request.param)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.servers import MariaDBServer
+from tests.databases import DatabaseServer
 
 from .leads import a_lead, assert_error, assert_success
 from .service import Service
@@ -34,12 +34,12 @@ def test_a_wrong_parameter_is_named(service: Service, admin: str, query: str):
 
 
 def test_what_the_database_refused_is_replayed_once_it_no_longer_does(
-    production: Service, mariadb_server: MariaDBServer
+    production: Service, database_server: DatabaseServer
 ):
     # Given a database that refuses one kind of lead
     admin = signed(production, claims(sub="admin@example.com", roles=["admin"]))
     database = str(production.settings["database_url"]).rpartition("/")[2]
-    mariadb_server.execute(
+    database_server.execute(
         f"CREATE TRIGGER {database}.refusal BEFORE INSERT ON {database}.leads FOR EACH ROW "
         "IF NEW.first_name = 'Refused' THEN SIGNAL SQLSTATE '45000'; END IF"
     )
@@ -55,7 +55,7 @@ def test_what_the_database_refused_is_replayed_once_it_no_longer_does(
         assert production.lead(good)["state"] == "stored"
         assert production.lead(bad)["state"] == "queued"
     finally:
-        mariadb_server.execute(f"DROP TRIGGER {database}.refusal")
+        database_server.execute(f"DROP TRIGGER {database}.refusal")
 
     # When one of them is replayed twice, and then all
     one = {"letter": data["items"][0]["letter"]}

@@ -2,23 +2,26 @@
 
 from pathlib import Path
 
-from tests.servers import MariaDBServer, RedisServer, until
+from tests.databases import DatabaseServer
+from tests.servers import RedisServer, until
 
 from .leads import a_lead
 from .service import Service
 
 
-def test_a_key_outlives_the_loss_of_redis_and_the_lost_leads_are_counted(tmp_path: Path, mariadb_server: MariaDBServer):
-    url = mariadb_server.create_database()
+def test_a_key_outlives_the_loss_of_redis_and_the_lost_leads_are_counted(
+    tmp_path: Path, database_server: DatabaseServer
+):
+    url = database_server.create_database()
     database = url.rpartition("/")[2]
 
     def copied() -> int:
         counts = f"SELECT COALESCE(SUM(accepted), 0) FROM {database}.accepted_counts WHERE width = 86400"
-        return int(mariadb_server.execute(counts)[0][0])
+        return int(database_server.execute(counts)[0][0])
 
     with RedisServer() as redis_server, Service(tmp_path, redis_url=redis_server.url, database_url=url) as service:
         # Given a stored lead with a key, and one that the database does not take for the time being
-        mariadb_server.execute(
+        database_server.execute(
             f"CREATE TRIGGER {database}.stuck BEFORE INSERT ON {database}.leads FOR EACH ROW "
             "IF NEW.first_name = 'Stuck' THEN SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1105; END IF"
         )
@@ -42,7 +45,7 @@ def test_a_key_outlives_the_loss_of_redis_and_the_lost_leads_are_counted(tmp_pat
         # When Redis loses everything
         redis_server.client().flushall()
         # And with it what was not stored yet of the bulk
-        mariadb_server.execute(f"DELETE FROM {database}.leads WHERE id = UNHEX('{together[1].replace('-', '')}')")
+        database_server.execute(f"DELETE FROM {database}.leads WHERE id = UNHEX('{together[1].replace('-', '')}')")
 
         # Then the key is known, and belongs to its lead and its body
         assert service.post("/api/leads", lead, Idempotency_Key="kept").json()["data"]["id"] == first
@@ -50,7 +53,7 @@ def test_a_key_outlives_the_loss_of_redis_and_the_lost_leads_are_counted(tmp_pat
         again = service.post("/api/leads/bulk", batch, Idempotency_Key="both").json()["data"]["results"]
         assert [each["id"] for each in again] == together
         service.wait_until_stored(*together)
-        rows = mariadb_server.execute(f"SELECT COUNT(*) FROM {database}.leads WHERE email = '{batch[1]['email']}'")
+        rows = database_server.execute(f"SELECT COUNT(*) FROM {database}.leads WHERE email = '{batch[1]['email']}'")
         assert rows == ((1,),)
         # And new leads, with a key or without, are accepted and stored
         fresh = service.post("/api/leads", a_lead(), Idempotency_Key="new").json()["data"]["id"]

@@ -9,7 +9,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.servers import MariaDBServer, PrometheusServer, RedisServer, until
+from tests.databases import MySQLServer
+from tests.servers import PrometheusServer, RedisServer, until
 
 from .leads import a_lead
 from .service import Service
@@ -28,10 +29,10 @@ SENT = 40
 
 @pytest.fixture(scope="module")
 def scraped(
-    tmp_path_factory: pytest.TempPathFactory, mariadb_server: MariaDBServer
+    tmp_path_factory: pytest.TempPathFactory, mysql_server: MySQLServer
 ) -> Iterator[tuple[Service, PrometheusServer]]:
     """A service of its own, and the Prometheus that scrapes it."""
-    directory, url = tmp_path_factory.mktemp("scraped"), mariadb_server.create_database()
+    directory, url = tmp_path_factory.mktemp("scraped"), mysql_server.create_database()
     # Nobody else on its Redis: another service's workers would store its leads elsewhere.
     with RedisServer() as queue, Service(directory, redis_url=queue.url, database_url=url, http_workers=2) as service:
         queue.client().config_set("maxmemory", 512 * 1024 * 1024)

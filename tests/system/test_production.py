@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.servers import MariaDBServer, RedisServer
+from tests.databases import MySQLServer
+from tests.servers import RedisServer
 
 from .service import ROOT
 
@@ -26,17 +27,17 @@ def locked() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def settings(locked: RedisServer, mariadb_server: MariaDBServer, tmp_path: Path) -> dict[str, str]:
+def settings(locked: RedisServer, mysql_server: MySQLServer, tmp_path: Path) -> dict[str, str]:
     """The environment of a good start on an empty database."""
-    url = mariadb_server.create_database()
+    url = mysql_server.create_database()
     name = url.rpartition("/")[2]
-    mariadb_server.execute(f"CREATE USER IF NOT EXISTS strong@'127.0.0.1' IDENTIFIED BY '{SECRET}'")
-    mariadb_server.execute(f"GRANT ALL ON {name}.* TO strong@'127.0.0.1'")
+    mysql_server.execute(f"CREATE USER IF NOT EXISTS strong@'127.0.0.1' IDENTIFIED BY '{SECRET}'")
+    mysql_server.execute(f"GRANT ALL ON {name}.* TO strong@'127.0.0.1'")
     return {
         "LEADS_DATA_DIR": str(tmp_path / "data"),
         "LEADS_HTTP_HOST": "0.0.0.0",
         "LEADS_REDIS_URL": f"redis://:{SECRET}@127.0.0.1:{locked.port}/0",
-        "LEADS_DATABASE_URL": f"mysql+pymysql://strong:{SECRET}@127.0.0.1:{mariadb_server.port}/{name}",
+        "LEADS_DATABASE_URL": f"mysql+pymysql://strong:{SECRET}@127.0.0.1:{mysql_server.port}/{name}",
         "LEADS_FIRST_USER": "boss@example.com",
         "LEADS_FIRST_PASSWORD": "correct horse battery staple",
     }

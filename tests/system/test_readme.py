@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.servers import MariaDBServer, RedisServer, until
+from tests.databases import MySQLServer
+from tests.servers import RedisServer, until
 
 from .pages import blocks, commands
 from .service import PASSWORD, ROOT, Service
@@ -33,10 +34,10 @@ def test_the_bash_examples(embedded: Service, tmp_path: Path):
     assert {status for status, _ in answers} == {"success"}, done.stdout
 
 
-def test_the_commands(embedded: Service, tmp_path: Path, redis_server: RedisServer, mariadb_server: MariaDBServer):
+def test_the_commands(embedded: Service, tmp_path: Path, redis_with_mysql: RedisServer, mysql_server: MySQLServer):
     servers = {
-        r"redis://localhost\S+": redis_server.url,
-        r"mysql\+pymysql://\S+": mariadb_server.create_database(),
+        r"redis://localhost\S+": redis_with_mysql.url,
+        r"mysql\+pymysql://\S+": mysql_server.create_database(),
         r"^\.venv/bin/python\b": sys.executable,
     }
     ran = 0

@@ -1,4 +1,4 @@
-"""Redis or MariaDB is away: what still works, what says so, and that nothing accepted is lost."""
+"""Redis or the database is away: what still works, what says so, and that nothing accepted is lost."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers import MariaDBServer, RedisServer, until
+from tests.databases import DATABASES, DatabaseServer
+from tests.servers import RedisServer, until
 
 from .leads import a_lead, assert_error, assert_success
 from .service import EMAIL, PASSWORD, Service
@@ -47,12 +48,12 @@ def redis_back(redis_server: RedisServer, production: Service) -> Iterator[Redis
 
 
 @pytest.fixture
-def mariadb_back(mariadb_server: MariaDBServer, production: Service) -> Iterator[MariaDBServer]:
-    """The production service's MariaDB; it runs again afterwards."""
+def database_back(database_server: DatabaseServer, production: Service) -> Iterator[DatabaseServer]:
+    """The production service's database; it runs again afterwards."""
     production.token()
-    yield mariadb_server
-    if mariadb_server._process is None:
-        mariadb_server.start()
+    yield database_server
+    if database_server._process is None:
+        database_server.start()
     until(lambda: production.get("/health/ready").status_code == 200, 20)
 
 
@@ -101,10 +102,10 @@ def test_with_a_redis_that_hangs_the_answer_comes_within_a_second(tmp_path: Path
         until(lambda: service.post("/api/leads", a_lead()).status_code == 202, 10)
 
 
-def test_without_the_database_leads_are_accepted_and_stored_later(production: Service, mariadb_back: MariaDBServer):
+def test_without_the_database_leads_are_accepted_and_stored_later(production: Service, database_back: DatabaseServer):
     production.wait_until_stored(*production.accept(a_lead()))
     wait_for_a_sweep(production)
-    mariadb_back.kill()
+    database_back.kill()
 
     made = production.accept(*[a_lead() for _ in range(50)])
     single = production.post("/api/leads", a_lead(), Idempotency_Key="without-the-database")
@@ -117,20 +118,23 @@ def test_without_the_database_leads_are_accepted_and_stored_later(production: Se
     assert ready["errors"].keys() == {"database"}
     assert_success(production.get("/health/live"), 200)
 
-    mariadb_back.start()
+    database_back.start()
     production.wait_until_stored(*made, single.json()["data"]["id"], within=45)
 
 
-def test_with_a_database_that_hangs_leads_are_accepted_and_reads_give_up_in_time(tmp_path: Path):
+@pytest.mark.parametrize("kind", DATABASES.values(), ids=DATABASES.keys())
+def test_with_a_database_that_hangs_leads_are_accepted_and_reads_give_up_in_time(
+    kind: type[DatabaseServer], tmp_path: Path
+):
     patience = 2
     with (
-        MariaDBServer() as mariadb,
-        Service(tmp_path, database_url=mariadb.create_database(), database_read_timeout=patience) as service,
+        kind() as database,
+        Service(tmp_path, database_url=database.create_database(), database_read_timeout=patience) as service,
     ):
         before = service.accept(a_lead())
         service.wait_until_stored(*before)
         wait_for_a_sweep(service)
-        with mariadb.hanging():
+        with database.hanging():
             assert_unavailable(service, "/api/leads", within=patience + 0.5)
             assert_unavailable(service, "/api/leads?page=2&limit=1&sortBy=email", within=patience + 0.5)
             began = time.monotonic()

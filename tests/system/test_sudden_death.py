@@ -106,7 +106,7 @@ def test_a_pool_process_comes_back_however_often_it_is_killed(own: Service):
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["the worker", "a pool process"])
-def test_the_same_holds_on_redis_and_mariadb(production: Service, whole: bool):
+def test_the_same_holds_on_redis_and_a_database_server(production: Service, whole: bool):
     phone = f"+4440{next(_numbers)}"
     worker = production.one("worker")
     until(lambda: worker.children(), BOOT)

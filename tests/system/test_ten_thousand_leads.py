@@ -8,7 +8,7 @@ from . import load
 from .service import Service
 
 
-@pytest.mark.parametrize(("backend", "many"), [("embedded", 10_000), ("production", 5_000)])
+@pytest.mark.parametrize(("backend", "many"), [("embedded", 10_000), ("on_mysql", 10_000), ("on_mariadb", 5_000)])
 def test_each_of_many_leads_is_accepted_and_stored_once(backend: str, many: int, request: pytest.FixtureRequest):
     service: Service = request.getfixturevalue(backend)
     until(lambda: (now := service.get("/api/leads/stats").json()["data"])["stored"] == now["accepted"])

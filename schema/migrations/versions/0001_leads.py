@@ -3,8 +3,9 @@
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import op
 from sqlalchemy.dialects import mysql
+
+from schema.migrations import steps
 
 revision = "0001"
 down_revision = None
@@ -18,7 +19,7 @@ MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 def upgrade() -> None:
     """Make the first tables."""
-    op.create_table(
+    steps.create_table(
         "leads",
         sa.Column("id", LEAD_ID, primary_key=True),
         sa.Column("first_name", sa.String(255), nullable=False),
@@ -33,8 +34,8 @@ def upgrade() -> None:
         **OPTIONS,
     )
     for column in ("first_name", "last_name", "email", "phone"):
-        op.create_index(f"leads_{column}", "leads", [column, "id"])
-    op.create_table(
+        steps.create_index(f"leads_{column}", "leads", [column, "id"])
+    steps.create_table(
         "lead_counts",
         sa.Column("width", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("bucket", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -43,7 +44,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
         **OPTIONS,
     )
-    op.create_table(
+    steps.create_table(
         "accepted_counts",
         sa.Column("width", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("bucket", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -52,7 +53,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
         **OPTIONS,
     )
-    op.create_table(
+    steps.create_table(
         "users",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("email", sa.String(254), nullable=False, unique=True),
@@ -68,4 +69,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop them all."""
     for table in ("users", "accepted_counts", "lead_counts", "leads"):
-        op.drop_table(table)
+        steps.drop_table(table)

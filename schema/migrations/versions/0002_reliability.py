@@ -3,8 +3,9 @@
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import op
 from sqlalchemy.dialects import mysql
+
+from schema.migrations import steps
 
 revision = "0002"
 down_revision = "0001"
@@ -19,7 +20,7 @@ MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 def upgrade() -> None:
     """Make the two tables."""
-    op.create_table(
+    steps.create_table(
         "idempotency_keys",
         sa.Column("key", DIGEST, primary_key=True),
         sa.Column("digest", DIGEST, nullable=False),
@@ -28,8 +29,8 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
         **OPTIONS,
     )
-    op.create_index("idempotency_keys_created_at", "idempotency_keys", ["created_at"])
-    op.create_table(
+    steps.create_index("idempotency_keys_created_at", "idempotency_keys", ["created_at"])
+    steps.create_table(
         "dropped_leads",
         sa.Column("lead_id", LEAD_ID, primary_key=True),
         sa.Column("dropped_at", MOMENT, nullable=False),
@@ -40,5 +41,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop them."""
-    op.drop_table("dropped_leads")
-    op.drop_table("idempotency_keys")
+    steps.drop_table("dropped_leads")
+    steps.drop_table("idempotency_keys")
