@@ -16,15 +16,17 @@ run: $(VENV)/.run-installed ## Start the whole service here (embedded queue and 
 	@$(BIN)/python -m compose.local --stop-with-parent
 
 test: $(VENV)/.test-installed servers newman ## Run all tests
+	@$(BIN)/python -m tests.tested say
 	@echo "Testing: unit and integration"
 	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile $(ARGS)
 	@echo "Testing: system (the really started service, over HTTP)"
 	@$(BIN)/python -m pytest tests/system -q $(ARGS)
+	@$(BIN)/python -m tests.tested keep test
 
 test-unit: $(VENV)/.test-installed ## Run the tests that need no server
 	@$(BIN)/python -m pytest tests/unit -q $(ARGS)
 
-test-integration: $(VENV)/.test-installed servers ## Run the tests against real Redis and MariaDB servers
+test-integration: $(VENV)/.test-installed servers ## Run the tests against real Redis, MySQL and MariaDB servers
 	@$(BIN)/python -m pytest tests/integration -q $(ARGS)
 
 test-system: $(VENV)/.test-installed servers newman ## Run the black-box tests against the started service
@@ -121,9 +123,10 @@ key: ## Change the keys of the production form's tokens, logging nobody out (STE
 test-compose: $(VENV)/.test-installed ## Start, scale, break, stop and start the production form in Docker, under load
 	@$(BIN)/python -m pytest tests/compose -q $(ARGS)
 
-docs: $(VENV)/.run-installed ## Write docs/configuration.md, docs/metrics.md and the dashboard from their declarations
+docs: $(VENV)/.test-installed ## Write docs/configuration.md, metrics.md, support.md and the dashboard from their declarations
 	@$(BIN)/python -m schema configuration > docs/configuration.md
 	@$(BIN)/python -m compose.metrics_reference > docs/metrics.md
+	@$(BIN)/python -m tests.tested document
 	@$(BIN)/python -m compose.dashboard > compose/grafana/dashboards/overview.json
 
 screenshots: $(VENV)/.test-installed servers ## Take the README's pictures anew
@@ -139,7 +142,7 @@ compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 clean: ## Remove the virtual environment, the stopped containers, and what the tools left (not var/ nor volumes: leads)
 	@[ ! -e compose/production.env ] || compose/stack clean
-	rm -rf $(VENV) postman/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
+	rm -rf $(VENV) .servers postman/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
 
 .PHONY: servers newman
 servers:

@@ -112,9 +112,7 @@ def existing(connection: Connection) -> list[str]:
         "SELECT partition_name FROM information_schema.partitions WHERE table_schema = DATABASE() "
         "AND table_name = 'leads' AND partition_name IS NOT NULL ORDER BY partition_ordinal_position"
     )
-    names = list(connection.execute(query).scalars())
-    connection.rollback()
-    return names
+    return list(connection.execute(query).scalars())
 
 
 def expire(connection: Connection, months: int, now: int) -> int:
@@ -153,7 +151,7 @@ def _remove(connection: Connection, horizon: int) -> None:
     over = list(takewhile(lambda name: name != LAST and (Month.named(name) + 1).start <= horizon, existing(connection)))
     if over:
         connection.execute(text(f"ALTER TABLE leads DROP PARTITION {', '.join(over)}"))
-        connection.rollback()
+    connection.rollback()
     while True:
         with connection.begin():
             older = select(leads.c.id).where(leads.c.id < lead_id.at(horizon)).order_by(leads.c.id).limit(DELETE_MAX)

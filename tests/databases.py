@@ -10,11 +10,15 @@ import pymysql
 
 from tests.servers import Server, free_port, program
 
+SYNTAX_ERROR = 1064
+
 
 class DatabaseServer(Server):
     """A database on a TCP port, with a user who has all rights on the databases made here and none beside."""
 
     USER, PASSWORD = "leads", "secret"
+
+    running: ClassVar[list["DatabaseServer"]] = []  # those of this process
 
     name: ClassVar[str]  # as DATABASE= and the ids of tests say it
     title: ClassVar[str]  # as people call it
@@ -36,6 +40,17 @@ class DatabaseServer(Server):
     def of_disk(cls, *options: str) -> Self:
         """Make a server that writes as it comes, for what measures or proves something."""
         return cls(*options)
+
+    def start(self) -> None:
+        """Start the process on the data that is there, and wait until it answers."""
+        super().start()
+        self.running.append(self)
+
+    def kill(self) -> None:
+        """End the process at once (SIGKILL). Does nothing when it is gone."""
+        super().kill()
+        if self in self.running:
+            self.running.remove(self)
 
     def answers(self) -> bool:
         """Tell whether the server takes commands; the first time make the user."""
@@ -80,6 +95,16 @@ class DatabaseServer(Server):
             cursor.execute(statement, arguments or None)
             return tuple(cursor.fetchall())
 
+    def parses(self, statement: str) -> bool:
+        """Tell whether a statement is right, and not a syntax error."""
+        try:
+            self.execute(statement)
+        except pymysql.err.ProgrammingError as error:
+            if error.args[0] == SYNTAX_ERROR:
+                return False
+            raise
+        return True
+
     @contextmanager
     def variable(self, name: str, value: str) -> Iterator[None]:
         """Set a global variable within the block. Connections made before may keep the old value."""
@@ -108,6 +133,7 @@ class DatabaseServer(Server):
         return [
             *self._user(),
             f"--datadir={self.data}",
+            f"--tmpdir={self.directory}",
             f"--socket={self._socket}",
             f"--pid-file={self.directory / 'mysqld.pid'}",
             f"--port={self.port}",
@@ -135,7 +161,16 @@ class MySQLServer(DatabaseServer):
 
     def prepare(self) -> None:
         """Make the system tables."""
-        self._prepare_by([mysqld(), "--no-defaults", *self._user(), "--initialize-insecure", f"--datadir={self.data}"])
+        self._prepare_by(
+            [
+                mysqld(),
+                "--no-defaults",
+                *self._user(),
+                "--initialize-insecure",
+                f"--datadir={self.data}",
+                f"--tmpdir={self.directory}",
+            ]
+        )
 
     def command(self) -> list[str]:
         """Return the command that runs the server in the foreground."""
@@ -190,6 +225,7 @@ class MariaDBServer(DatabaseServer):
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
                 f"--datadir={self.data}",
+                f"--tmpdir={self.directory}",
                 *self._user(),
             ]
         )
@@ -224,10 +260,11 @@ class MariaDBServer(DatabaseServer):
 
 def mysqld() -> str:
     """Return the path of MySQL's program: MariaDB's package has one of the same name."""
-    return program("mysqld", takes=_is_mysql)
+    return program("mysqld", takes=is_mysql)
 
 
-def _is_mysql(path: str) -> bool:
+def is_mysql(path: str) -> bool:
+    """Tell whether a program of the name mysqld is MySQL's."""
     return "MariaDB" not in subprocess.run([path, "--version"], capture_output=True, text=True).stdout
 
 

@@ -14,12 +14,15 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from schema import database
-from schema.database import reason_of
+from schema.database import Product, reason_of
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 HERE = Path(__file__).parent
+
+# The oldest servers that know our SQL. MySQL: row aliases in upserts; MariaDB: DDL that a crash leaves whole.
+OLDEST = {Product.MYSQL: (8, 0, 19), Product.MARIADB: (10, 6, 1)}
 
 # Longest wait for another run to end, seconds.
 LOCK_TIMEOUT = 60
@@ -73,6 +76,7 @@ def downgrade(url: str, revision: str) -> None:
 def _prepared(url: str) -> Iterator[tuple["Config", Connection]]:
     """Yield what alembic needs, with nobody else migrating; commit at the end."""
     from alembic.config import Config
+    from alembic.script.revision import RevisionError
     from alembic.util import CommandError
 
     config = Config()
@@ -80,6 +84,7 @@ def _prepared(url: str) -> Iterator[tuple["Config", Connection]]:
     engine = database.migrator(url)
     try:
         with engine.connect() as connection:
+            _check_version(connection)
             config.attributes["connection"] = connection
             if connection.dialect.name == "sqlite":
                 with connection.begin():
@@ -87,7 +92,7 @@ def _prepared(url: str) -> Iterator[tuple["Config", Connection]]:
             else:
                 _lock(connection)
                 yield config, connection
-    except CommandError as error:
+    except (CommandError, RevisionError) as error:
         raise MigrationFailed(f"the tables are of another release: {error}") from None
     finally:
         engine.dispose()
@@ -100,6 +105,16 @@ def _current(connection: Connection) -> str:
     if connection.dialect.name != "sqlite":
         connection.rollback()
     return current
+
+
+def _check_version(connection: Connection) -> None:
+    """Raise MigrationFailed for a server that does not know our SQL."""
+    product = database.product_of(connection)
+    oldest = OLDEST.get(product)
+    found = connection.dialect.server_version_info or ()
+    if oldest is not None and found < oldest:
+        versions = [".".join(map(str, each)) for each in (found[: len(oldest)], oldest)]
+        raise MigrationFailed(f"{product.value} {versions[0]} is too old: {versions[1]} or later is needed")
 
 
 def _lock(connection: Connection) -> None:

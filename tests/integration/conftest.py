@@ -9,8 +9,9 @@ import pytest
 from schema import lead_id
 from schema.migrations.runner import migrate
 from schema.settings import Settings
-from tests.databases import DatabaseServer, MariaDBServer, MySQLServer
+from tests.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
 from tests.integration.backends import BACKENDS, Backend, writer
+from tests.integration.spoken import Listener, names_in, reserved
 from tests.servers import RedisServer, ValkeyServer
 
 
@@ -18,6 +19,24 @@ from tests.servers import RedisServer, ValkeyServer
 def _ids_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
     # Ids never go back: those of a test that travelled in time would be followed by the next test's.
     monkeypatch.setattr(lead_id, "_last_micros", 0)
+
+
+@pytest.fixture(autouse=True)
+def listener() -> Iterator[Listener]:
+    """Check all that a test says to MySQL and MariaDB."""
+    with Listener() as listener:
+        yield listener
+    assert not listener.deprecated
+    for server in {each.name: each for each in DatabaseServer.running}.values():
+        # Those that went to a server of this kind: SQLAlchemy quotes what that one reserves.
+        new = {each for product, each in listener.statements if product.value == server.title} - _checked[server.name]
+        found = reserved(server, set().union(*map(names_in, new))) if new else set()
+        assert not found, f"{server.title} reserves these words, and they are not quoted"
+        _checked[server.name] |= new
+
+
+# Statements that were checked in a test before, by the server's kind.
+_checked: dict[str, set[str]] = {name: set() for name in DATABASES}
 
 
 @pytest.fixture(scope="session")

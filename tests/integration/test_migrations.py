@@ -1,30 +1,45 @@
 """schema.migrations: they make what schema.tables says, may run again, and lead back."""
 
+import itertools
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
-from schema.migrations.runner import downgrade, migrate
+from schema import counts
+from schema.counts import DAY
+from schema.database import Product
+from schema.migrations import runner
+from schema.migrations.runner import MigrationFailed, downgrade, migrate
 from schema.tables import metadata
 from tests.databases import DATABASES, DatabaseServer
+from tests.integration.killed import DIRECTIONS, killed_before_change
 
 
 @pytest.fixture(params=["sqlite", *DATABASES])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a database without tables."""
+def make_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Make databases without tables; return the URL of each."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'leads.db'}"
-    else:
-        yield request.getfixturevalue(f"{request.param}_server").create_database()
+        numbers = itertools.count()
+        return lambda: f"sqlite:///{tmp_path / f'{next(numbers)}.db'}"
+    server: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
+    return server.create_database
+
+
+@pytest.fixture
+def url(make_url: Callable[[], str]) -> str:
+    """The URL of a database without tables."""
+    return make_url()
 
 
 def differences(url: str) -> list[Any]:
@@ -90,3 +105,147 @@ def test_the_command_brings_the_tables_up_to_date(url: str):
 
     assert (result.returncode, result.stdout) == (0, "The tables are up to date.\n")
     assert differences(url) == []
+
+
+# Leads of two days, as the counts of revision 0002 have them: width and bucket in seconds.
+OLD_COUNTS = {
+    (1, 100): 3,
+    (1, 86_400): 4,
+    (60, 60): 3,
+    (60, 86_400): 4,
+    (3600, 0): 3,
+    (3600, 86_400): 4,
+    (86_400, 0): 3,
+    (86_400, 86_400): 4,
+}
+
+
+def fill(url: str) -> None:
+    """Count leads at revision 0002."""
+    engine = create_engine(url, poolclass=NullPool)
+    table = metadata.tables["lead_counts"]
+    with engine.begin() as connection:
+        connection.execute(
+            table.insert(),
+            [
+                {"width": width, "bucket": bucket, "slot": 0, "stored": number}
+                for (width, bucket), number in OLD_COUNTS.items()
+            ],
+        )
+
+
+def counted(url: str) -> tuple[int, dict[int, int]]:
+    """Return the total, and the leads of each day, at the newest revision."""
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        return counts.total(connection), counts.by_bucket(connection, DAY, 0, 10 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("direction", "before", "after"),
+    [
+        ("up", "base", "0001"),
+        ("up", "0001", "0002"),
+        ("up", "0002", "0003"),
+        ("up", "0003", "0004"),
+        ("down", "0004", "0003"),
+        ("down", "0003", "0002"),
+    ],
+)
+def test_a_migration_killed_between_any_two_statements_can_be_run_again(
+    make_url: Callable[[], str], direction: str, before: str, after: str
+):
+    has_counts = before not in ("base", "0001")
+    number = 0
+    while True:
+        # Given a database at one revision
+        url = make_url()
+        if has_counts:
+            migrate(url, "0002")
+            fill(url)
+        if before != "base":
+            migrate(url, before)
+
+        # When a run ends before its next statement
+        killed = killed_before_change(number, direction, url, after)
+
+        # Then the next one ends well
+        DIRECTIONS[direction](url, after)
+        migrate(url)
+        assert differences(url) == []
+        if has_counts:
+            assert counted(url) == (7, {0: 3, DAY: 4})
+        if not killed:
+            break
+        number += 1
+    assert number > 0
+
+
+def test_a_migration_that_fails_is_named_with_its_statement(database_server: DatabaseServer):
+    # Given a table that is in the way, with something in it
+    url = database_server.create_database()
+    migrate(url, "0002")
+    name = url.rpartition("/")[2]
+    database_server.execute(f"CREATE VIEW {name}.new_counts AS SELECT 'ada@example.com' AS email")
+
+    with pytest.raises(MigrationFailed) as failed:
+        migrate(url)
+
+    said = str(failed.value)
+    assert said.startswith("migration 0003 (Counts in microseconds")
+    assert "new_counts" in said
+    assert re.search(r": (Operational|Programming|Internal)Error \d+$", said)
+    assert "ada" not in said
+
+    # And once it is out of the way, the rest is made
+    database_server.execute(f"DROP VIEW {name}.new_counts")
+    migrate(url)
+    assert differences(url) == []
+
+
+def test_tables_of_a_newer_release_are_told_in_one_line(url: str):
+    migrate(url)
+    with create_engine(url, poolclass=NullPool).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(MigrationFailed, match=r"^the tables are of another release: .*9999"):
+        migrate(url)
+
+
+def test_of_two_runs_at_once_one_waits(url: str):
+    with ThreadPoolExecutor(3) as threads:
+        for run in [threads.submit(migrate, url) for _ in range(3)]:
+            run.result()
+
+    assert differences(url) == []
+
+
+def test_a_run_does_not_begin_while_a_killed_ones_statement_still_runs(database_server: DatabaseServer):
+    # Given the lock of a run whose process is gone, but not its statement
+    url = database_server.create_database()
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as other, ThreadPoolExecutor(1) as thread:
+        runner._lock(other)
+        run = thread.submit(migrate, url)
+        with pytest.raises(TimeoutError):
+            run.result(1)
+        assert tables(url) == set()
+
+        other.invalidate()
+        other.close()
+        run.result()
+
+    assert differences(url) == []
+
+
+def test_a_server_that_is_too_old_is_named_with_its_version(
+    database_server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(runner, "OLDEST", dict.fromkeys(Product, (99, 8, 7)))
+
+    with pytest.raises(MigrationFailed) as failed:
+        migrate(database_server.create_database())
+
+    assert (
+        str(failed.value)
+        == f"{database_server.title} {database_server.version()} is too old: 99.8.7 or later is needed"
+    )
