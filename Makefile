@@ -45,12 +45,15 @@ format: $(VENV)/.test-installed ## Put the code into the house style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-chaos: $(VENV)/.test-installed servers ## Break everything at random under load, and count what was lost (ARGS="--minutes 5 --seed 7 --stock")
-	@$(BIN)/python -m loadtests.chaos $(ARGS)
+# The database of what measures and proves: MySQL where there is one.
+ON = $(if $(DATABASE),--database $(DATABASE))
 
-bench: $(VENV)/.test-installed servers ## Measure ours, its peers and the limits (ARGS="--only accept,store --rounds 5 --hold 300")
+chaos: $(VENV)/.test-installed servers ## Break everything at random under load, and count what was lost (DATABASE=mariadb, ARGS="--minutes 5 --seed 7 --stock")
+	@$(BIN)/python -m loadtests.chaos $(ON) $(ARGS)
+
+bench: $(VENV)/.test-installed servers ## Measure ours, its peers and the limits (DATABASE=mariadb, ARGS="--only accept,store --rounds 5 --hold 300")
 	@tests/install-servers wrk
-	@$(BIN)/python -m loadtests.bench $(ARGS)
+	@$(BIN)/python -m loadtests.bench $(ON) $(ARGS)
 
 fuzz: $(VENV)/.test-installed ## Send the API whatever its document allows and forbids, for five minutes (ARGS="--max-time 60 --seed 7")
 	@$(BIN)/python -m tests.system.fuzzing $(ARGS)
@@ -71,9 +74,9 @@ LOAD = $(if $(HOST),--host $(HOST)) $(if $(RATE),--rate $(RATE)) $(if $(MINUTES)
 
 ROWS ?= 1000000
 
-bench-read: $(VENV)/.test-installed servers ## Measure lists over ROWS leads beside the usual endpoint (ROWS=10000000 for ten million)
+bench-read: $(VENV)/.test-installed servers ## Measure lists over ROWS leads beside the usual endpoint (ROWS=10000000 for ten million, DATABASE=mariadb)
 	@tests/install-servers wrk
-	@$(BIN)/python -m loadtests.reads --rows $(ROWS) $(ARGS)
+	@$(BIN)/python -m loadtests.reads --rows $(ROWS) $(ON) $(ARGS)
 
 build: ## Production form in Docker: build the image, make the secrets, start, show where it listens
 	@compose/stack build

@@ -96,11 +96,12 @@ def upsert(connection: Connection, numbers: Mapping[tuple[int, int], int], *slot
         for slot in sorted(slots or (0,))
     ]
     # Not SQLAlchemy's: a batch has some hundred of these rows, and the driver takes them as they are.
-    connection.exec_driver_sql(_UPSERTS[database.product_of(connection)], rows)
+    connection.exec_driver_sql(UPSERTS[database.product_of(connection)], rows)
 
 
-# STORED is a reserved word of MySQL's. In MySQL VALUES() is deprecated, and MariaDB has no row alias.
-_UPSERTS = {
+# Adds to a row, or makes it: width, bucket, slot, leads. STORED is a reserved word of MySQL's; there VALUES() is
+# deprecated, and MariaDB has no row alias.
+UPSERTS = {
     Product.SQLITE: "INSERT INTO lead_counts (width, bucket, slot, stored) VALUES (?, ?, ?, ?) "
     "ON CONFLICT DO UPDATE SET stored = stored + excluded.stored",
     Product.MYSQL: "INSERT INTO lead_counts (width, bucket, slot, `stored`) VALUES (%s, %s, %s, %s) AS added "

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import pymysql
 
-from tests.servers import Server, free_port, program
+from tests.servers import Server, find_program, free_port, program
 
 SYNTAX_ERROR = 1064
 
@@ -22,6 +22,9 @@ class DatabaseServer(Server):
 
     name: ClassVar[str]  # as DATABASE= and the ids of tests say it
     title: ClassVar[str]  # as people call it
+
+    # The option that says how large the redo log is.
+    redo_log: ClassVar[str]
 
     # Options for the two sides of a replication.
     primary_options: ClassVar[tuple[str, ...]]
@@ -155,6 +158,7 @@ class MySQLServer(DatabaseServer):
     """MySQL 8.4 or later, with its binary log and GTIDs."""
 
     name, title = "mysql", "MySQL"
+    redo_log = "innodb-redo-log-capacity"
 
     primary_options = ("--server-id=1", "--gtid-mode=ON", "--enforce-gtid-consistency=ON")
     replica_options = ("--server-id=2", *primary_options[1:], "--replicate-ignore-db=mysql")
@@ -202,6 +206,7 @@ class MariaDBServer(DatabaseServer):
     """MariaDB 10.11 or later."""
 
     name, title = "mariadb", "MariaDB"
+    redo_log = "innodb-log-file-size"
 
     primary_options = ("--server-id=1", "--log-bin=log", "--binlog-format=ROW")
     replica_options = ("--server-id=2", "--replicate-ignore-db=mysql")
@@ -266,6 +271,13 @@ def mysqld() -> str:
 def is_mysql(path: str) -> bool:
     """Tell whether a program of the name mysqld is MySQL's."""
     return "MariaDB" not in subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+
+
+def chosen(name: str) -> type[MySQLServer] | type[MariaDBServer]:
+    """Return the kind of server called `name`; for "" MySQL where there is one, else MariaDB."""
+    if name:
+        return DATABASES[name]
+    return MySQLServer if find_program("mysqld", takes=is_mysql) else MariaDBServer
 
 
 DATABASES: dict[str, type[MySQLServer] | type[MariaDBServer]] = {

@@ -183,6 +183,10 @@ class RedisServer(Server):
         except redis.RedisError:
             return False
 
+    def version(self) -> str:
+        """Return the server's version in numbers."""
+        return str(self.client().info("server")["redis_version"])
+
     def client(self) -> redis.Redis:
         """Return a client of its own, patient enough for a test."""
         return redis.Redis.from_url(self.url, socket_timeout=10)

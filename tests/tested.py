@@ -33,7 +33,7 @@ SUPPORTED = {
     "Redis": ("7.0 and later", "`LEADS_REDIS_REPLICAS` needs 7.2."),
     "Valkey": (
         "8 and later",
-        "It is what the embedded run brings along; as a server of its own it takes Redis's place.",
+        "The embedded run brings it along; as a server it takes Redis's place.",
     ),
     "nginx": ("1.22 and later", "From 1.27.3 on it keeps connections to the API open."),
     "Docker Compose": ("2.26 and later", ""),
@@ -51,8 +51,7 @@ PAGE_TEXT = """\
 `make test` has passed on {systems}.
 
 MySQL is the database that the service is made for; MariaDB passes the same tests. A server that is older than a start
-accepts is named by it in one line. Versions between those that were tested are supported, too: tell us when one does not
-work.
+accepts is named by it in one line. Versions between those that were tested are supported, too: tell us when one fails.
 """
 
 

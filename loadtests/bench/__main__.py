@@ -11,8 +11,9 @@ from loadtests.bench import accept, bulk, chart, filled, growth, lean, limits, r
 from loadtests.bench.bare import Bare
 from loadtests.bench.contenders import Batches, CannotInstall, Constant, Contender, Direct, Ours, Stock
 from loadtests.bench.figures import Findings
-from loadtests.bench.servers import BenchDatabase
+from loadtests.bench.servers import bench_database
 from loadtests.bench.wrk import BadAnswers
+from tests.databases import DATABASES
 from tests.servers import RedisServer
 
 SECTIONS = ("accept", "bulk", "limits", "store", "together")
@@ -25,7 +26,6 @@ def main() -> int:
     if options.growth:
         return growth.run(options)
     begun = time.monotonic()
-    report.opening(options, findings)
     try:
         with ExitStack() as stack:
             _run(options, findings, stack)
@@ -52,6 +52,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--growth", action="store_true", help="run anew at 0, 1 and 5 million rows, and with 1, 2, 4 processes"
     )
+    parser.add_argument("--database", choices=DATABASES, default="", help="MySQL where there is one, else MariaDB")
     parser.add_argument("--json", type=Path, default=Path("var/bench/bench.json"))
     parser.add_argument("--chart", type=Path, default=Path("var/bench/bench.png"))
     parser.add_argument("--strict", action="store_true", help="fail when a bar is missed")
@@ -64,8 +65,9 @@ def _options() -> argparse.Namespace:
 
 def _run(options: argparse.Namespace, findings: Findings, stack: ExitStack) -> None:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-    database = stack.enter_context(BenchDatabase())
+    database = stack.enter_context(bench_database(options.database))
     queue = stack.enter_context(RedisServer())
+    report.opening(options, findings, database, queue)
     ours = Ours(directory / "ours", database, queue, processes=options.processes, workers=options.workers)
     kinds = {kind.name: kind for kind in (Stock, Direct, Batches, Constant)}
     peers: list[Contender] = [

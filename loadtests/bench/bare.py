@@ -14,8 +14,9 @@ from loadtests.bench import wrk
 from loadtests.bench.figures import new_tag
 from loadtests.bench.wrk import BadAnswers
 from schema import counts, lead_id
+from schema.database import Product
 from schema.migrations.runner import migrate
-from tests.servers import MariaDBServer
+from tests.databases import DatabaseServer
 
 BATCH = 1000  # rows in a statement, and in a transaction
 CONNECTIONS = 2
@@ -25,10 +26,6 @@ APART = 40
 
 COLUMNS = "id, first_name, last_name, email, phone, date_of_birth, additional_data, created_at, updated_at"
 INSERT = f"INSERT INTO leads ({COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-COUNT = (
-    "INSERT INTO lead_counts (width, bucket, slot, stored) VALUES (%s, %s, %s, %s) "
-    "ON DUPLICATE KEY UPDATE stored = stored + VALUES(stored)"
-)
 LOAD = (
     "LOAD DATA LOCAL INFILE '{path}' INTO TABLE leads CHARACTER SET utf8mb4 "
     "(@id, first_name, last_name, email, phone, date_of_birth, additional_data, created_at, updated_at) "
@@ -41,8 +38,9 @@ Row = tuple[Any, ...]
 class Bare:
     """The service's tables in a database of their own."""
 
-    def __init__(self, server: MariaDBServer) -> None:
+    def __init__(self, server: DatabaseServer) -> None:
         self._server = server
+        self.product = Product(server.title)
         self.url = server.create_database()
         self._name = self.url.rpartition("/")[2]
         migrate(self.url)
@@ -61,7 +59,9 @@ class Bare:
         tag, before = new_tag(), self._rows()
         share = number // CONNECTIONS
         processes = [
-            context.Process(target=target, args=(self.url, tag, each * share, share, each, barrier), daemon=True)
+            context.Process(
+                target=target, args=(self.url, self.product, tag, each * share, share, each, barrier), daemon=True
+            )
             for each in range(CONNECTIONS)
         ]
         for process in processes:
@@ -112,7 +112,7 @@ def counts_of(rows: list[Row], slot: int) -> list[Row]:
     return [(width, bucket, slot, number) for (width, bucket), number in sorted(numbers.items())]
 
 
-def _insert(url: str, tag: str, first: int, number: int, slot: int, barrier: Any) -> None:
+def _insert(url: str, product: Product, tag: str, first: int, number: int, slot: int, barrier: Any) -> None:
     rows = rows_of(tag, first, number, time.time_ns() // 1000)
     batches = [rows[start : start + BATCH] for start in range(0, number, BATCH)]
     work = [(batch, counts_of(batch, slot)) for batch in batches]
@@ -122,12 +122,12 @@ def _insert(url: str, tag: str, first: int, number: int, slot: int, barrier: Any
         barrier.wait()
         for batch, counted in work:
             cursor.executemany(INSERT, batch)
-            cursor.executemany(COUNT, counted)
+            cursor.executemany(counts.UPSERTS[product], counted)
             connection.commit()
         barrier.wait()
 
 
-def _load(url: str, tag: str, first: int, number: int, slot: int, barrier: Any) -> None:
+def _load(url: str, _: Product, tag: str, first: int, number: int, slot: int, barrier: Any) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-load-") as directory:
         path = Path(directory) / f"rows-{slot}"
         write(path, rows_of(tag, first, number, time.time_ns() // 1000))

@@ -17,7 +17,8 @@ from loadtests.bench import wrk
 from loadtests.bench.figures import new_tag
 from loadtests.bench.processes import family
 from loadtests.bench.wrk import BadAnswers
-from tests.servers import MariaDBServer, RedisServer, until
+from tests.databases import DatabaseServer
+from tests.servers import RedisServer, until
 from tests.system.service import ROOT, Service, free_port
 
 # Seconds for the last leads of a run to be stored.
@@ -39,7 +40,7 @@ class Contender:
     not_done = ""
     stores = True
 
-    def __init__(self, database: MariaDBServer, queue: RedisServer) -> None:
+    def __init__(self, database: DatabaseServer, queue: RedisServer) -> None:
         self.database = database
         self.queue = queue
         self.database_url = database.create_database()
@@ -114,7 +115,7 @@ class Ours(Contender):
     what = "Lead Ingest: gunicorn and Celery as `make run` starts them, with beat and Flower"
 
     def __init__(
-        self, directory: Path, database: MariaDBServer, queue: RedisServer, *, processes: int = 2, workers: int = 2
+        self, directory: Path, database: DatabaseServer, queue: RedisServer, *, processes: int = 2, workers: int = 2
     ) -> None:
         super().__init__(database, queue)
         self.table = f"{self.schema}.leads"
@@ -173,7 +174,7 @@ class Peer(Contender):
     broker = 1  # which of Redis's databases
     python = sys.executable
 
-    def __init__(self, directory: Path, database: MariaDBServer, queue: RedisServer, *, processes: int = 2) -> None:
+    def __init__(self, directory: Path, database: DatabaseServer, queue: RedisServer, *, processes: int = 2) -> None:
         super().__init__(database, queue)
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,15 +1,16 @@
 """Fills the tables beforehand, as if the service had stored as many leads long ago."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from loadtests.bench.bare import COUNT, LOAD, Bare, Row, connect, counts_of, rows_of, write
+from loadtests.bench.bare import LOAD, Bare, Row, connect, counts_of, rows_of, write
 from loadtests.bench.contenders import Ours
 from loadtests.bench.figures import new_tag
 from schema.accepted import WIDTHS
-from schema.counts import MICROS
+from schema.counts import MICROS, UPSERTS
 
 CHUNK = 100_000  # rows in a file
 
@@ -20,10 +21,7 @@ APART = 600  # microseconds
 # An epoch of Redis long before the run's own: see schema.accepted.
 EPOCH = 1
 
-ACCEPT = (
-    "INSERT INTO accepted_counts (width, bucket, epoch, accepted) VALUES (%s, %s, %s, %s) "
-    "ON DUPLICATE KEY UPDATE accepted = accepted + VALUES(accepted)"
-)
+ACCEPT = "INSERT INTO accepted_counts (width, bucket, epoch, accepted) VALUES (%s, %s, %s, %s)"
 
 
 def fill(ours: Ours, bare: Bare, number: int) -> None:
@@ -33,19 +31,19 @@ def fill(ours: Ours, bare: Bare, number: int) -> None:
         connection = connect(url)
         with connection, connection.cursor() as cursor, tempfile.TemporaryDirectory(prefix="bench-fill-") as directory:
             path = Path(directory) / "rows"
+            accepted = Counter[tuple[int, int, int]]()
             for rows in _chunks(number):
                 write(path, rows)
                 cursor.execute(LOAD.format(path=path))
-                counts = counts_of(rows, 0)
-                cursor.executemany(COUNT, counts)
-                # Accepted as well, so that the ledger balances.
-                accepted = [
-                    (width // MICROS, bucket // MICROS, EPOCH, stored)
-                    for width, bucket, _, stored in counts
-                    if width // MICROS in WIDTHS
-                ]
-                cursor.executemany(ACCEPT, accepted)
+                counted = counts_of(rows, 0)
+                cursor.executemany(UPSERTS[bare.product], counted)
                 connection.commit()
+                for width, bucket, _, stored in counted:
+                    if width // MICROS in WIDTHS:
+                        accepted[width // MICROS, bucket // MICROS, EPOCH] += stored
+            # Accepted as well, so that the ledger balances.
+            cursor.executemany(ACCEPT, [(*place, number) for place, number in accepted.items()])
+            connection.commit()
 
 
 def _chunks(number: int) -> Iterator[list[Row]]:

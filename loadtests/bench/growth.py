@@ -34,6 +34,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"\n== {title}", flush=True)
             path = Path(directory) / "figures.json"
             command = [sys.executable, "-m", "loadtests.bench", "--only", "accept,store", "--peers", ""]
+            command += ["--database", options.database] if options.database else []
             shape = ["--rounds", str(options.rounds), "--seconds", str(options.seconds), "--leads", str(options.leads)]
             files = ["--json", str(path), "--chart", str(Path(directory) / "chart.png")]
             done = subprocess.run([*command, *shape, *files, *arguments], check=False)

@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -12,20 +11,21 @@ from loadtests.bench.contenders import Contender
 from loadtests.bench.figures import Findings
 from loadtests.bench.servers import OPTIONS
 from loadtests.bench.wrk import LEAD_BYTES
-from tests.servers import program
+from tests.databases import DatabaseServer
+from tests.servers import RedisServer
 
 PACKAGES = ("falcon", "gunicorn", "uvicorn", "celery", "redis", "PyMySQL", "SQLAlchemy", "fastapi")
 
 
-def opening(options: argparse.Namespace, findings: Findings) -> None:
+def opening(options: argparse.Namespace, findings: Findings, database: DatabaseServer, queue: RedisServer) -> None:
     """Print and keep how the run is made."""
     how = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{os.cpu_count()} cores, {_processor()}, {platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
-        "redis": f"{_first_line('redis-server', '--version')}; appendonly yes, appendfsync always",
-        "database": f"{_first_line('mariadbd', '--version')}; " + ", ".join(f"{k}={v}" for k, v in OPTIONS.items()),
+        "redis": f"Redis {queue.version()}; appendonly yes, appendfsync always",
+        "database": f"{database.title} {database.version()}; " + ", ".join(f"{k}={v}" for k, v in OPTIONS.items()),
         "load": f"wrk, one thread, on the same cores; a lead of {LEAD_BYTES} bytes with a new e-mail in every request",
         "processes": f"{options.processes} API processes each; workers of {options.workers} pool processes",
         "settings": "ours: as they come, but for LEADS_REDIS_TIMEOUT=10 and a rate limit that is too high to reach",
@@ -61,11 +61,6 @@ def closing(options: argparse.Namespace, findings: Findings, seconds: float) -> 
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(findings.figures, indent=2, ensure_ascii=False) + "\n")
     print(f"\nFigures: {options.json}")
-
-
-def _first_line(name: str, *arguments: str) -> str:
-    done = subprocess.run([program(name), *arguments], capture_output=True, text=True, check=True)
-    return " ".join(done.stdout.split("\n")[0].split()[:4])
 
 
 def _processor() -> str:

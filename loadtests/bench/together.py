@@ -1,4 +1,4 @@
-"""All at once: load, API, Redis, worker and MariaDB on the same cores, at the highest rate that lasts."""
+"""All at once: load, API, Redis, worker and database on the same cores, at the highest rate that lasts."""
 
 import argparse
 import math

@@ -11,7 +11,8 @@ from pathlib import Path
 from loadtests.chaos.clients import Clients
 from loadtests.chaos.faults import Faults
 from loadtests.chaos.systems import Ours, Stock, System, counted
-from tests.servers import AS_IT_COMES, MariaDBServer, RedisServer
+from tests.databases import DATABASES, chosen
+from tests.servers import RedisServer
 
 
 def main() -> int:
@@ -23,24 +24,29 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=3)
     parser.add_argument("--rate", type=float, default=300, help="leads a second, all clients together")
     parser.add_argument("--drain", type=float, default=180, help="longest wait for the backlog in the end, seconds")
+    parser.add_argument("--database", choices=DATABASES, default="", help="MySQL where there is one, else MariaDB")
     parser.add_argument("--stock", action="store_true", help="break the stock pipeline instead")
     options = parser.parse_args()
     name = "stock (Falcon, task.delay(), one INSERT a task)" if options.stock else "Lead Ingest"
-    print(f"Chaos on {name}, with MariaDB and Redis (appendonly yes, appendfsync always)")
-    print(
-        f"seed {options.seed}, {options.minutes:g} min, {options.faults:g} faults a minute, "
-        f"{options.clients} clients, {options.rate:g} leads/s",
-        flush=True,
-    )
+    server = chosen(options.database).of_disk()
     with (
         tempfile.TemporaryDirectory(prefix="chaos-") as directory,
-        MariaDBServer(AS_IT_COMES) as database,
+        server as database,
         RedisServer() as queue,
     ):
+        print(
+            f"Chaos on {name}, with {database.title} {database.version()} and Redis {queue.version()} "
+            "(appendonly yes, appendfsync always)"
+        )
+        print(
+            f"seed {options.seed}, {options.minutes:g} min, {options.faults:g} faults a minute, "
+            f"{options.clients} clients, {options.rate:g} leads/s",
+            flush=True,
+        )
         kind = Stock if options.stock else Ours
         system: System = kind(Path(directory), database, queue)
         try:
-            return run(system, {"mariadb": database, "redis": queue}, Path(directory), options)
+            return run(system, {"database": database, "redis": queue}, Path(directory), options)
         finally:
             system.stop()
 

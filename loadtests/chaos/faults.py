@@ -12,7 +12,7 @@ from loadtests.chaos.systems import System
 from tests.servers import Server
 
 # The processes that are broken, with how often each is chosen against the others.
-KINDS = {"api": 2, "api child": 3, "worker": 4, "worker child": 4, "beat": 1, "redis": 2, "mariadb": 2}
+KINDS = {"api": 2, "api child": 3, "worker": 4, "worker child": 4, "beat": 1, "redis": 2, "database": 2}
 WAYS = {"kill -9": 4, "SIGSTOP": 2, "SIGTERM": 2}
 
 # Seconds: how long a stopped process stays stopped, and a server that was ended stays away.

@@ -13,7 +13,8 @@ from typing import Protocol
 import httpx
 import psutil
 
-from tests.servers import MariaDBServer, RedisServer, until
+from tests.databases import DatabaseServer
+from tests.servers import RedisServer, until
 from tests.system.service import ROOT, Service, free_port
 
 
@@ -46,9 +47,9 @@ class System(Protocol):
 
 
 class Ours:
-    """Lead Ingest on MariaDB and Redis."""
+    """Lead Ingest on a database server and Redis."""
 
-    def __init__(self, directory: Path, database: MariaDBServer, queue: RedisServer) -> None:
+    def __init__(self, directory: Path, database: DatabaseServer, queue: RedisServer) -> None:
         self._database = database
         self._queue = queue
         self._database_url = database.create_database()
@@ -96,7 +97,7 @@ class Ours:
 class Stock:
     """Falcon, `task.delay()`, one INSERT a task; kept alive as ours is."""
 
-    def __init__(self, directory: Path, database: MariaDBServer, queue: RedisServer) -> None:
+    def __init__(self, directory: Path, database: DatabaseServer, queue: RedisServer) -> None:
         self._database = database
         self._queue = queue
         self._log = directory / "stock.log"

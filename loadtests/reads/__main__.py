@@ -19,11 +19,12 @@ from loadtests.reads.lists import Kind, System, ids_by_sql, kinds, rows_examined
 from loadtests.reads.storing import lists_while_storing
 from schema import database
 from schema.migrations.runner import migrate
-from tests.servers import AS_IT_COMES, MariaDBServer, RedisServer, until
+from tests.databases import DATABASES, chosen
+from tests.servers import RedisServer, until
 from tests.system.service import ROOT, Service, free_port
 
 # Beside the table: what a small server would have, and what an import needs.
-OPTIONS = ("--innodb-buffer-pool-size=2G", "--innodb-log-file-size=1G", "--max-allowed-packet=64M", AS_IT_COMES)
+OPTIONS = ("--innodb-buffer-pool-size=2G", "--max-allowed-packet=64M")
 
 # What comes in, and what is asked for meanwhile, a second.
 STORED, LISTED = 2000, 30
@@ -54,15 +55,20 @@ def main() -> int:
     parser.add_argument("--days", type=int, default=360, help="the time over which the leads came in")
     parser.add_argument("--seconds", type=float, default=3, help="for each measurement")
     parser.add_argument("--storing", type=float, default=20, help="seconds of lists while leads are stored; 0: none")
+    parser.add_argument("--database", choices=DATABASES, default="", help="MySQL where there is one, else MariaDB")
     options = parser.parse_args()
+    kind = chosen(options.database)
     with (
         tempfile.TemporaryDirectory(prefix="bench-read-") as directory,
-        MariaDBServer(*OPTIONS) as server,
+        kind.of_disk(*OPTIONS, f"--{kind.redo_log}=1G") as server,
         RedisServer() as queue,
     ):
         url = server.create_database()
         migrate(url)
-        print(f"{options.rows:,} leads in MariaDB, buffer pool 2 GiB, over {options.days} days, a tenth in one minute")
+        print(
+            f"{options.rows:,} leads in {server.title} {server.version()}, buffer pool 2 GiB, "
+            f"over {options.days} days, a tenth in one minute"
+        )
         # What the fill promises to nobody need not be on disk at each COMMIT.
         with server.variable("innodb_flush_log_at_trx_commit", "2"):
             filling.fill(url, options.rows, options.days)

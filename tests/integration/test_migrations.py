@@ -245,7 +245,5 @@ def test_a_server_that_is_too_old_is_named_with_its_version(
     with pytest.raises(MigrationFailed) as failed:
         migrate(database_server.create_database())
 
-    assert (
-        str(failed.value)
-        == f"{database_server.title} {database_server.version()} is too old: 99.8.7 or later is needed"
-    )
+    server = f"{database_server.title} {database_server.version()}"
+    assert str(failed.value) == f"{server} is too old: 99.8.7 or later is needed"
