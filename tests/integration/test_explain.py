@@ -1,6 +1,7 @@
 """EXPLAIN of every statement that the service sends: each uses an index, and none sorts the table."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from schema import accepted, counts, database, idempotency
 from schema.accepted import Accepted
 from schema.counts import DAY, MICROS, MINUTE
 from schema.dead_letters import DeadLetters
+from schema.lead_row import insert_rows
 from schema.ledger import read_ledger
 from schema.tables import accepted_counts, idempotency_keys, metadata
 from tests.integration.backends import POISON, Backend, fields_of, servers_only
@@ -104,7 +106,12 @@ def test_everything_that_runs_by_itself_uses_an_index(filled: Backend):
         }
         for each in range(ROWS)
     ]
+    recent = rows_at([time.time_ns() // 1000 - each for each in range(ROWS)])
     with filled.engine.begin() as connection:
+        # This month's partition is as full as any.
+        insert_rows(
+            connection, [row._replace(email=f"{at}@example.com", phone=f"+2{at}") for at, row in enumerate(recent)]
+        )
         connection.execute(idempotency_keys.insert(), keys)
         rows = [{"width": MINUTE, "bucket": 60 * each, "epoch": 1, "accepted": 1} for each in range(ROWS)]
         connection.execute(accepted_counts.insert(), rows)
