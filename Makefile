@@ -16,12 +16,12 @@ run: $(VENV)/.run-installed ## Start the whole service here (embedded queue and 
 	@$(BIN)/python -m compose.local --stop-with-parent
 
 test: $(VENV)/.test-installed servers newman ## Run all tests
-	@$(BIN)/python -m tests.tested say
+	@$(BIN)/python -m tests.kit.tested say
 	@echo "Testing: unit and integration"
 	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile $(ARGS)
 	@echo "Testing: system (the really started service, over HTTP)"
 	@$(BIN)/python -m pytest tests/system -q $(ARGS)
-	@$(BIN)/python -m tests.tested keep test
+	@$(BIN)/python -m tests.kit.tested keep test
 
 test-unit: $(VENV)/.test-installed ## Run the tests that need no server
 	@$(BIN)/python -m pytest tests/unit -q $(ARGS)
@@ -129,7 +129,7 @@ test-compose: $(VENV)/.test-installed ## Start, scale, break, stop and start the
 docs: $(VENV)/.test-installed ## Write docs/configuration.md, metrics.md, support.md and the dashboard from their declarations
 	@$(BIN)/python -m schema configuration > docs/configuration.md
 	@$(BIN)/python -m compose.metrics_reference > docs/metrics.md
-	@$(BIN)/python -m tests.tested document
+	@$(BIN)/python -m tests.kit.tested document
 	@$(BIN)/python -m compose.dashboard > compose/grafana/dashboards/overview.json
 
 screenshots: $(VENV)/.test-installed servers ## Take the README's pictures anew

@@ -24,8 +24,8 @@ from compose.banner import banner
 from compose.preparation import CannotStart
 from compose.processes import Process
 from schema import settings as settings_module
+from schema.queue.tickets import celery_app
 from schema.settings import Settings, SettingsError
-from schema.tickets import celery_app
 
 # Seconds between two looks at whether a process died.
 CHECK_DELAY = 0.2

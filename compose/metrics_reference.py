@@ -7,7 +7,7 @@ from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
 from ingest_api import metrics as api
-from schema.process_metrics import ProcessCollector
+from schema.runtime.process_metrics import ProcessCollector
 from workers import metrics as worker
 
 HEADER = """\

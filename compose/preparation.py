@@ -10,12 +10,12 @@ from marshmallow import ValidationError
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy.exc import SQLAlchemyError
 
-from ingest_api import keys, users
-from ingest_api.users import UserError
-from schema import database
-from schema.connections import blocking_redis
-from schema.database import reason_of
-from schema.migrations.runner import MigrationFailed, migrate
+from ingest_api.auth import keys, users
+from ingest_api.auth.users import UserError
+from schema.database import engines
+from schema.database.errors import reason_of
+from schema.database.migrations.runner import MigrationFailed, migrate
+from schema.runtime.redis_clients import blocking_redis
 from schema.settings import LOOPBACK, WELL_KNOWN_PASSWORD, Settings, SettingsError, variable
 
 TEST_USER = "test@example.com"
@@ -128,7 +128,7 @@ def prepare_database(settings: Settings) -> bool:
     Raises CannotStart, too when others can reach us and the test user can.
     """
     loopback = settings.http_host.startswith(LOOPBACK)
-    engine = database.writer(settings.primary_url, timeout=settings.database_timeout)
+    engine = engines.writer(settings.primary_url, timeout=settings.database_timeout)
     try:
         migrate(settings.primary_url)
         with engine.begin() as connection:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from schema.settings import Settings
-from workers import launch
+from workers import commands
 
 # Runs a command with its output in a log file, in place of this shell.
 _LOGGED = 'log=$1; shift; exec "$@" >>"$log" 2>&1'
@@ -52,7 +52,11 @@ def queue(settings: Settings) -> Process:
 
 def service(settings: Settings) -> list[Process]:
     """Return the service's own processes."""
-    launches = {"worker": launch.worker(settings), "beat": launch.beat(settings), "flower": launch.flower(settings)}
+    launches = {
+        "worker": commands.worker(settings),
+        "beat": commands.beat(settings),
+        "flower": commands.flower(settings),
+    }
     return [
         Process("api", [sys.executable, "-m", "ingest_api", "serve"]),
         *(Process(name, each.command, each.environment) for name, each in launches.items()),

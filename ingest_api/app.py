@@ -6,21 +6,23 @@ from typing import Any
 import falcon.asgi
 from falcon.asgi import Request, Response
 
-from ingest_api import keys, metrics
-from ingest_api.accepting import Accepting
-from ingest_api.access_log import AccessLog
-from ingest_api.asgi import AsgiCallable, begin_at_once
-from ingest_api.cursor import Cursors
-from ingest_api.data_version import DataVersion
-from ingest_api.envelope import JSON, answer_defect, serialize_error
-from ingest_api.group_commit import GroupCommit
-from ingest_api.ledgers import Ledgers
-from ingest_api.lists import Lists
-from ingest_api.middleware import Around
-from ingest_api.queue_reader import QueueReader
-from ingest_api.rate_limit import RateLimit
-from ingest_api.read_path import ReadPath
-from ingest_api.replica import Lag, Replica
+from ingest_api import metrics
+from ingest_api.auth import keys
+from ingest_api.auth.tokens import Tokens
+from ingest_api.database.reader_pool import ReadPath
+from ingest_api.database.replica import Lag, Replica
+from ingest_api.http.access_log import AccessLog
+from ingest_api.http.envelope import JSON, answer_defect, serialize_error
+from ingest_api.http.middleware import Around
+from ingest_api.intake.group_commit import GroupCommit
+from ingest_api.intake.lead_intake import Accepting
+from ingest_api.intake.rate_limit import RateLimit
+from ingest_api.intake.tickets import TicketPublisher
+from ingest_api.reads.cursor import Cursors
+from ingest_api.reads.data_version import DataVersion
+from ingest_api.reads.ledger import Ledgers
+from ingest_api.reads.lists import Lists
+from ingest_api.reads.queue_reader import QueueReader
 from ingest_api.request_log.collector import RequestLog
 from ingest_api.resources.bulk import Bulk
 from ingest_api.resources.dead_letters import Letters, Replay
@@ -31,11 +33,10 @@ from ingest_api.resources.lead import Lead
 from ingest_api.resources.leads import Leads
 from ingest_api.resources.login import Login
 from ingest_api.resources.stats import Stats
-from ingest_api.ticket_publisher import TicketPublisher
-from ingest_api.tokens import Tokens
-from schema import database
-from schema.connections import async_redis, blocking_redis
-from schema.dead_letters import DeadLetters
+from ingest_api.server.asgi import AsgiCallable, begin_at_once
+from schema.database import engines
+from schema.queue.dead_letters import DeadLetters
+from schema.runtime.redis_clients import async_redis, blocking_redis
 from schema.settings import Settings
 
 AsgiApp = falcon.asgi.App[Request, Response]
@@ -151,7 +152,7 @@ def create(settings: Settings) -> AsgiCallable:
 
 def _read_path(name: str, url: str, settings: Settings, threads: int, patience: float | None = None) -> ReadPath:
     patience = patience or settings.database_read_timeout
-    engine = database.reader(url, timeout=patience, pool_size=threads)
+    engine = engines.reader(url, timeout=patience, pool_size=threads)
     metrics.watch_pool(engine, name, threads)
     return ReadPath(engine, threads, patience=patience)
 

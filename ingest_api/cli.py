@@ -10,12 +10,12 @@ import click
 from marshmallow import ValidationError
 from sqlalchemy import Connection
 
-from ingest_api import keys, users
+from ingest_api.auth import keys, users
+from ingest_api.auth.users import UserError
 from ingest_api.importer.command import import_file
 from ingest_api.request_log.command import requests
-from ingest_api.users import UserError
-from schema import logs
 from schema.cli import connected, load_settings
+from schema.runtime import logs
 from schema.settings import Settings, SettingsError
 
 
@@ -33,7 +33,7 @@ def serve() -> None:
     logs.configure("api", settings.log_level)
     _prepare_metrics(settings)
     # Not before: prometheus_client decides at its import whether several processes are summed up.
-    from ingest_api.server import Server
+    from ingest_api.server.gunicorn_app import Server
 
     sys.argv = sys.argv[:1]
     Server(settings).run()

@@ -10,8 +10,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine, event
 
-from schema.histograms import ManyAtOnce
-from schema.process_metrics import ProcessCollector
+from schema.runtime.histograms import ManyAtOnce
+from schema.runtime.process_metrics import ProcessCollector
 
 REQUESTS = Counter("leads_http_requests", "Requests answered.", ["route", "method", "status"])
 REQUEST_SECONDS = ManyAtOnce(

@@ -2,11 +2,13 @@
 
 import click
 
-from schema import configuration, database, recount
+from schema import configuration
 from schema.cli import connected, database_errors, load_settings
-from schema.counts import LEDGER
-from schema.migrations import runner
-from schema.migrations.runner import MigrationFailed
+from schema.counts import recount
+from schema.counts.widths import LEDGER
+from schema.database import engines
+from schema.database.migrations import runner
+from schema.database.migrations.runner import MigrationFailed
 
 
 @click.group()
@@ -43,7 +45,7 @@ def check_counts(rebuild: bool) -> None:
             click.echo(f"The counts are made anew from {number} rows.")
             return
         wrong = 0
-        connection.execution_options(isolation_level=database.SNAPSHOT)
+        connection.execution_options(isolation_level=engines.SNAPSHOT)
         with connection.begin():
             for width, bucket, counted, rows in recount.differences(connection):
                 place = "in all" if width == LEDGER else f"in {width / 1e6:g} s from {bucket / 1e6:.6f}"

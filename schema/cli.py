@@ -7,8 +7,9 @@ import click
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from schema import database, settings
-from schema.database import reason_of
+from schema import settings
+from schema.database import engines
+from schema.database.errors import reason_of
 from schema.settings import Settings, SettingsError
 
 
@@ -33,7 +34,7 @@ def database_errors() -> Iterator[None]:
 def connected() -> Iterator[Connection]:
     """Connect to the database; end the command with one line when it does not answer or refuses."""
     loaded = load_settings()
-    engine = database.writer(loaded.primary_url, timeout=loaded.database_timeout)
+    engine = engines.writer(loaded.primary_url, timeout=loaded.database_timeout)
     try:
         with database_errors(), engine.connect() as connection:
             yield connection

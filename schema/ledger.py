@@ -11,9 +11,10 @@ from typing import cast
 import redis
 from sqlalchemy import Connection, func, select
 
-from schema import accepted, counts, stream
-from schema.accepted import Accepted
-from schema.tables import dropped_leads, leads
+from schema.counts import lookup
+from schema.database.tables import dropped_leads, leads
+from schema.queue import accepted, stream
+from schema.queue.accepted import Accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def read_ledger(connection: Connection, client: redis.Redis) -> Ledger:
         came = accepted.total(connection, fresh)
         dropped = connection.execute(select(func.count()).select_from(dropped_leads)).scalar_one()
         waiting, dead = client.xlen(stream.STREAM), client.xlen(stream.DEAD)
-        version = counts.version(connection)
+        version = lookup.version(connection)
         return Ledger(came, version.total, version.expired, dead, int(dropped), waiting)
 
 

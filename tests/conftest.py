@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
-from tests.servers import RedisServer
+from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
+from tests.kit.servers import RedisServer
 
 # Settings of the developer's shell would change what is tested.
 for name in [name for name in os.environ if name.startswith("LEADS_")]:

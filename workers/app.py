@@ -10,10 +10,10 @@ import billiard.pool
 import click
 from celery.signals import after_task_publish, heartbeat_sent, setup_logging, worker_init, worker_ready
 
-from schema import logs
 from schema import settings as settings_module
+from schema.queue.tickets import celery_app
+from schema.runtime import logs
 from schema.settings import SettingsError
-from schema.tickets import celery_app
 from workers.replacing import Replacing
 
 try:

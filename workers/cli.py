@@ -8,12 +8,12 @@ from dataclasses import asdict
 import click
 from redis.exceptions import RedisError
 
-from schema import lead_id
 from schema.cli import connected, load_settings
-from schema.connections import blocking_redis
-from schema.dead_letters import DeadLetter, DeadLetters, is_name
+from schema.lead import lead_id
 from schema.ledger import count_rows, read_ledger
-from workers import launch
+from schema.queue.dead_letters import DeadLetter, DeadLetters, is_name
+from schema.runtime.redis_clients import blocking_redis
+from workers import commands
 
 TIMEOUT = 5.0  # seconds
 
@@ -26,19 +26,19 @@ def main() -> None:
 @main.command()
 def worker() -> None:
     """Store leads until SIGTERM."""
-    launch.worker(load_settings()).become()
+    commands.worker(load_settings()).become()
 
 
 @main.command()
 def beat() -> None:
     """Send the sweeps until SIGTERM."""
-    launch.beat(load_settings()).become()
+    commands.beat(load_settings()).become()
 
 
 @main.command()
 def flower() -> None:
     """Show the workers and their tasks on a web page until SIGTERM."""
-    launch.flower(load_settings()).become()
+    commands.flower(load_settings()).become()
 
 
 @main.group("dead-letters")

@@ -13,10 +13,10 @@ from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from schema import logs
-from schema.histograms import ManyAtOnce
-from schema.lead_id import LeadId, micros_of_all
-from schema.process_metrics import ProcessCollector
+from schema.lead.lead_id import LeadId, micros_of_all
+from schema.runtime import logs
+from schema.runtime.histograms import ManyAtOnce
+from schema.runtime.process_metrics import ProcessCollector
 from schema.settings import Settings
 
 # Seconds between two tries to listen: a killed worker's pool processes hold its port until they have finished.

@@ -6,16 +6,17 @@ from typing import Any
 
 from celery.signals import worker_process_init
 
-from schema import database
-from schema.connections import blocking_redis
-from schema.tickets import STORE_LEADS, SWEEP, TEND
-from workers import metrics, standby
+from schema.database import engines
+from schema.queue.tickets import STORE_LEADS, SWEEP, TEND
+from schema.runtime.redis_clients import blocking_redis
+from workers import metrics
 from workers.app import app, settings
-from workers.consumer import Consumer
-from workers.standby import StandBy
-from workers.storing import Storing
-from workers.sweeping import Sweeping
-from workers.tending import Tending
+from workers.store import standby
+from workers.store.batch import Storing
+from workers.store.consumer import Consumer
+from workers.store.standby import StandBy
+from workers.upkeep.maintenance import Tending
+from workers.upkeep.sweep import Sweeping
 
 # Seconds a worker waits for Redis: there is no client to answer, but a hung server must not hold it for ever.
 REDIS_TIMEOUT = 5.0
@@ -64,17 +65,17 @@ def _storing() -> Storing:
 
 def _new_storing() -> Storing:
     client = blocking_redis(settings, timeout=REDIS_TIMEOUT)
-    engine = database.writer(settings.primary_url, timeout=settings.database_timeout)
+    engine = engines.writer(settings.primary_url, timeout=settings.database_timeout)
     return Storing(Consumer(client, settings), engine, settings, publish=_publish)
 
 
 @cache
 def _sweeping() -> Sweeping:
     client = blocking_redis(settings, timeout=REDIS_TIMEOUT)
-    engine = database.writer(settings.primary_url, timeout=settings.database_timeout)
+    engine = engines.writer(settings.primary_url, timeout=settings.database_timeout)
     return Sweeping(client, engine, settings, publish=_publish)
 
 
 @cache
 def _tending() -> Tending:
-    return Tending(database.writer(settings.primary_url, timeout=settings.database_timeout), settings)
+    return Tending(engines.writer(settings.primary_url, timeout=settings.database_timeout), settings)

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 import orjson
 
-from schema.lead import FIELDS
+from schema.lead.rules import FIELDS
 
 Errors = dict[str, list[str]]
 

@@ -11,8 +11,8 @@ import orjson
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from ingest_api.body import JSON, NDJSON
-from schema.idempotency import IDEMPOTENCY_KEY
+from ingest_api.http.body import JSON, NDJSON
+from schema.database.idempotency import IDEMPOTENCY_KEY
 
 # Seconds: to connect, and to wait for an answer.
 TIMEOUT = urllib3.Timeout(connect=5, read=60)

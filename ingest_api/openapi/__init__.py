@@ -6,7 +6,7 @@ from typing import Any
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
-from ingest_api.body import BODY_MAX, BULK_BODY_MAX
+from ingest_api.http.body import BODY_MAX, BULK_BODY_MAX
 from ingest_api.openapi.components import add_components
 from ingest_api.openapi.operation import add_operation
 from ingest_api.openapi.paths import add_paths

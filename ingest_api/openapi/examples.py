@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from ingest_api.envelope import RETRY_AWAY, RETRY_FULL
-from schema.lead import BLANK, NOT_EMAIL, NOT_PHONE
+from ingest_api.http.envelope import RETRY_AWAY, RETRY_FULL
+from schema.lead.rules import BLANK, NOT_EMAIL, NOT_PHONE
 
 LEAD = {
     "firstName": "Ada",

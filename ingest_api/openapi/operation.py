@@ -4,7 +4,7 @@ from typing import Any
 
 from apispec import APISpec
 
-from ingest_api.envelope import RETRY_AWAY
+from ingest_api.http.envelope import RETRY_AWAY
 from ingest_api.openapi import examples
 from ingest_api.openapi.examples import error, success
 from ingest_api.openapi.parts import (

@@ -3,8 +3,8 @@
 from datetime import date
 from typing import Any
 
-from ingest_api.body import JSON
-from schema.lead import DATE_OF_BIRTH_MIN
+from ingest_api.http.body import JSON
+from schema.lead.rules import DATE_OF_BIRTH_MIN
 
 TIME = {"type": "string", "format": "date-time", "description": "RFC 3339, UTC, microseconds"}
 SECOND = {"type": "string", "format": "date-time", "description": "RFC 3339, UTC, whole seconds"}

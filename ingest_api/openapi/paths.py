@@ -4,8 +4,7 @@ import json
 
 from apispec import APISpec
 
-from ingest_api.body import BULK_MAX, NDJSON
-from ingest_api.list_query import ListQuerySchema
+from ingest_api.http.body import BULK_MAX, NDJSON
 from ingest_api.openapi import examples
 from ingest_api.openapi.examples import BROKEN, LEAD, LETTER, OTHER, success
 from ingest_api.openapi.parts import (
@@ -26,10 +25,11 @@ from ingest_api.openapi.parts import (
     response,
     with_examples,
 )
+from ingest_api.parameters.list_query import ListQuerySchema
 from ingest_api.resources.dead_letters import LettersQuerySchema
 from ingest_api.resources.export import CSV, ExportQuerySchema
 from ingest_api.resources.stats import BUCKETS_DEFAULT, BUCKETS_MAX, WIDTHS, StatsQuerySchema
-from schema.idempotency import IDEMPOTENCY_KEY
+from schema.database.idempotency import IDEMPOTENCY_KEY
 
 REFUSED_LOGIN = "Wrong address or password, or no such user: the answer is the same."
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from falcon.asgi import Request, Response
 
 from ingest_api import metrics
-from ingest_api.client_ip import ClientAddresses
+from ingest_api.http.client_ip import ClientAddresses
+from ingest_api.intake.redis_script import Argument
 from ingest_api.request_log import redaction
 from ingest_api.request_log.record import (
     HEADERS_MAX,
@@ -27,8 +28,7 @@ from ingest_api.request_log.record import (
     kept_of_login,
     page_of,
 )
-from ingest_api.script_connection import Argument
-from schema import logs
+from schema.runtime import logs
 from schema.settings import Settings
 
 # Seconds that requests wait for others, to be written down one after another: in between, each would take three times

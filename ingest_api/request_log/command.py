@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from ingest_api.request_log.reader import Requests
 from ingest_api.request_log.record import Record
 from schema.cli import load_settings
-from schema.connections import blocking_redis
+from schema.runtime.redis_clients import blocking_redis
 
 TIMEOUT = 5.0  # seconds
 

@@ -6,12 +6,13 @@ from typing import Any
 from falcon.asgi import Request, Response
 from marshmallow import ValidationError
 
-from ingest_api import body, metrics
-from ingest_api.accepting import Accepting
-from ingest_api.body import BULK_BODY_MAX, BULK_MAX, JSON, NDJSON, NotJson
-from ingest_api.envelope import invalid, success
-from ingest_api.tokens import Tokens
-from schema import lead, lead_id
+from ingest_api import metrics
+from ingest_api.auth.tokens import Tokens
+from ingest_api.http import body
+from ingest_api.http.body import BULK_BODY_MAX, BULK_MAX, JSON, NDJSON, NotJson
+from ingest_api.http.envelope import invalid, success
+from ingest_api.intake.lead_intake import Accepting
+from schema.lead import lead_id, rules
 
 # Leads checked between two turns of the event loop: some 2 ms.
 CHECKED_AT_ONCE = 50
@@ -34,7 +35,7 @@ class Bulk:
         places: list[int] = []
         for index, item in enumerate(items):
             try:
-                valid.append(lead.check(body.decode(item) if isinstance(item, bytes) else item))
+                valid.append(rules.check(body.decode(item) if isinstance(item, bytes) else item))
                 places.append(index)
                 results.append({"index": index})
             except NotJson as error:

@@ -11,13 +11,14 @@ from falcon.asgi import Request, Response
 from marshmallow import Schema, ValidationError, fields, validates_schema
 from redis.exceptions import RedisError
 
-from ingest_api import body, list_query
-from ingest_api.envelope import Refusal, broken_fields, success, unavailable
-from ingest_api.list_query import UNKNOWN, WholeNumber
-from ingest_api.tokens import Tokens
-from schema import lead_id
-from schema.dead_letters import NAME_RULE, DeadLetter, DeadLetters, is_name
-from schema.lead import NOT_OBJECT
+from ingest_api.auth.tokens import Tokens
+from ingest_api.http import body
+from ingest_api.http.envelope import Refusal, broken_fields, success, unavailable
+from ingest_api.parameters import list_query
+from ingest_api.parameters.list_query import UNKNOWN, WholeNumber
+from schema.lead import lead_id
+from schema.lead.rules import NOT_OBJECT
+from schema.queue.dead_letters import NAME_RULE, DeadLetter, DeadLetters, is_name
 
 LIMIT_MAX = 100
 

@@ -9,7 +9,7 @@ import orjson
 from falcon.asgi import Request, Response
 
 from ingest_api import openapi
-from ingest_api.envelope import JSON
+from ingest_api.http.envelope import JSON
 from schema.settings import Settings
 
 # Swagger UI's own files, from the package that carries them: nothing is fetched from elsewhere.

@@ -12,17 +12,18 @@ from falcon.asgi import Request, Response
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 from sqlalchemy import Connection
 
-from ingest_api import lead_list, list_query
-from ingest_api.asgi import has_gone
-from ingest_api.body import NDJSON
-from ingest_api.envelope import broken_fields
-from ingest_api.list_query import ORDERS, TIME_RULE, UNKNOWN, ListQuery, Moment, Order
-from ingest_api.presentation import stored_lead
-from ingest_api.read_path import Reads
-from ingest_api.tokens import Tokens
-from schema.lead import EMAIL_MAX, FIELDS, PHONE_MAX
-from schema.lead_id import LeadId
-from schema.stored_lead import StoredLead
+from ingest_api.auth.tokens import Tokens
+from ingest_api.database.reader_pool import Reads
+from ingest_api.http.body import NDJSON
+from ingest_api.http.envelope import broken_fields
+from ingest_api.parameters import list_query
+from ingest_api.parameters.list_query import ORDERS, TIME_RULE, UNKNOWN, ListQuery, Moment, Order
+from ingest_api.reads import pages
+from ingest_api.reads.serialize import stored_lead
+from ingest_api.server.asgi import has_gone
+from schema.database.stored_lead import StoredLead
+from schema.lead.lead_id import LeadId
+from schema.lead.rules import EMAIL_MAX, FIELDS, PHONE_MAX
 
 CSV = "text/csv"
 FORMATS = {"csv": CSV, "ndjson": NDJSON}
@@ -131,7 +132,7 @@ class Export:
 
 def _chunk(connection: Connection, query: ExportQuery, after: LeadId | None) -> tuple[bytes, LeadId | None]:
     """Return the next leads as text, and the last one's id, or None when there are no more."""
-    rows = lead_list.follow(connection, query.leads, after)
+    rows = pages.follow(connection, query.leads, after)
     last = rows[-1].id if len(rows) == query.leads.limit else None
     if query.format == "ndjson":
         return b"".join(orjson.dumps(stored_lead(row)) + b"\n" for row in rows), last

@@ -10,11 +10,11 @@ from falcon.asgi import Request, Response
 from sqlalchemy import Connection, text
 
 from ingest_api import metrics
-from ingest_api.envelope import RETRY_AWAY, Refusal, success
-from ingest_api.ledgers import Ledgers
-from ingest_api.queue_reader import QueueReader
-from ingest_api.read_path import Reads
-from schema.process_metrics import ProcessCollector
+from ingest_api.database.reader_pool import Reads
+from ingest_api.http.envelope import RETRY_AWAY, Refusal, success
+from ingest_api.reads.ledger import Ledgers
+from ingest_api.reads.queue_reader import QueueReader
+from schema.runtime.process_metrics import ProcessCollector
 
 T = TypeVar("T")
 

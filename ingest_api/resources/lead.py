@@ -6,17 +6,17 @@ import falcon
 from falcon.asgi import Request, Response
 from sqlalchemy import Connection, bindparam, select
 
-from ingest_api.envelope import Refusal, success, success_encoded
-from ingest_api.presentation import stored_lead
-from ingest_api.queue_reader import QueueReader
-from ingest_api.read_path import ReadPath, Reads
-from ingest_api.tokens import Tokens
-from schema import lead_id
-from schema.lead import with_state
-from schema.lead_id import LeadId
-from schema.stored_lead import lead_text
-from schema.stored_lead import read as read_lead
-from schema.tables import leads
+from ingest_api.auth.tokens import Tokens
+from ingest_api.database.reader_pool import ReadPath, Reads
+from ingest_api.http.envelope import Refusal, success, success_encoded
+from ingest_api.reads.queue_reader import QueueReader
+from ingest_api.reads.serialize import stored_lead
+from schema.database.stored_lead import lead_text
+from schema.database.stored_lead import read as read_lead
+from schema.database.tables import leads
+from schema.lead import lead_id
+from schema.lead.codec import with_state
+from schema.lead.lead_id import LeadId
 
 
 class Lead:

@@ -3,12 +3,12 @@
 from falcon.asgi import Request, Response
 from marshmallow import ValidationError
 
-from ingest_api import body
-from ingest_api.accepting import Accepting
-from ingest_api.envelope import broken_fields, success_encoded
-from ingest_api.lists import Lists
-from ingest_api.tokens import Tokens
-from schema import lead, lead_id
+from ingest_api.auth.tokens import Tokens
+from ingest_api.http import body
+from ingest_api.http.envelope import broken_fields, success_encoded
+from ingest_api.intake.lead_intake import Accepting
+from ingest_api.reads.lists import Lists
+from schema.lead import codec, lead_id, rules
 
 
 class Leads:
@@ -25,12 +25,12 @@ class Leads:
         identity = self._tokens.require(req, "ingest")
         data = await body.read_json(req, self._body_timeout)
         try:
-            fields = lead.check(data)
+            fields = rules.check(data)
         except ValidationError as error:
             raise broken_fields(error) from None
         new_id, payload = await self._accepting.one(req, identity.user, fields)
         resp.set_header("Location", f"/api/leads/{lead_id.to_text(new_id)}")
-        success_encoded(resp, 202, "Lead accepted", lead.with_state(payload, "queued"))
+        success_encoded(resp, 202, "Lead accepted", codec.with_state(payload, "queued"))
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer a page of stored leads, or 304 to a client that has it."""

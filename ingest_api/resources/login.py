@@ -8,11 +8,12 @@ import orjson
 from falcon.asgi import Request, Response
 from marshmallow import Schema, ValidationError, fields, validate
 
-from ingest_api import body, users
-from ingest_api.envelope import JSON, Refusal, broken_fields
-from ingest_api.read_path import ReadPath
-from ingest_api.tokens import Tokens
-from schema.lead import BLANK, EMAIL_MAX, NOT_OBJECT, NOT_TEXT, UNKNOWN
+from ingest_api.auth import users
+from ingest_api.auth.tokens import Tokens
+from ingest_api.database.reader_pool import ReadPath
+from ingest_api.http import body
+from ingest_api.http.envelope import JSON, Refusal, broken_fields
+from schema.lead.rules import BLANK, EMAIL_MAX, NOT_OBJECT, NOT_TEXT, UNKNOWN
 
 # Password checks at once in one process: each takes 19 MiB and a core for some 20 ms, unless it is remembered.
 CHECKS = 2

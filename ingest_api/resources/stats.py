@@ -8,15 +8,16 @@ from falcon.asgi import Request, Response
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 from sqlalchemy import Connection
 
-from ingest_api import list_query
-from ingest_api.envelope import broken_fields, success
-from ingest_api.list_query import TIME_RULE, UNKNOWN, Moment
-from ingest_api.queue_reader import QueueReader
-from ingest_api.read_path import Reads
-from ingest_api.tokens import Tokens
-from schema import accepted, counts
-from schema.accepted import Accepted
-from schema.counts import DAY, HOUR, MINUTE
+from ingest_api.auth.tokens import Tokens
+from ingest_api.database.reader_pool import Reads
+from ingest_api.http.envelope import broken_fields, success
+from ingest_api.parameters import list_query
+from ingest_api.parameters.list_query import TIME_RULE, UNKNOWN, Moment
+from ingest_api.reads.queue_reader import QueueReader
+from schema.counts import lookup
+from schema.counts.widths import DAY, HOUR, MINUTE
+from schema.queue import accepted
+from schema.queue.accepted import Accepted
 
 WIDTHS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
 
@@ -91,7 +92,7 @@ class Stats:
 
 
 def _stats(connection: Connection, fresh: Accepted, width: int, start: int, end: int) -> dict[str, Any]:
-    stored = counts.by_bucket(connection, width, start, end)
+    stored = lookup.by_bucket(connection, width, start, end)
     came = accepted.by_bucket(connection, fresh, width, start, end)
     return {
         "interval": next(name for name, each in WIDTHS.items() if each == width),

@@ -13,8 +13,8 @@ from loadtests.bench.contenders import Batches, CannotInstall, Constant, Contend
 from loadtests.bench.figures import Findings
 from loadtests.bench.servers import bench_database
 from loadtests.bench.wrk import BadAnswers
-from tests.databases import DATABASES
-from tests.servers import RedisServer
+from tests.kit.databases import DATABASES
+from tests.kit.servers import RedisServer
 
 SECTIONS = ("accept", "bulk", "limits", "store", "together")
 

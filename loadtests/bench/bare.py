@@ -13,10 +13,11 @@ from sqlalchemy.engine import make_url
 from loadtests.bench import wrk
 from loadtests.bench.figures import new_tag
 from loadtests.bench.wrk import BadAnswers
-from schema import counts, lead_id
-from schema.database import Product
-from schema.migrations.runner import migrate
-from tests.databases import DatabaseServer
+from schema.counts.write import UPSERTS, numbers_of
+from schema.database.engines import Product
+from schema.database.migrations.runner import migrate
+from schema.lead import lead_id
+from tests.kit.databases import DatabaseServer
 
 BATCH = 1000  # rows in a statement, and in a transaction
 CONNECTIONS = 2
@@ -108,7 +109,7 @@ def rows_of(tag: str, first: int, number: int, micros: int, apart: int = APART) 
 
 def counts_of(rows: list[Row], slot: int) -> list[Row]:
     """Return the rows of lead_counts that count these, as the service makes them."""
-    numbers = counts.numbers_of(row[0] for row in rows)
+    numbers = numbers_of(row[0] for row in rows)
     return [(width, bucket, slot, number) for (width, bucket), number in sorted(numbers.items())]
 
 
@@ -122,7 +123,7 @@ def _insert(url: str, product: Product, tag: str, first: int, number: int, slot:
         barrier.wait()
         for batch, counted in work:
             cursor.executemany(INSERT, batch)
-            cursor.executemany(counts.UPSERTS[product], counted)
+            cursor.executemany(UPSERTS[product], counted)
             connection.commit()
         barrier.wait()
 

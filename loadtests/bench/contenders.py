@@ -17,9 +17,9 @@ from loadtests.bench import wrk
 from loadtests.bench.figures import new_tag
 from loadtests.bench.processes import family
 from loadtests.bench.wrk import BadAnswers
-from tests.databases import DatabaseServer
-from tests.servers import RedisServer, until
-from tests.system.service import ROOT, Service, free_port
+from tests.kit.databases import DatabaseServer
+from tests.kit.servers import RedisServer, until
+from tests.kit.service import ROOT, Service, free_port
 
 # Seconds for the last leads of a run to be stored.
 DRAIN = 300.0

@@ -9,8 +9,9 @@ from pathlib import Path
 from loadtests.bench.bare import LOAD, Bare, Row, connect, counts_of, rows_of, write
 from loadtests.bench.contenders import Ours
 from loadtests.bench.figures import new_tag
-from schema.accepted import WIDTHS
-from schema.counts import MICROS, UPSERTS
+from schema.counts.widths import MICROS
+from schema.counts.write import UPSERTS
+from schema.queue.accepted import WIDTHS
 
 CHUNK = 100_000  # rows in a file
 
@@ -18,7 +19,7 @@ CHUNK = 100_000  # rows in a file
 DAYS = 300
 APART = 600  # microseconds
 
-# An epoch of Redis long before the run's own: see schema.accepted.
+# An epoch of Redis long before the run's own: see schema.queue.accepted.
 EPOCH = 1
 
 ACCEPT = "INSERT INTO accepted_counts (width, bucket, epoch, accepted) VALUES (%s, %s, %s, %s)"

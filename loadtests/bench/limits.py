@@ -9,7 +9,7 @@ from loadtests.bench import wrk
 from loadtests.bench.bare import Bare
 from loadtests.bench.figures import Findings, spread
 from loadtests.bench.wrk import BadAnswers
-from tests.servers import RedisServer, program
+from tests.kit.servers import RedisServer, program
 
 CLIENTS, PIPELINE = 32, 32
 ENTRIES = 200_000

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from loadtests.bench import wrk
 from loadtests.bench.bare import connect
 from loadtests.bench.figures import new_tag
-from schema import lead_id
+from schema.lead import lead_id
 
 # Seconds between two leads, and between two looks at the table: a row may be seen that much too late.
 INTERVAL = 0.05

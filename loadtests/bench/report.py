@@ -11,8 +11,8 @@ from loadtests.bench.contenders import Contender
 from loadtests.bench.figures import Findings
 from loadtests.bench.servers import OPTIONS
 from loadtests.bench.wrk import LEAD_BYTES
-from tests.databases import DatabaseServer
-from tests.servers import RedisServer
+from tests.kit.databases import DatabaseServer
+from tests.kit.servers import RedisServer
 
 PACKAGES = ("falcon", "gunicorn", "uvicorn", "celery", "redis", "PyMySQL", "SQLAlchemy", "fastapi")
 

@@ -1,6 +1,6 @@
 """The database of all contenders: durable, and with memory as on a server of its own."""
 
-from tests.databases import DatabaseServer, chosen
+from tests.kit.databases import DatabaseServer, chosen
 
 # Equal for all, beside the redo log of half a gigabyte.
 OPTIONS = {

@@ -10,7 +10,7 @@ from loadtests.bench.contenders import Ours
 from loadtests.bench.figures import Bar, Findings, spread
 from loadtests.bench.processes import paused
 from loadtests.bench.wrk import BadAnswers
-from tests.servers import until
+from tests.kit.servers import until
 
 
 def measure(ours: Ours, bare: Bare, options: argparse.Namespace, findings: Findings) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.servers import program
+from tests.kit.servers import program
 
 SCRIPT = Path(__file__).parent / "load.lua"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from loadtests.chaos.clients import Clients
 from loadtests.chaos.faults import Faults
 from loadtests.chaos.systems import Ours, Stock, System, counted
-from tests.databases import DATABASES, chosen
-from tests.servers import RedisServer
+from tests.kit.databases import DATABASES, chosen
+from tests.kit.servers import RedisServer
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import psutil
 
 from loadtests.chaos.systems import System
-from tests.servers import Server
+from tests.kit.servers import Server
 
 # The processes that are broken, with how often each is chosen against the others.
 KINDS = {"api": 2, "api child": 3, "worker": 4, "worker child": 4, "beat": 1, "redis": 2, "database": 2}

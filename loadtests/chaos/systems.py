@@ -13,9 +13,9 @@ from typing import Protocol
 import httpx
 import psutil
 
-from tests.databases import DatabaseServer
-from tests.servers import RedisServer, until
-from tests.system.service import ROOT, Service, free_port
+from tests.kit.databases import DatabaseServer
+from tests.kit.servers import RedisServer, until
+from tests.kit.service import ROOT, Service, free_port
 
 
 class System(Protocol):

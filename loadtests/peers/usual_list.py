@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import create_engine, func, select
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
-from schema import tables
+from schema.database import tables
 
 engine = create_engine(os.environ["USUAL_DATABASE_URL"], pool_size=16, max_overflow=16)
 sessions = sessionmaker(engine)

@@ -17,11 +17,11 @@ from sqlalchemy import Engine, text
 from loadtests.reads import filling
 from loadtests.reads.lists import Kind, System, ids_by_sql, kinds, rows_examined
 from loadtests.reads.storing import lists_while_storing
-from schema import database
-from schema.migrations.runner import migrate
-from tests.databases import DATABASES, chosen
-from tests.servers import RedisServer, until
-from tests.system.service import ROOT, Service, free_port
+from schema.database import engines
+from schema.database.migrations.runner import migrate
+from tests.kit.databases import DATABASES, chosen
+from tests.kit.servers import RedisServer, until
+from tests.kit.service import ROOT, Service, free_port
 
 # Beside the table: what a small server would have, and what an import needs.
 OPTIONS = ("--innodb-buffer-pool-size=2G", "--max-allowed-packet=64M")
@@ -72,7 +72,7 @@ def main() -> int:
         # What the fill promises to nobody need not be on disk at each COMMIT.
         with server.variable("innodb_flush_log_at_trx_commit", "2"):
             filling.fill(url, options.rows, options.days)
-        engine = database.reader(url, timeout=600, pool_size=1)
+        engine = engines.reader(url, timeout=600, pool_size=1)
         service = Service(Path(directory), redis_url=queue.url, database_url=url)
         # Rows are counted over all connections, so as root.
         try:

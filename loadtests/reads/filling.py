@@ -9,8 +9,10 @@ from datetime import date, timedelta
 from itertools import islice
 from typing import Any
 
-from schema import database, lead_id, recount
-from schema.counts import DAY, MICROS
+from schema.counts import recount
+from schema.counts.widths import DAY, MICROS
+from schema.database import engines
+from schema.lead import lead_id
 
 # Leads in one transaction.
 BATCH = 2000
@@ -61,7 +63,7 @@ def fill(url: str, rows: int, days: int) -> None:
     if any(worker.exitcode for worker in workers):
         raise SystemExit("filling failed")
     begun = time.monotonic()
-    engine = database.writer(url, timeout=600)
+    engine = engines.writer(url, timeout=600)
     # What `python -m schema counts --rebuild` does.
     with engine.connect() as connection, connection.begin():
         found = recount.rebuild(connection)
@@ -71,7 +73,7 @@ def fill(url: str, rows: int, days: int) -> None:
 
 def _work(url: str, rows: int, days: int, number: int, done: Any) -> None:
     """Store every PROCESSES-th batch."""
-    engine = database.writer(url, timeout=120)
+    engine = engines.writer(url, timeout=120)
     with engine.connect() as connection:
         for place, batch in enumerate(_batches(_times(rows, days))):
             if place % PROCESSES != number:

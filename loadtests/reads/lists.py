@@ -11,8 +11,8 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 from sqlalchemy import Engine, text
 
-from schema import lead_id
-from tests.system.service import ROOT
+from schema.lead import lead_id
+from tests.kit.service import ROOT
 
 
 @dataclass(frozen=True)

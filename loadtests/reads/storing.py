@@ -13,9 +13,10 @@ from sqlalchemy import Connection, Engine, text
 from loadtests.bench import wrk
 from loadtests.bench.figures import new_tag
 from loadtests.reads.lists import Measured, System
-from schema import counts, lead_id
-from schema.database import snapshot
-from tests.servers import until
+from schema.counts import lookup
+from schema.database.engines import snapshot
+from schema.lead import lead_id
+from tests.kit.servers import until
 
 # Connections that ask for lists, each at its own times whether the answer before was quick or not.
 READERS = 4
@@ -142,7 +143,7 @@ def _back(seen: list[_Seen]) -> list[str]:
 def _compare(system: System, engine: Engine, base: int, first: bytes) -> list[str]:
     """Compare counts and rows in one snapshot, and a list with the rows before and after it."""
     with engine.connect() as connection, snapshot(connection):
-        total = counts.total(connection)
+        total = lookup.total(connection)
         before = base + _since(connection, first)
     listed = _total(system)
     with engine.connect() as connection, snapshot(connection):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from loadtests.shapes import plan
 from loadtests.shapes.plan import Plan
-from tests.system.service import ROOT, Service
+from tests.kit.service import ROOT, Service
 
 CLIENTS = "loadtests/shapes/clients.py"
 

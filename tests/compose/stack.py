@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx
 
-from tests.servers import until
-from tests.system.leads import a_lead
-from tests.system.service import free_port
+from tests.kit.leads import a_lead
+from tests.kit.servers import until
+from tests.kit.service import free_port
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "lead-ingest-test"

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 import httpx
 import pytest
 
-from tests.servers import until
-from tests.system.leads import a_lead
+from tests.kit.leads import a_lead
+from tests.kit.servers import until
 
 from .stack import Stack, docker
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.databases import MySQLServer
-from tests.servers import PrometheusServer, RedisServer, until
-from tests.system.leads import a_lead
-from tests.system.service import Service
+from tests.kit.databases import MySQLServer
+from tests.kit.leads import a_lead
+from tests.kit.servers import PrometheusServer, RedisServer, until
+from tests.kit.service import Service
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -10,9 +10,9 @@ import httpx
 import jwt
 import pytest
 
-from tests.servers import until
-from tests.system import load
-from tests.system.leads import a_lead
+from tests.kit import load
+from tests.kit.leads import a_lead
+from tests.kit.servers import until
 
 from .stack import Stack, docker, files_with, logs_of, logs_since, now
 

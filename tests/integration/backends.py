@@ -10,14 +10,17 @@ import pytest
 import redis
 from sqlalchemy import Engine, select, text
 
-from ingest_api.group_commit import GroupCommit, Lead, Operation, Verdict
-from schema import database, lead, recount, stream
-from schema.connections import async_redis
-from schema.lead_id import LeadId, new_lead_id
+from ingest_api.intake.group_commit import GroupCommit, Lead, Operation, Verdict
+from schema.counts import recount
+from schema.database import engines
+from schema.database.tables import leads, metadata
+from schema.lead import codec, rules
+from schema.lead.lead_id import LeadId, new_lead_id
+from schema.queue import stream
+from schema.runtime.redis_clients import async_redis
 from schema.settings import Settings
-from schema.tables import leads, metadata
-from tests.databases import DATABASES, DatabaseServer
-from tests.servers import RedisServer
+from tests.kit.databases import DATABASES, DatabaseServer
+from tests.kit.servers import RedisServer
 
 BACKENDS = ("embedded", *DATABASES)
 
@@ -55,7 +58,7 @@ class Backend:
     def accept_all(self, checked: Sequence[dict[str, Any]]) -> list[LeadId]:
         """Append leads with these fields to the queue as the API does, and return their ids."""
         found = [new_lead_id() for _ in checked]
-        appended = tuple(Lead(each, lead.encode(each, fields)) for each, fields in zip(found, checked, strict=True))
+        appended = tuple(Lead(each, codec.encode(each, fields)) for each, fields in zip(found, checked, strict=True))
         asyncio.run(self._append(appended))
         return found
 
@@ -123,7 +126,7 @@ class Backend:
 
 
 def fields_of(number: int = 0, **changes: Any) -> dict[str, Any]:
-    """Return the fields of a lead as `schema.lead.check` leaves them."""
+    """Return the fields of a lead as `schema.lead.rules.check` leaves them."""
     fields = {
         "firstName": f"Ada {number}",
         "lastName": "Lovelace",
@@ -132,9 +135,9 @@ def fields_of(number: int = 0, **changes: Any) -> dict[str, Any]:
         "dateOfBirth": "1990-12-10",
         "additionalData": {"number": number},
     }
-    return lead.check(fields | changes)
+    return rules.check(fields | changes)
 
 
 def writer(settings: Settings, pool_size: int = 1) -> Engine:
     """Make an engine as the workers do."""
-    return database.writer(settings.primary_url, timeout=settings.database_timeout, pool_size=pool_size)
+    return engines.writer(settings.primary_url, timeout=settings.database_timeout, pool_size=pool_size)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from schema import lead_id
-from schema.migrations.runner import migrate
+from schema.database.migrations.runner import migrate
+from schema.lead import lead_id
 from schema.settings import Settings
-from tests.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
 from tests.integration.backends import BACKENDS, Backend, writer
 from tests.integration.spoken import Listener, names_in, reserved
-from tests.servers import RedisServer, ValkeyServer
+from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
+from tests.kit.servers import RedisServer, ValkeyServer
 
 
 @pytest.fixture(autouse=True)

@@ -3,10 +3,11 @@
 import hashlib
 from typing import Any
 
-from ingest_api.group_commit import Answer, GroupCommit, Lead, Operation
-from schema import lead, stream
-from schema.connections import async_redis
-from schema.lead_id import LeadId, new_lead_id
+from ingest_api.intake.group_commit import Answer, GroupCommit, Lead, Operation
+from schema.lead import codec
+from schema.lead.lead_id import LeadId, new_lead_id
+from schema.queue import stream
+from schema.runtime.redis_clients import async_redis
 from tests.integration.backends import Backend, fields_of
 
 
@@ -30,7 +31,7 @@ class Line:
 
 def lead_of(lead_id: LeadId) -> Lead:
     """Return a valid lead with that id."""
-    return Lead(lead_id, lead.encode(lead_id, fields_of()))
+    return Lead(lead_id, codec.encode(lead_id, fields_of()))
 
 
 def one_lead() -> Operation:

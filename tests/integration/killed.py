@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from schema.migrations.runner import downgrade, migrate
+from schema.database.migrations.runner import downgrade, migrate
 
 # Forks of a process that has all modules, and no threads.
 _processes = multiprocessing.get_context("forkserver")

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from schema.database import Product, product_of
-from tests.databases import DatabaseServer
+from schema.database.engines import Product, product_of
+from tests.kit.databases import DatabaseServer
 
 # Strings, quoted names and placeholders, which may hold any word.
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.|'')*'|`[^`]*`|\"[^\"]*\"|%\(\w+\)s|%s")

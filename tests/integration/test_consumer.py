@@ -1,4 +1,4 @@
-"""workers.consumer: who has which leads, what happens when the group is gone, and many at once."""
+"""workers.store.consumer: who has which leads, what happens when the group is gone, and many at once."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import time_machine
 
-from schema import stream
-from schema.lead_id import LeadId
+from schema.lead.lead_id import LeadId
+from schema.queue import stream
 from tests.integration.backends import POISON, Backend, fields_of
 from tests.integration.workers import Worker
-from tests.servers import until
-from workers.storing import NEVER_FINISHED
+from tests.kit.servers import until
+from workers.store.batch import NEVER_FINISHED
 
 
 def test_two_consumers_never_hold_the_same_lead(backend: Backend):

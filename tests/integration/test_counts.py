@@ -1,4 +1,4 @@
-"""schema.counts: what they say equals what counting and sorting all ids says."""
+"""schema.counts.lookup: what they say equals what counting and sorting all ids says."""
 
 import bisect
 import random
@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import OperationalError
 
-from schema import counts, lead_id
-from schema.counts import DAY, HOUR, LEAF, MICROS, MINUTE, Levels, Version
-from schema.database import Reaction, reaction_to
-from schema.lead_row import LeadRow, insert_rows
-from schema.tables import metadata
+from schema.counts import lookup, write
+from schema.counts.lookup import Levels, Version
+from schema.counts.widths import DAY, HOUR, LEAF, MICROS, MINUTE
+from schema.database.errors import Reaction, reaction_to
+from schema.database.lead_row import LeadRow, insert_rows
+from schema.database.tables import metadata
+from schema.lead import lead_id
 from tests.integration.backends import Backend, writer
-from workers import insertion
+from workers.store import insertion
 
 # 2026-03-01T12:00:00Z, in seconds since 1970.
 START = 1_772_366_400
@@ -41,7 +43,7 @@ def rows_at(times: list[int]) -> list[LeadRow]:
 
 def assert_agrees(connection: Connection, times: list[int], step: int = 1) -> None:
     """Check total, before, by_bucket and locate against the sorted times of all leads, at every `step`-th of them."""
-    assert counts.total(connection) == len(times)
+    assert lookup.total(connection) == len(times)
     moments = {
         0,
         START * MICROS,
@@ -51,19 +53,19 @@ def assert_agrees(connection: Connection, times: list[int], step: int = 1) -> No
         *(each + 1 for each in times[::step]),
     }
     for micros in moments:
-        assert counts.before(connection, micros) == bisect.bisect_left(times, micros)
+        assert lookup.before(connection, micros) == bisect.bisect_left(times, micros)
     for width in (DAY, HOUR, MINUTE):
         expected = Counter(micros // MICROS - micros // MICROS % width for micros in times)
-        assert counts.by_bucket(connection, width, 0, 1 << 40) == expected
+        assert lookup.by_bucket(connection, width, 0, 1 << 40) == expected
     for position, micros in list(enumerate(times))[::step]:
-        place = counts.locate(connection, position)
+        place = lookup.locate(connection, position)
         assert place is not None
         low, high = lead_id.micros_of(place.first), lead_id.micros_of(place.last)
         start = bisect.bisect_left(times, low)
         assert low <= micros < high
         assert start + place.skip == position
         assert place.stored == bisect.bisect_left(times, high) - start
-    assert counts.locate(connection, len(times)) is None
+    assert lookup.locate(connection, len(times)) is None
 
 
 @pytest.mark.parametrize("leaf", [1, 4, LEAF])
@@ -78,9 +80,9 @@ def test_counts_agree_with_brute_force(
     monkeypatch: pytest.MonkeyPatch, leaf: int, batches: list[list[int]], slots: int, dense: int, useful: int
 ):
     # Given leads of any times, counted in batches by several workers, some of them in the narrowest buckets too
-    monkeypatch.setattr(counts, "LEAF", leaf)
-    monkeypatch.setattr(counts, "DENSE", dense)
-    monkeypatch.setattr(counts, "USEFUL", useful)
+    monkeypatch.setattr(lookup, "LEAF", leaf)
+    monkeypatch.setattr(write, "DENSE", dense)
+    monkeypatch.setattr(write, "USEFUL", useful)
     engine = create_engine("sqlite://")
     metadata.create_all(engine)
     with engine.connect() as connection:
@@ -88,7 +90,7 @@ def test_counts_agree_with_brute_force(
         if times:
             insert_rows(connection, rows_at(times))
         for number, batch in enumerate(batches):
-            counts.add(connection, [lead_id.at(micros) for micros in batch], slots + number)
+            write.add(connection, [lead_id.at(micros) for micros in batch], slots + number)
 
         # Then total, before, by_bucket and locate say what the sorted list says
         assert_agrees(connection, times)
@@ -98,27 +100,27 @@ def test_counts_agree_with_brute_force(
 def test_on_each_backend_the_counts_add_up(backend: Backend):
     ids = [lead_id.at((START + second) * MICROS) for second in (0, 0, 1, 59, 60, 3600, DAY)]
     with backend.engine.begin() as connection:
-        counts.add(connection, ids[:3], 1)
-        counts.add(connection, ids[3:], 2)
-        counts.add(connection, [], 3)
-        counts.add(connection, ids[:1], 9)  # the slot of 1 again
+        write.add(connection, ids[:3], 1)
+        write.add(connection, ids[3:], 2)
+        write.add(connection, [], 3)
+        write.add(connection, ids[:1], 9)  # the slot of 1 again
 
     with backend.engine.connect() as connection:
-        assert counts.version(connection) == Version(ever=8, expired=0, revision=0, horizon=0)
-        assert counts.by_bucket(connection, MINUTE, START, START + HOUR) == {START: 5, START + 60: 1}
+        assert lookup.version(connection) == Version(ever=8, expired=0, revision=0, horizon=0)
+        assert lookup.by_bucket(connection, MINUTE, START, START + HOUR) == {START: 5, START + 60: 1}
 
 
 def test_a_million_leads_in_one_second_are_reached_in_short_steps(backend: Backend):
     # Given a second with a million leads and a quiet day before it, counted in batches of a thousand
     with backend.engine.begin() as connection:
-        counts.add(connection, [lead_id.at((START - hour * HOUR) * MICROS) for hour in range(1, 24)], 0)
+        write.add(connection, [lead_id.at((START - hour * HOUR) * MICROS) for hour in range(1, 24)], 0)
         for batch in range(1000):
             first = START * MICROS + batch * 1000
-            counts.add(connection, [lead_id.at(first + number) for number in range(1000)], batch)
+            write.add(connection, [lead_id.at(first + number) for number in range(1000)], batch)
 
     with backend.engine.connect() as connection:
         for position in (23, 500_000, 999_999, 1_000_022):
-            place = counts.locate(connection, position)
+            place = lookup.locate(connection, position)
             assert place is not None
             assert place.stored <= LEAF
             assert lead_id.micros_of(place.first) + place.skip == START * MICROS + position - 23
@@ -126,8 +128,8 @@ def test_a_million_leads_in_one_second_are_reached_in_short_steps(backend: Backe
 
 def test_a_range_takes_its_start_and_leaves_out_its_end(backend: Backend):
     with backend.engine.begin() as connection:
-        counts.add(connection, [lead_id.at((START + 60 * minute) * MICROS) for minute in range(4)], 0)
-        found = counts.by_bucket(connection, MINUTE, START + 60, START + 180)
+        write.add(connection, [lead_id.at((START + 60 * minute) * MICROS) for minute in range(4)], 0)
+        found = lookup.by_bucket(connection, MINUTE, START + 60, START + 180)
 
     assert found == {START + 60: 1, START + 120: 1}
 
@@ -147,9 +149,9 @@ def test_concurrent_transactions_lose_no_count(backend: Backend, same_slot: bool
     def attempt(engine: Any, slot: int) -> bool:
         try:
             with engine.begin() as connection:
-                counts.add(connection, ids, slot)
+                write.add(connection, ids, slot)
         except OperationalError as error:
-            # As workers.storing does.
+            # As workers.store.batch does.
             if reaction_to(error) is not Reaction.AGAIN:
                 raise
             return False
@@ -162,8 +164,8 @@ def test_concurrent_transactions_lose_no_count(backend: Backend, same_slot: bool
 
     # Then all are counted
     with backend.engine.connect() as connection:
-        assert counts.total(connection) == 400
-        assert counts.by_bucket(connection, MINUTE, 0, 1 << 40) == {START: 300, START + 60: 100}
+        assert lookup.total(connection) == 400
+        assert lookup.by_bucket(connection, MINUTE, 0, 1 << 40) == {START: 300, START + 60: 100}
 
 
 def test_a_crowded_minute_is_led_into_though_batches_reach_beyond_it(backend: Backend):
@@ -178,7 +180,7 @@ def test_a_crowded_minute_is_led_into_though_batches_reach_beyond_it(backend: Ba
     # Then any of them is a short way from where the counts lead to
     with backend.engine.connect() as connection:
         for position in range(0, len(times), 50):
-            place = counts.locate(connection, position)
+            place = lookup.locate(connection, position)
             assert place is not None
             assert place.stored <= LEAF
         assert_agrees(connection, times, step=97)
@@ -200,10 +202,10 @@ def test_what_is_known_of_a_table_stays_true_while_leads_are_added_anywhere(back
 
         # Then it leads to where the counts of now lead to, and reads less
         with backend.engine.connect() as connection:
-            version = counts.version(connection)
+            version = lookup.version(connection)
             for position in range(0, version.total, 61):
                 known = levels.of(version)
-                assert counts.locate(connection, position, known) == counts.locate(connection, position)
+                assert lookup.locate(connection, position, known) == lookup.locate(connection, position)
     assert levels.of(version)
 
 

@@ -1,4 +1,4 @@
-"""workers.storing while the database locks, refuses or is away: nothing is lost, nothing is dead-lettered."""
+"""workers.store.batch while the database locks, refuses or is away: nothing is lost, nothing is dead-lettered."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,12 +8,12 @@ import pymysql
 import pytest
 from sqlalchemy import Connection, Engine, insert, make_url, text
 
-from schema.stream import decode
-from schema.tables import leads
+from schema.database.tables import leads
+from schema.queue.stream import decode
 from tests.integration.backends import POISON, Backend, fields_of, servers_only
 from tests.integration.workers import Worker
-from tests.servers import until
-from workers.consumer import Consumer
+from tests.kit.servers import until
+from workers.store.consumer import Consumer
 
 pytestmark = servers_only
 

@@ -5,9 +5,10 @@ import re
 import pytest
 from click.testing import CliRunner, Result
 
-from schema import lead_id, stream
-from schema.dead_letters import DeadLetters
+from schema.lead import lead_id
 from schema.ledger import read_ledger
+from schema.queue import stream
+from schema.queue.dead_letters import DeadLetters
 from tests.integration.backends import POISON, Backend, fields_of
 from tests.integration.workers import Worker
 from workers.cli import main

@@ -12,22 +12,25 @@ import pytest
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from ingest_api import lead_list, users
-from ingest_api.list_query import ListQuery
-from schema import accepted, counts, database, idempotency
-from schema.accepted import Accepted
-from schema.counts import DAY, MICROS, MINUTE
-from schema.dead_letters import DeadLetters
-from schema.lead_row import insert_rows
+from ingest_api.auth import users
+from ingest_api.parameters.list_query import ListQuery
+from ingest_api.reads import pages
+from schema.counts import lookup
+from schema.counts.widths import DAY, MICROS, MINUTE
+from schema.database import engines, idempotency
+from schema.database.lead_row import insert_rows
+from schema.database.tables import accepted_counts, idempotency_keys, metadata
 from schema.ledger import read_ledger
-from schema.tables import accepted_counts, idempotency_keys, metadata
+from schema.queue import accepted
+from schema.queue.accepted import Accepted
+from schema.queue.dead_letters import DeadLetters
 from tests.integration.backends import POISON, Backend, fields_of, servers_only
 from tests.integration.test_counts import START, rows_at
 from tests.integration.test_lead_list import FILTERS, ORDERS, SORTS, find, query
 from tests.integration.workers import Worker
-from workers import insertion
-from workers.sweeping import Sweeping
-from workers.tending import Tending
+from workers.store import insertion
+from workers.upkeep.maintenance import Tending
+from workers.upkeep.sweep import Sweeping
 
 # A small table's statistics make a scan look cheap; so many rows do not.
 ROWS = 4000
@@ -74,7 +77,7 @@ def explained(*engines: Engine) -> Iterator[Plans]:
 
 @servers_only
 def test_every_read_uses_an_index_and_sorts_no_table(filled: Backend):
-    reader = database.reader(filled.settings.primary_url, timeout=10, pool_size=1)
+    reader = engines.reader(filled.settings.primary_url, timeout=10, pool_size=1)
     with explained(reader) as plans:
         orders = product(SORTS, ORDERS, [{}, *FILTERS, {"email": "7@example.com"}], (1, 30, 390))
         for sort, order, filters, page in orders:
@@ -83,12 +86,12 @@ def test_every_read_uses_an_index_and_sorts_no_table(filled: Backend):
             if found.after is not None:
                 find(reader, wanted, found.after)
             with reader.connect() as connection:
-                lead_list.follow(connection, wanted, None)
-                if near := lead_list.near(wanted):
-                    lead_list.at(connection, wanted, near)
+                pages.follow(connection, wanted, None)
+                if near := pages.near(wanted):
+                    pages.at(connection, wanted, near)
         with reader.connect() as connection:
-            counts.by_bucket(connection, MINUTE, START, START + DAY)
-            counts.before(connection, START * MICROS + 12_345)
+            lookup.by_bucket(connection, MINUTE, START, START + DAY)
+            lookup.before(connection, START * MICROS + 12_345)
             accepted.by_bucket(connection, Accepted(0, False, {}), DAY, START, START + DAY)
             idempotency.find(connection, bytes(32))
             users.authenticate(connection, "ada@example.com", "secret")

@@ -2,11 +2,11 @@
 
 import pytest
 
-from schema import stream
+from schema.queue import stream
 from tests.integration.backends import Backend
 from tests.integration.test_sweeping import Sweeper
 from tests.integration.workers import Worker
-from workers import sweeping
+from workers.upkeep import sweep
 
 
 def consumers(backend: Backend) -> int:
@@ -17,7 +17,7 @@ def test_a_process_that_is_gone_and_left_nothing_is_forgotten(backend: Backend, 
     backend.accept(2)
     Worker(backend).run()
     assert consumers(backend) == 1
-    monkeypatch.setattr(sweeping, "CONSUMER_IDLE", -1)
+    monkeypatch.setattr(sweep, "CONSUMER_IDLE", -1)
 
     Sweeper(backend).run()
 
@@ -27,7 +27,7 @@ def test_a_process_that_is_gone_and_left_nothing_is_forgotten(backend: Backend, 
 def test_a_process_that_left_leads_is_remembered_with_them(backend: Backend, monkeypatch: pytest.MonkeyPatch):
     backend.accept(2)
     Worker(backend, claim_after=3600.0).consumer.take(10)
-    monkeypatch.setattr(sweeping, "CONSUMER_IDLE", -1)
+    monkeypatch.setattr(sweep, "CONSUMER_IDLE", -1)
 
     Sweeper(backend).run()
 

@@ -1,4 +1,4 @@
-"""ingest_api.group_commit: what is answered is in the stream, once, and requests share the way there."""
+"""ingest_api.intake.group_commit: what is answered is in the stream, once, and requests share the way there."""
 
 import asyncio
 import hashlib
@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from ingest_api.group_commit import Answer, GroupCommit, Lead, Operation, Verdict
-from schema import lead, stream
-from schema.connections import async_redis
-from schema.lead_id import LeadId, micros_of, new_lead_id
+from ingest_api.intake.group_commit import Answer, GroupCommit, Lead, Operation, Verdict
+from schema.lead import codec
+from schema.lead.lead_id import LeadId, micros_of, new_lead_id
+from schema.queue import stream
+from schema.runtime.redis_clients import async_redis
 from tests.integration.backends import Backend, fields_of
 from tests.integration.flushes import Line, lead_of, one_lead, with_key
 
@@ -251,7 +252,7 @@ def test_accepted_leads_are_counted_in_the_minute_hour_and_day_of_their_ids(back
 @pytest.mark.parametrize("text", ["Zoë", "😀", "a" * 200])
 def test_a_payload_arrives_byte_for_byte(backend: Backend, text: str):
     new_id = new_lead_id()
-    payload = lead.encode(new_id, fields_of(firstName=text))
+    payload = codec.encode(new_id, fields_of(firstName=text))
 
     run(backend, lambda line: line.submit(Operation(leads=(Lead(new_id, payload),))))
 

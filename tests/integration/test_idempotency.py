@@ -1,4 +1,4 @@
-"""schema.idempotency: keys are kept with the rows, outlive Redis, and are forgotten in time."""
+"""schema.database.idempotency: keys are kept with the rows, outlive Redis, and are forgotten in time."""
 
 import asyncio
 import time
@@ -8,16 +8,17 @@ import pytest
 import time_machine
 from sqlalchemy import func, select
 
-from ingest_api.group_commit import Operation
-from schema import idempotency, stream
-from schema.idempotency import Remembered
-from schema.lead_id import new_lead_id
-from schema.tables import idempotency_keys
+from ingest_api.intake.group_commit import Operation
+from schema.database import idempotency
+from schema.database.idempotency import Remembered
+from schema.database.tables import idempotency_keys
+from schema.lead.lead_id import new_lead_id
+from schema.queue import stream
 from tests.integration.backends import POISON, Backend
 from tests.integration.flushes import Line, with_key
 from tests.integration.workers import DiesAfterCommit, Worker
-from tests.servers import until
-from workers.storing import StoringFailed
+from tests.kit.servers import until
+from workers.store.batch import StoringFailed
 
 
 def submit(backend: Backend, *operations: Operation) -> None:

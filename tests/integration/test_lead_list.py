@@ -1,4 +1,4 @@
-"""ingest_api.lead_list: every page is what sorting all leads in Python gives, in few statements."""
+"""ingest_api.reads.pages: every page is what sorting all leads in Python gives, in few statements."""
 
 import random
 from collections.abc import Iterator
@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from ingest_api import lead_list
-from ingest_api.cursor import After
-from ingest_api.lead_list import COLUMNS, Costly, Page
-from ingest_api.list_query import LIST_QUERY, ListQuery, parse
-from schema import database, lead_id
-from schema.counts import Levels, Version
-from schema.lead_row import LeadRow
+from ingest_api.parameters.list_query import LIST_QUERY, ListQuery, parse
+from ingest_api.reads import pages
+from ingest_api.reads.cursor import After
+from ingest_api.reads.pages import COLUMNS, Costly, Page
+from schema.counts.lookup import Levels, Version
+from schema.database import engines
+from schema.database.lead_row import LeadRow
+from schema.lead import lead_id
 from tests.integration.backends import Backend
-from workers import insertion
+from workers.store import insertion
 
 # 2026-03-01T12:00:00Z, in microseconds since 1970.
 START = 1_772_366_400_000_000
@@ -66,7 +67,7 @@ ROWS = make_rows()
 @pytest.fixture
 def empty(backend: Backend) -> Iterator[Engine]:
     """The connections of a reader to an empty database."""
-    engine = database.reader(backend.settings.replica_url, timeout=5, pool_size=1)
+    engine = engines.reader(backend.settings.replica_url, timeout=5, pool_size=1)
     yield engine
     engine.dispose()
 
@@ -102,7 +103,7 @@ def matching(wanted: ListQuery) -> list[bytes]:
 def find(reader: Engine, wanted: ListQuery, after: After | None = None) -> Page:
     """Find a page as the API does: in one snapshot."""
     with reader.connect() as connection:
-        return lead_list.find(connection, wanted, after, Levels())
+        return pages.find(connection, wanted, after, Levels())
 
 
 def ids_of(page: Page) -> list[bytes]:
@@ -222,7 +223,7 @@ def test_a_page_takes_a_few_statements_and_counts_no_rows(filled: Engine):
 
         with filled.connect() as connection:
             event.listen(connection, "before_cursor_execute", note)
-            lead_list.find(connection, query(sortBy=sort, sortOrder=order, page=number, limit=71), None, Levels())
+            pages.find(connection, query(sortBy=sort, sortOrder=order, page=number, limit=71), None, Levels())
 
         assert 1 <= len(statements) <= 8
         assert not [each for each in statements if "count(" in each.lower() and "FROM leads" in each]
@@ -232,7 +233,7 @@ def test_a_page_takes_a_few_statements_and_counts_no_rows(filled: Engine):
 def test_a_filter_that_leaves_too_many_to_sort_says_so(
     filled: Engine, filters: Filters, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(lead_list, "SORT_MAX", 50)
+    monkeypatch.setattr(pages, "SORT_MAX", 50)
 
     with pytest.raises(Costly):
         find(filled, query(sortBy="lastName", **filters))

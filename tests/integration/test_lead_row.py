@@ -1,12 +1,12 @@
-"""schema.lead_row: a row is in the database as it was written, whatever its texts are."""
+"""schema.database.lead_row: a row is in the database as it was written, whatever its texts are."""
 
 import orjson
 import pytest
 from sqlalchemy import select
 
-from schema import lead_id
-from schema.lead_row import LeadRow, insert_rows
-from schema.tables import leads
+from schema.database.lead_row import LeadRow, insert_rows
+from schema.database.tables import leads
+from schema.lead import lead_id
 from tests.integration.backends import Backend
 
 MOMENT = "2026-11-22 10:20:30.000001"

@@ -1,4 +1,4 @@
-"""schema.migrations: they make what schema.tables says, may run again, and lead back."""
+"""schema.database.migrations: they make what schema.database.tables says, may run again, and lead back."""
 
 import itertools
 import os
@@ -16,14 +16,14 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
-from schema import counts
-from schema.counts import DAY
-from schema.database import Product
-from schema.migrations import runner
-from schema.migrations.runner import MigrationFailed, downgrade, migrate
-from schema.tables import metadata
-from tests.databases import DATABASES, DatabaseServer
+from schema.counts import lookup
+from schema.counts.widths import DAY
+from schema.database.engines import Product
+from schema.database.migrations import runner
+from schema.database.migrations.runner import MigrationFailed, downgrade, migrate
+from schema.database.tables import metadata
 from tests.integration.killed import DIRECTIONS, killed_before_change
+from tests.kit.databases import DATABASES, DatabaseServer
 
 
 @pytest.fixture(params=["sqlite", *DATABASES])
@@ -43,7 +43,7 @@ def url(make_url: Callable[[], str]) -> str:
 
 
 def differences(url: str) -> list[Any]:
-    """Return what a migration would have to change for the database to equal schema.tables."""
+    """Return what a migration would have to change for the database to equal schema.database.tables."""
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
         options = {"compare_type": True, "compare_server_default": True}
@@ -137,7 +137,7 @@ def fill(url: str) -> None:
 def counted(url: str) -> tuple[int, dict[int, int]]:
     """Return the total, and the leads of each day, at the newest revision."""
     with create_engine(url, poolclass=NullPool).connect() as connection:
-        return counts.total(connection), counts.by_bucket(connection, DAY, 0, 10 * DAY)
+        return lookup.total(connection), lookup.by_bucket(connection, DAY, 0, 10 * DAY)
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from schema import database, idempotency
-from schema.database import Product, product_of
-from schema.idempotency import Remembered
-from schema.migrations.runner import migrate
-from tests.databases import DatabaseServer, MySQLServer
+from schema.database import engines, idempotency
+from schema.database.engines import Product, product_of
+from schema.database.idempotency import Remembered
+from schema.database.migrations.runner import migrate
 from tests.integration.backends import Backend, fields_of, servers_only
 from tests.integration.spoken import Listener, names_in, reserved
 from tests.integration.workers import Worker
-from workers.sweeping import Sweeping
+from tests.kit.databases import DatabaseServer, MySQLServer
+from workers.upkeep.sweep import Sweeping
 
 
 def test_a_bare_reserved_word_is_noticed(mysql_server: MySQLServer):
@@ -92,7 +92,7 @@ def text_of(url: Any) -> str:
 
 def ciphers(url: str) -> str:
     """Connect as the workers do; return the cipher of the connection, or ""."""
-    engine = database.writer(url, timeout=5)
+    engine = engines.writer(url, timeout=5)
     try:
         with engine.connect() as connection:
             return str(connection.execute(text("SHOW STATUS LIKE 'Ssl_cipher'")).one()[1])
@@ -122,7 +122,7 @@ def test_a_servers_own_sql_mode_changes_nothing(backend: Backend, mode: str):
         rows = connection.execute(text("SELECT id, first_name FROM leads")).all()
         assert {bytes(key): name for key, name in rows} == dict(zip(ids, nasty, strict=True))
         # What does not fit is an error, and is not cut off.
-        with pytest.raises(database.DBAPIError):
+        with pytest.raises(DBAPIError):
             connection.execute(text("UPDATE leads SET phone = REPEAT('1', 99)"))
 
 

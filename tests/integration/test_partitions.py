@@ -1,4 +1,4 @@
-"""schema.partitions and workers.tending: months ahead are made, months behind go with their counts."""
+"""schema.database.partitions, workers.upkeep.maintenance: months ahead are made, months behind go with their counts."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,18 +9,20 @@ import time_machine
 from sqlalchemy import Connection, create_engine, insert, text
 from sqlalchemy.pool import NullPool
 
-from ingest_api import lead_list
-from schema import counts, partitions
-from schema.counts import MICROS, Levels
-from schema.migrations.runner import migrate
-from schema.partitions import AHEAD, LAST, Month
-from schema.tables import leads
-from tests.databases import DatabaseServer
+from ingest_api.reads import pages
+from schema.counts import lookup, write
+from schema.counts.lookup import Levels
+from schema.counts.widths import MICROS
+from schema.database import partitions
+from schema.database.migrations.runner import migrate
+from schema.database.partitions import AHEAD, LAST, Month
+from schema.database.tables import leads
 from tests.integration.backends import Backend, servers_only
 from tests.integration.test_counts import assert_agrees, rows_at
 from tests.integration.test_lead_list import query
-from workers import insertion
-from workers.tending import Tending
+from tests.kit.databases import DatabaseServer
+from workers.store import insertion
+from workers.upkeep.maintenance import Tending
 
 NOW = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()) * MICROS
 
@@ -43,10 +45,10 @@ def names(backend: Backend) -> list[str]:
 def listed(connection: Connection) -> tuple[int, int]:
     """Return the total and the number of leads of all pages."""
     found, page = 0, 1
-    while rows := lead_list.find(connection, query(limit=100, page=page, sortOrder="ASC"), None, Levels()).rows:
+    while rows := pages.find(connection, query(limit=100, page=page, sortOrder="ASC"), None, Levels()).rows:
         found += len(rows)
         page += 1
-    return lead_list.find(connection, query(), None, Levels()).total, found
+    return pages.find(connection, query(), None, Levels()).total, found
 
 
 def test_months_are_counted_over_the_ends_of_years():
@@ -89,7 +91,7 @@ def test_a_table_with_leads_is_taken_there_and_back(database_server: DatabaseSer
     times = moments(1, 2, 14)
     with engine.begin() as connection:
         connection.execute(insert(leads), [row._asdict() for row in rows_at(times)])
-        counts.add(connection, [row.id for row in rows_at(times)], 0)
+        write.add(connection, [row.id for row in rows_at(times)], 0)
 
     migrate(url)
 
@@ -133,7 +135,7 @@ def test_months_past_the_retention_go_with_their_counts(backend: Backend, stray:
         again = tending.run()
     assert (done["expired"], again["expired"]) == {"none": (60, 0), "before": (63, 0), "after": (60, 3)}[stray]
     with backend.engine.connect() as connection:
-        version = counts.version(connection)
+        version = lookup.version(connection)
         assert (version.total, version.expired, version.horizon) == (90, 60 if stray == "none" else 63, 0)
         assert_agrees(connection, kept)
         assert listed(connection) == (90, 90)
@@ -159,7 +161,7 @@ def test_while_a_month_is_being_removed_total_and_pages_agree(backend: Backend, 
     with backend.engine.connect() as connection:
         assert len(backend.stored()) == 60
         assert listed(connection) == (30, 30)
-        assert lead_list.find(connection, query(sortBy="email", limit=100), None, Levels()).total == 30
+        assert pages.find(connection, query(sortBy="email", limit=100), None, Levels()).total == 30
         connection.rollback()
 
         # And the next run goes on with it

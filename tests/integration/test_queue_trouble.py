@@ -1,4 +1,4 @@
-"""ingest_api.group_commit while Redis hangs, dies or is full: never a promise that is not kept."""
+"""ingest_api.intake.group_commit while Redis hangs, dies or is full: never a promise that is not kept."""
 
 import asyncio
 import time
@@ -9,14 +9,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ingest_api.group_commit import Operation, QueueUnavailable, Verdict
-from ingest_api.queue_reader import QueueReader
-from schema import stream
-from schema.connections import async_redis
-from schema.lead_id import LeadId, new_lead_id
+from ingest_api.intake.group_commit import Operation, QueueUnavailable, Verdict
+from ingest_api.reads.queue_reader import QueueReader
+from schema.lead.lead_id import LeadId, new_lead_id
+from schema.queue import stream
+from schema.runtime.redis_clients import async_redis
 from tests.integration.backends import Backend
 from tests.integration.flushes import Line, lead_of, one_lead, with_key
-from tests.servers import until
+from tests.kit.servers import until
 
 # Seconds in which a request must have its 503.
 PATIENCE = 1.5

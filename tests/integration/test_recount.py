@@ -1,4 +1,4 @@
-"""schema.recount: quiet minutes get small, busy ones stay quick, and at no moment a number is wrong."""
+"""schema.counts.recount: quiet minutes get small, busy ones stay quick, and at no moment a number is wrong."""
 
 import random
 from typing import Any
@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, delete, func, select, update
 
-from schema import counts, lead_id, recount
-from schema.counts import CENTISECOND, DAY, FINEST, LEAF, MARK, MICROS, MINUTES, SECOND, Version
-from schema.tables import lead_counts, leads
+from schema.counts import lookup, recount
+from schema.counts.lookup import Version
+from schema.counts.widths import CENTISECOND, DAY, FINEST, LEAF, MARK, MICROS, MINUTES, SECOND
+from schema.database.tables import lead_counts, leads
+from schema.lead import lead_id
 from tests.integration.backends import Backend
 from tests.integration.test_counts import START, assert_agrees, rows_at
-from workers import insertion
+from workers.store import insertion
 
 LATER = START + 3600.0
 
@@ -69,10 +71,10 @@ def test_a_busy_minute_keeps_what_leads_to_a_leaf(backend: Backend):
 
     with backend.engine.connect() as connection:
         for position in (0, 999, 1999):
-            place = counts.locate(connection, position)
+            place = lookup.locate(connection, position)
             assert place is not None
             assert place.stored <= LEAF
-        assert counts.before(connection, times[1500]) == 1500
+        assert lookup.before(connection, times[1500]) == 1500
         assert {slot for (slot,) in connection.execute(select(lead_counts.c.slot).where(lead_counts.c.width > 0))} == {
             *range(4)
         }, "hours are not over yet"
@@ -98,7 +100,7 @@ def test_leads_that_arrive_late_are_counted_and_their_minute_is_put_in_order_aga
     assert tidy(backend) == 1
     with backend.engine.connect() as connection:
         assert_agrees(connection, sorted(times + late), step=23)
-        place = counts.locate(connection, 300)
+        place = lookup.locate(connection, 300)
         assert place is not None
         assert place.stored <= LEAF
 
@@ -124,7 +126,7 @@ def test_what_was_changed_behind_the_back_is_found_and_mended(backend: Backend, 
             connection.execute(update(lead_counts).where(lead_counts.c.width == MINUTES).values(stored=3))
         else:
             connection.execute(update(lead_counts).where(lead_counts.c.width == SECOND * MICROS).values(stored=99))
-        before = counts.version(connection)
+        before = lookup.version(connection)
 
     with backend.engine.begin() as connection:
         assert list(recount.differences(connection)) != []
@@ -132,7 +134,7 @@ def test_what_was_changed_behind_the_back_is_found_and_mended(backend: Backend, 
 
     with backend.engine.connect() as connection:
         assert list(recount.differences(connection)) == []
-        assert counts.version(connection) == Version(len(times), 0, 1, 0) != before
+        assert lookup.version(connection) == Version(len(times), 0, 1, 0) != before
         assert_agrees(connection, times)
 
 
@@ -149,7 +151,7 @@ def test_expired_days_leave_the_total_and_stay_in_the_sum_of_all(backend: Backen
         connection.execute(delete(leads).where(leads.c.id < lead_id.at(end)))
 
     with backend.engine.connect() as connection:
-        assert counts.version(connection) == Version(ever=160, expired=100, revision=0, horizon=0)
+        assert lookup.version(connection) == Version(ever=160, expired=100, revision=0, horizon=0)
         assert_agrees(connection, times[100:])
     backend.assert_counted()
 

@@ -1,19 +1,20 @@
-"""ingest_api.replica: reads go to a replica while it keeps up, and to the primary while it is away or behind."""
+"""ingest_api.database.replica: reads go to a replica while it keeps up, else to the primary."""
 
 import asyncio
 from collections.abc import Iterator
 
 import pytest
 
-from ingest_api.read_path import ReadPath
-from ingest_api.replica import Lag, Replica
-from schema import counts, database
-from schema.counts import Version
-from schema.migrations.runner import migrate
-from tests.databases import DATABASES, DatabaseServer
+from ingest_api.database.reader_pool import ReadPath
+from ingest_api.database.replica import Lag, Replica
+from schema.counts import lookup
+from schema.counts.lookup import Version
+from schema.database import engines
+from schema.database.migrations.runner import migrate
 from tests.integration.test_counts import START, rows_at
-from tests.servers import until
-from workers import insertion
+from tests.kit.databases import DATABASES, DatabaseServer
+from tests.kit.servers import until
+from workers.store import insertion
 
 LAG = 1.0
 
@@ -32,7 +33,7 @@ class Pair:
         self.reads = Replica(self.paths[2], self.paths[0], self.paths[1], Lag(LAG))
 
     def _path(self, url: str) -> ReadPath:
-        return ReadPath(database.reader(url, timeout=1, pool_size=2), 2, patience=1)
+        return ReadPath(engines.reader(url, timeout=1, pool_size=2), 2, patience=1)
 
     def close(self) -> None:
         """End the threads and the loop."""
@@ -42,7 +43,7 @@ class Pair:
 
     def store(self, number: int) -> None:
         """Store leads at the primary."""
-        engine = database.writer(self.url, timeout=10)
+        engine = engines.writer(self.url, timeout=10)
         with engine.connect() as connection:
             times = [START * 1_000_000 + self._stored + each for each in range(number)]
             insertion.store(connection, rows_at(times), 0)
@@ -56,7 +57,7 @@ class Pair:
 
     def read(self) -> Version:
         """Read the version as a request does."""
-        return self._loop.run_until_complete(self.reads.run(counts.version))
+        return self._loop.run_until_complete(self.reads.run(lookup.version))
 
     def served_by(self, server: DatabaseServer) -> bool:
         """Tell whether a request is answered by this server."""

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from ingest_api.group_commit import GroupCommit, Lead, Operation, QueueUnavailable, Verdict
-from schema.connections import async_redis
-from schema.lead_id import new_lead_id
+from ingest_api.intake.group_commit import GroupCommit, Lead, Operation, QueueUnavailable, Verdict
+from schema.lead.lead_id import new_lead_id
+from schema.queue.stream import STREAM
+from schema.runtime.redis_clients import async_redis
 from schema.settings import Settings
-from schema.stream import STREAM
-from tests.servers import ValkeyServer, until
+from tests.kit.servers import ValkeyServer, until
 
 
 class Replica(ValkeyServer):

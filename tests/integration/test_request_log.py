@@ -7,16 +7,17 @@ import pytest
 from click.testing import CliRunner
 from falcon import testing
 
-from ingest_api import app, keys
+from ingest_api import app
+from ingest_api.auth import keys
+from ingest_api.auth.tokens import Tokens
 from ingest_api.request_log import collector
 from ingest_api.request_log.command import requests as command
 from ingest_api.request_log.reader import PAGES, Requests
 from ingest_api.request_log.record import Record, encode, page_of, records_of
-from ingest_api.tokens import Tokens
+from schema.queue.stream import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD, STREAM
 from schema.settings import Settings
-from schema.stream import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD, STREAM
 from tests.integration.backends import Backend, fields_of
-from tests.servers import until
+from tests.kit.servers import until
 
 # As many as are kept by default.
 MOST = 10_000

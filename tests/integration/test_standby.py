@@ -1,13 +1,13 @@
-"""workers.standby: a Redis that is out of memory, with no ticket in it, is drained all the same."""
+"""workers.store.standby: a Redis that is out of memory, with no ticket in it, is drained all the same."""
 
 import pytest
 import redis
 
-from schema import stream
-from schema.tickets import QUEUE
+from schema.queue import stream
+from schema.queue.tickets import QUEUE
 from tests.integration.backends import Backend
 from tests.integration.workers import Worker
-from workers.standby import StandBy
+from workers.store.standby import StandBy
 
 
 def stand_by(backend: Backend) -> StandBy:

@@ -1,16 +1,17 @@
-"""workers.storing: a batch becomes rows, each lead once, and leaves the queue only after COMMIT."""
+"""workers.store.batch: a batch becomes rows, each lead once, and leaves the queue only after COMMIT."""
 
 import pytest
 from sqlalchemy import select
 
-from schema import lead_id, stream
-from schema.tables import leads
-from schema.tickets import QUEUE
+from schema.database.tables import leads
+from schema.lead import lead_id
+from schema.queue import stream
+from schema.queue.tickets import QUEUE
 from tests.integration.backends import POISON, Backend, fields_of, servers_only
 from tests.integration.workers import DiesAfterCommit, Worker
-from tests.servers import until
-from workers import storing
-from workers.storing import NEVER_FINISHED, StoringFailed
+from tests.kit.servers import until
+from workers.store import batch
+from workers.store.batch import NEVER_FINISHED, StoringFailed
 
 
 def test_a_batch_becomes_rows_and_leaves_the_queue(backend: Backend):
@@ -86,7 +87,7 @@ def test_a_ticket_takes_along_those_of_the_batches_it_stores(backend: Backend):
 
 
 def test_a_ticket_ends_when_its_turn_is_over(backend: Backend, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(storing, "TURN", 0)
+    monkeypatch.setattr(batch, "TURN", 0)
     backend.accept(25)
     worker = Worker(backend, batch_size=10)
 

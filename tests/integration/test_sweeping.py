@@ -1,4 +1,4 @@
-"""workers.sweeping: tickets only when they are missing, counts that outlive Redis, keys that are forgotten."""
+"""workers.upkeep.sweep: tickets only when they are missing, counts that outlive Redis, keys that are forgotten."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,15 +6,16 @@ import pytest
 import time_machine
 from sqlalchemy import event, func, select
 
-from schema import accepted, idempotency, stream
-from schema.accepted import Accepted
-from schema.counts import DAY, HOUR, MINUTE
-from schema.idempotency import Remembered
-from schema.lead_id import micros_of, new_lead_id
-from schema.tables import idempotency_keys
-from schema.tickets import QUEUE
+from schema.counts.widths import DAY, HOUR, MINUTE
+from schema.database import idempotency
+from schema.database.idempotency import Remembered
+from schema.database.tables import idempotency_keys
+from schema.lead.lead_id import micros_of, new_lead_id
+from schema.queue import accepted, stream
+from schema.queue.accepted import Accepted
+from schema.queue.tickets import QUEUE
 from tests.integration.backends import Backend, servers_only
-from workers.sweeping import TICKETS_MAX, Sweeping
+from workers.upkeep.sweep import TICKETS_MAX, Sweeping
 
 END = 1 << 40  # seconds since 1970, later than all
 

@@ -1,4 +1,4 @@
-"""ingest_api.ticket_publisher: a ticket for each batch, soon, and nobody waits for the broker."""
+"""ingest_api.intake.tickets: a ticket for each batch, soon, and nobody waits for the broker."""
 
 import json
 import time
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingest_api.ticket_publisher import LINGER, TicketPublisher
-from schema.tickets import LINGERED, QUEUE, STORE_LEADS, tickets_missing
+from ingest_api.intake.tickets import LINGER, TicketPublisher
+from schema.queue.tickets import LINGERED, QUEUE, STORE_LEADS, tickets_missing
 from tests.integration.backends import Backend
-from tests.servers import until
+from tests.kit.servers import until
 
 BATCH = 10
 

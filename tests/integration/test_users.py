@@ -1,4 +1,4 @@
-"""ingest_api.users and `python -m ingest_api user`: who may log in."""
+"""ingest_api.auth.users and `python -m ingest_api user`: who may log in."""
 
 import pytest
 from argon2.exceptions import VerificationError
@@ -6,10 +6,10 @@ from click.testing import CliRunner, Result
 from marshmallow import ValidationError
 from sqlalchemy import select, text
 
-from ingest_api import users
+from ingest_api.auth import users
+from ingest_api.auth.users import UserError
 from ingest_api.cli import main
-from ingest_api.users import UserError
-from schema.tables import users as table
+from schema.database.tables import users as table
 from tests.integration.backends import Backend
 
 PASSWORD = "correct horse"

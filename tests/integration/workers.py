@@ -5,11 +5,11 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisAway
 from sqlalchemy import Engine, event
 
-from schema.connections import blocking_redis
-from schema.stream import Entry
+from schema.queue.stream import Entry
+from schema.runtime.redis_clients import blocking_redis
 from tests.integration.backends import Backend, writer
-from workers.consumer import Backlog, Consumer
-from workers.storing import Storing
+from workers.store.batch import Storing
+from workers.store.consumer import Backlog, Consumer
 
 
 class DiesAfterCommit(Consumer):

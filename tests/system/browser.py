@@ -13,7 +13,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.expected_conditions import element_to_be_clickable
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.servers import program
+from tests.kit.servers import program
 
 # Seconds for a page to do what is expected of it, on a busy machine.
 PATIENCE = 30

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
-from tests.servers import RedisServer
-
-from .service import Service
+from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
+from tests.kit.servers import RedisServer
+from tests.kit.service import Service
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .service import Service
+from tests.kit.service import Service
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 

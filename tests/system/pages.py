@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .service import ROOT, Service
+from tests.kit.service import ROOT, Service
 
 ADDRESS = "http://127.0.0.1:8080"
 

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .service import PASSWORD, ROOT, Service
+from tests.kit.service import PASSWORD, ROOT, Service
 
 FOLDER = ROOT / "postman"
 COLLECTION = FOLDER / "Lead Management API.postman_collection.json"

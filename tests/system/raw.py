@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import httpx
 
-from .service import Service
+from tests.kit.service import Service
 
 # Seconds without a byte from the service.
 PATIENCE = 10.0

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
+from tests.kit.leads import a_lead, assert_error, assert_success
+from tests.kit.service import Service
+
 from . import raw
-from .leads import a_lead, assert_error, assert_success
-from .service import Service
 
 MIB = 1024 * 1024
 

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.servers import until
-
-from .leads import NOT_EMAIL, a_lead, assert_error, assert_success
-from .service import Service
+from tests.kit.leads import NOT_EMAIL, a_lead, assert_error, assert_success
+from tests.kit.servers import until
+from tests.kit.service import Service
 
 NDJSON = "application/x-ndjson"
 

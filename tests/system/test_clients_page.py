@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import program
+from tests.kit.leads import a_lead
+from tests.kit.servers import program
+from tests.kit.service import PASSWORD, ROOT, Service
 
-from .leads import a_lead
 from .pages import blocks, commands, write_csv
-from .service import PASSWORD, ROOT, Service
 
 PAGE = "docs/clients.md"
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.servers import until
-
-from .service import Service
+from tests.kit.servers import until
+from tests.kit.service import Service
 
 PROCESSES = 2
 BURST = 32

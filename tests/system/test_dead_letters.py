@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.databases import DatabaseServer
+from tests.kit.databases import DatabaseServer
+from tests.kit.leads import a_lead, assert_error, assert_success
+from tests.kit.service import Service
 
-from .leads import a_lead, assert_error, assert_success
-from .service import Service
 from .test_tokens import claims, signed
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from selenium.webdriver.common.keys import Keys
 
+from tests.kit.leads import a_lead
+from tests.kit.service import EMAIL, PASSWORD, Service
+
 from .browser import Browser, browser
-from .leads import a_lead
-from .service import EMAIL, PASSWORD, Service
 
 LOGIN, POST, LIST = "#operations-Log-in-login", "#operations-Leads-postLead", "#operations-Leads-listLeads"
 

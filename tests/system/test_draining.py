@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import until
+from tests.kit.leads import a_lead
+from tests.kit.servers import until
+from tests.kit.service import Service
 
-from .leads import a_lead
-from .service import Service
 from .test_sudden_death import is_another
 
 DRAIN = 6

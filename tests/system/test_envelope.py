@@ -5,9 +5,10 @@ import re
 import httpx
 import pytest
 
+from tests.kit.leads import a_lead, assert_common_headers, assert_error, assert_success
+from tests.kit.service import Service
+
 from . import raw
-from .leads import a_lead, assert_common_headers, assert_error, assert_success
-from .service import Service
 
 UNKNOWN_ID = "01a20469-8d21-74b8-89d6-f73e33b9e6f5"
 

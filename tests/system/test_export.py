@@ -4,8 +4,8 @@ import csv
 import io
 import json
 
-from .leads import a_lead, assert_error
-from .service import Service
+from tests.kit.leads import a_lead, assert_error
+from tests.kit.service import Service
 
 STRANGE = [
     {"firstName": '=HYPERLINK("http://x")', "lastName": "+1", "phone": "+442071234567"},

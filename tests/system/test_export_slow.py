@@ -9,11 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.servers import until
+from tests.kit.leads import a_lead
+from tests.kit.servers import until
+from tests.kit.service import Service
 
 from . import raw
-from .leads import a_lead
-from .service import Service
 
 # Leads of some 16 KiB: more than all buffers between the service and its reader hold.
 NUMBER = 2000

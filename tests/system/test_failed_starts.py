@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from .leads import a_lead
-from .service import EMAIL, PASSWORD, Service
+from tests.kit.leads import a_lead
+from tests.kit.service import EMAIL, PASSWORD, Service
 
 # What is wrong, and the word that the line must hold.
 WRONG = {

@@ -11,11 +11,11 @@ import pytest
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 
-from tests.servers import until
+from tests.kit.leads import a_lead
+from tests.kit.servers import until
+from tests.kit.service import EMAIL, PASSWORD, Service
 
 from .browser import Browser, browser
-from .leads import a_lead
-from .service import EMAIL, PASSWORD, Service
 
 # `make screenshots` sets it to where the README's pictures are.
 PICTURES = os.environ.get("SCREENSHOTS")

@@ -3,10 +3,9 @@
 import re
 from urllib.parse import urljoin
 
-from tests.servers import until
-
-from .leads import a_lead, assert_success
-from .service import Service
+from tests.kit.leads import a_lead, assert_success
+from tests.kit.servers import until
+from tests.kit.service import Service
 
 
 def metric(service: Service, name: str) -> float:

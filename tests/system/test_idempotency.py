@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from tests.kit.leads import a_lead, assert_error, assert_success
+from tests.kit.service import Service
+
 from . import raw
-from .leads import a_lead, assert_error, assert_success
-from .service import Service
 from .test_tokens import claims, signed
 
 

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import until
-
-from .leads import a_lead
-from .service import EMAIL, PASSWORD, ROOT, Service
+from tests.kit.leads import a_lead
+from tests.kit.servers import until
+from tests.kit.service import EMAIL, PASSWORD, ROOT, Service
 
 HEADER = ["firstName", "lastName", "email", "phone", "dateOfBirth", "source"]
 

@@ -4,9 +4,10 @@ import uuid
 
 import pytest
 
+from tests.kit.leads import a_lead, assert_error, assert_success
+from tests.kit.service import Service
+
 from . import raw
-from .leads import a_lead, assert_error, assert_success
-from .service import Service
 
 
 def test_a_lead_is_found_from_the_moment_of_its_202(service: Service):

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from .leads import UUID7, a_lead, assert_error, assert_success
-from .service import Service
+from tests.kit.leads import UUID7, a_lead, assert_error, assert_success
+from tests.kit.service import Service
 
 FIELDS = {"id", "state", "firstName", "lastName", "email", "phone", "dateOfBirth", "additionalData"}
 FIELDS |= {"createdAt", "updatedAt"}

@@ -5,8 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
-from .leads import a_lead, assert_error
-from .service import Service
+from tests.kit.leads import a_lead, assert_error
+from tests.kit.service import Service
 
 
 def ids(service: Service, **parameters: object) -> list[str]:

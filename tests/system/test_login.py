@@ -6,8 +6,8 @@ import httpx
 import jwt
 import pytest
 
-from .leads import assert_common_headers, assert_error
-from .service import EMAIL, PASSWORD, Service
+from tests.kit.leads import assert_common_headers, assert_error
+from tests.kit.service import EMAIL, PASSWORD, Service
 
 
 def log_in(service: Service, email: object, password: object, **more: object) -> httpx.Response:

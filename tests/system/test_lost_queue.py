@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from tests.databases import DatabaseServer
-from tests.servers import RedisServer, until
-
-from .leads import a_lead
-from .service import Service
+from tests.kit.databases import DatabaseServer
+from tests.kit.leads import a_lead
+from tests.kit.servers import RedisServer, until
+from tests.kit.service import Service
 
 
 def test_a_key_outlives_the_loss_of_redis_and_the_lost_leads_are_counted(

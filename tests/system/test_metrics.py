@@ -9,11 +9,10 @@ import httpx
 import psutil
 import pytest
 
-from tests.databases import MySQLServer
-from tests.servers import PrometheusServer, RedisServer, until
-
-from .leads import a_lead
-from .service import Service
+from tests.kit.databases import MySQLServer
+from tests.kit.leads import a_lead
+from tests.kit.servers import PrometheusServer, RedisServer, until
+from tests.kit.service import Service
 
 ROOT = Path(__file__).parents[2]
 OVERVIEW = json.loads((ROOT / "compose" / "grafana" / "dashboards" / "overview.json").read_text())

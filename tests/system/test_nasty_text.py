@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from .leads import a_lead, assert_error, assert_success
-from .service import Service
+from tests.kit.leads import a_lead, assert_error, assert_success
+from tests.kit.service import Service
 
 NAMES = [
     "😀",

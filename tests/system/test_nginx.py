@@ -11,10 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers import Server, free_port, program
-
-from .leads import a_lead
-from .service import ROOT, Service
+from tests.kit.leads import a_lead
+from tests.kit.servers import Server, free_port, program
+from tests.kit.service import ROOT, Service
 
 
 class Nginx(Server):

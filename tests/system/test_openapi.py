@@ -10,8 +10,9 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
+from tests.kit.service import Service
+
 from .fuzzing import fuzz, log_of_defects
-from .service import Service
 
 COMMON = {"X-Request-Id", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
 TOKEN = {"401", "403"}

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from .leads import a_lead, assert_error
-from .service import Service
+from tests.kit.leads import a_lead, assert_error
+from tests.kit.service import Service
 
 SORTS = ("createdAt", "firstName", "lastName", "email")
 ORDERS = ("ASC", "DESC")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .leads import (
+from tests.kit.leads import (
     BLANK,
     MOMENT,
     NOT_EMAIL,
@@ -17,7 +17,7 @@ from .leads import (
     assert_error,
     assert_success,
 )
-from .service import Service
+from tests.kit.service import Service
 
 FIELDS = ("firstName", "lastName", "email", "phone", "dateOfBirth")
 

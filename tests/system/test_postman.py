@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.kit.leads import a_lead
+from tests.kit.service import Service
+
 from . import postman
-from .leads import a_lead
-from .service import Service
 
 # What no client can provoke at will: there are examples of it.
 EXAMPLES_ONLY = {408, 429, 500, 503}

@@ -7,10 +7,9 @@ import re
 import httpx
 import pytest
 
-from tests.servers import until
-
-from .leads import a_lead
-from .service import EMAIL, PASSWORD, Service
+from tests.kit.leads import a_lead
+from tests.kit.servers import until
+from tests.kit.service import EMAIL, PASSWORD, Service
 
 LEAD = a_lead(
     firstName="Wilhelmina",

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.databases import MySQLServer
-from tests.servers import RedisServer
-
-from .service import ROOT
+from tests.kit.databases import MySQLServer
+from tests.kit.servers import RedisServer
+from tests.kit.service import ROOT
 
 SECRET = "9f86d081884c7d659a2feaa0c55ad015"
 

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from .leads import a_lead, assert_error
-from .service import Service
+from tests.kit.leads import a_lead, assert_error
+from tests.kit.service import Service
 
 LIMIT = 20
 

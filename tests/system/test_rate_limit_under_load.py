@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .leads import a_lead, assert_error
-from .service import Service
+from tests.kit.leads import a_lead, assert_error
+from tests.kit.service import Service
 
 LIMIT, WINDOW = 1000, 60
 CONNECTIONS = 24

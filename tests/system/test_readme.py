@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.databases import MySQLServer
-from tests.servers import RedisServer, until
+from tests.kit.databases import MySQLServer
+from tests.kit.servers import RedisServer, until
+from tests.kit.service import PASSWORD, ROOT, Service
 
 from .pages import blocks, commands
-from .service import PASSWORD, ROOT, Service
 
 PAGE = "README.md"
 

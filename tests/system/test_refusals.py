@@ -8,9 +8,10 @@ import time
 import httpx
 import pytest
 
+from tests.kit.leads import a_lead, assert_error
+from tests.kit.service import Service
+
 from . import raw
-from .leads import a_lead, assert_error
-from .service import Service
 
 _clients = itertools.count(1)
 

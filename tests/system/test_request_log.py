@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import RedisServer, until
-
-from .leads import a_lead
-from .service import EMAIL, PASSWORD, ROOT, Service
+from tests.kit.leads import a_lead
+from tests.kit.servers import RedisServer, until
+from tests.kit.service import EMAIL, PASSWORD, ROOT, Service
 
 WRONG = "Wr0ng-Passw0rd"
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import until
+from tests.kit import load
+from tests.kit.servers import until
+from tests.kit.service import Service
 
-from . import load
-from .service import Service
 from .test_sudden_death import BACK, BOOT, assert_stored_once, is_another
 
 LEADS = 1_500

@@ -7,11 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.databases import DATABASES, DatabaseServer
-from tests.servers import RedisServer, until
-
-from .leads import a_lead, assert_error, assert_success
-from .service import EMAIL, PASSWORD, Service
+from tests.kit.databases import DATABASES, DatabaseServer
+from tests.kit.leads import a_lead, assert_error, assert_success
+from tests.kit.servers import RedisServer, until
+from tests.kit.service import EMAIL, PASSWORD, Service
 
 
 def assert_unavailable(service: Service, path: str, body: object = None, within: float = 1.0) -> None:

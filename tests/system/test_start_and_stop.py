@@ -9,11 +9,11 @@ from contextlib import ExitStack
 import psutil
 import pytest
 
-from tests.servers import until
+from tests.kit.leads import a_lead
+from tests.kit.servers import until
+from tests.kit.service import STOP_DEADLINE, Service
 
 from . import raw
-from .leads import a_lead
-from .service import STOP_DEADLINE, Service
 
 # Seconds. The first start makes keys and tables, those after it find them.
 SECOND_START = 10.0

@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.servers import until
-
-from .leads import a_lead, assert_error, assert_success
-from .service import Service
+from tests.kit.leads import a_lead, assert_error, assert_success
+from tests.kit.servers import until
+from tests.kit.service import Service
 
 SECONDS = {"minute": 60, "hour": 3600, "day": 86400}
 

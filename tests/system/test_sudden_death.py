@@ -9,11 +9,10 @@ import httpx
 import psutil
 import pytest
 
-from tests.servers import until
-
-from . import load
-from .leads import a_lead
-from .service import Service
+from tests.kit import load
+from tests.kit.leads import a_lead
+from tests.kit.servers import until
+from tests.kit.service import Service
 
 LEADS = 1_500
 

@@ -2,10 +2,9 @@
 
 import pytest
 
-from tests.servers import until
-
-from . import load
-from .service import Service
+from tests.kit import load
+from tests.kit.servers import until
+from tests.kit.service import Service
 
 
 @pytest.mark.parametrize(("backend", "many"), [("embedded", 10_000), ("on_mysql", 10_000), ("on_mariadb", 5_000)])

@@ -12,9 +12,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from tests.kit.leads import a_lead, assert_error
+from tests.kit.service import EMAIL, Service
+
 from . import raw
-from .leads import a_lead, assert_error
-from .service import EMAIL, Service
 
 
 def claims(**changes: Any) -> dict[str, Any]:

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from .leads import a_lead
-from .service import Service
+from tests.kit.leads import a_lead
+from tests.kit.service import Service
 
 LISTS = ["", "?page=2&limit=1", "?sortBy=email&sortOrder=ASC", "?email=nobody@example.com", "?createdFrom=2020-01-01"]
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from ingest_api import acceptor
-from ingest_api.acceptor import Acceptor
+from ingest_api.server import acceptor
+from ingest_api.server.acceptor import Acceptor
 
 
 class Greeting(asyncio.Protocol):

@@ -1,4 +1,4 @@
-"""ingest_api.access_log: one line a request, in the form of the other logs, written together."""
+"""ingest_api.http.access_log: one line a request, in the form of the other logs, written together."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ingest_api.access_log import AccessLog
+from ingest_api.http.access_log import AccessLog
 
 
 def written(mode: str, *statuses: int) -> list[list[dict[str, Any]]]:

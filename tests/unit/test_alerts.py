@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.servers import program
+from tests.kit.servers import program
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "compose" / "prometheus"

@@ -8,8 +8,9 @@ from loadtests.bench.bare import counts_of, rows_of
 from loadtests.bench.disk import Disk
 from loadtests.bench.figures import Bar, new_tag, percentile, spread
 from loadtests.bench.wrk import LEAD_BYTES, BadAnswers
-from schema import counts, lead, lead_id
-from tests.servers import until
+from schema.counts import widths
+from schema.lead import lead_id, rules
+from tests.kit.servers import until
 
 LINE = '{"answers":%d,"seconds":2.5,"refused":%d,"broken":%d,"p50":1.5,"p95":2,"p99":3}'
 
@@ -31,7 +32,7 @@ def test_the_lead_is_valid_and_as_long_as_it_says():
     text = wrk.lead(new_tag(), 7)
 
     assert len(text) == LEAD_BYTES
-    assert lead.check(json.loads(text))["email"].endswith("-000000007@example.com")
+    assert rules.check(json.loads(text))["email"].endswith("-000000007@example.com")
 
 
 def test_no_two_tags_are_the_same():
@@ -73,7 +74,7 @@ def test_bare_rows_are_counted_in_each_width_and_have_ids_of_their_own():
 
     assert len({row[0] for row in rows}) == 500
     assert lead_id.micros_of(rows[0][0]) == 1_800_000_000_000_000
-    for width in counts.WIDTHS:
+    for width in widths.WIDTHS:
         assert sum(number for each, _, _, number in counts_of(rows, 0) if each == width) == 500
 
 

@@ -1,9 +1,9 @@
-"""ingest_api.body: what is JSON, and what a client is told of what is not."""
+"""ingest_api.http.body: what is JSON, and what a client is told of what is not."""
 
 import pytest
 
-from ingest_api import body
-from ingest_api.body import NotJson
+from ingest_api.http import body
+from ingest_api.http.body import NotJson
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
-"""ingest_api.client_ip: X-Forwarded-For is believed as far as the trusted proxies wrote it."""
+"""ingest_api.http.client_ip: X-Forwarded-For is believed as far as the trusted proxies wrote it."""
 
 import ipaddress
 
 import pytest
 
-from ingest_api.client_ip import ClientAddresses
+from ingest_api.http.client_ip import ClientAddresses
 
 PROXIES = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "2001:db8:1::/48")]
 ADDRESSES = ClientAddresses(PROXIES, [ipaddress.ip_network("192.0.2.0/24")])

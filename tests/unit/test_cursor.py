@@ -1,4 +1,4 @@
-"""ingest_api.cursor: opaque, not to be altered, bound to one list."""
+"""ingest_api.reads.cursor: opaque, not to be altered, bound to one list."""
 
 import base64
 
@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_api.cursor import After, BadCursor, Cursors
-from schema.lead_id import new_lead_id
+from ingest_api.reads.cursor import After, BadCursor, Cursors
+from schema.lead.lead_id import new_lead_id
 
 PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 CURSORS = Cursors(PRIVATE)

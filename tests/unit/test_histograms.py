@@ -1,10 +1,10 @@
-"""schema.histograms: a batch at once counts as each of it by itself."""
+"""schema.runtime.histograms: a batch at once counts as each of it by itself."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 
-from schema.histograms import ManyAtOnce
+from schema.runtime.histograms import ManyAtOnce
 
 BOUNDS = (0.01, 0.1, 1.0)
 

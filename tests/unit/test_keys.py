@@ -1,4 +1,4 @@
-"""ingest_api.keys: one pair, made once, the private half for its owner alone; a wrong pair stops the start."""
+"""ingest_api.auth.keys: one pair, made once, the private half for its owner alone; a wrong pair stops the start."""
 
 import base64
 import multiprocessing
@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from ingest_api import keys
+from ingest_api.auth import keys
 from schema.settings import Settings, SettingsError
 
 PROCESSES = 4

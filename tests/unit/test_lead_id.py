@@ -1,4 +1,4 @@
-"""schema.lead_id: ids that are UUIDv7, sort by time, and give the time back."""
+"""schema.lead.lead_id: ids that are UUIDv7, sort by time, and give the time back."""
 
 import threading
 import uuid
@@ -10,7 +10,7 @@ import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema import lead_id
+from schema.lead import lead_id
 
 MICROS = st.integers(0, (1 << 48) * 1000 - 2)
 RANDOM = st.integers(0, (1 << 64) - 1)

@@ -1,4 +1,4 @@
-"""schema.logs: JSON lines that never hold an exception's message."""
+"""schema.runtime.logs: JSON lines that never hold an exception's message."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ WAYS = {
 
 PROGRAM = """
 import logging, sys
-from schema import logs
+from schema.runtime import logs
 logs.configure("api", "INFO")
 ours, library = logs.get("ours"), logging.getLogger("library")
 def fail():

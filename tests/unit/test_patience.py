@@ -1,6 +1,6 @@
-"""workers.patience: the wait for a database that is away grows, has an end, and is spread."""
+"""workers.store.backoff: the wait for a database that is away grows, has an end, and is spread."""
 
-from workers.patience import FIRST, LONGEST, Patience
+from workers.store.backoff import FIRST, LONGEST, Patience
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""schema.stream: what schema.lead writes, an entry reads; anything else is a BadEntry without values."""
+"""schema.queue.stream: what schema.lead.rules writes, an entry reads; anything else is a BadEntry without values."""
 
 from typing import Any
 
@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema import lead, lead_id, stream
-from schema.lead_id import new_lead_id
-from schema.stream import BadEntry
+from schema.lead import codec, lead_id, rules
+from schema.lead.lead_id import new_lead_id
+from schema.queue import stream
+from schema.queue.stream import BadEntry
 
 FIELDS: dict[str, Any] = {
     "firstName": "Ada",
@@ -36,7 +37,7 @@ names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_
 
 
 def payload(**changes: Any) -> bytes:
-    return orjson.dumps(orjson.loads(lead.encode(new_lead_id(), FIELDS)) | changes)
+    return orjson.dumps(orjson.loads(codec.encode(new_lead_id(), FIELDS)) | changes)
 
 
 @given(first=names, last=names, data=st.none() | st.dictionaries(names, json_values, max_size=3))
@@ -44,7 +45,7 @@ def test_a_lead_comes_back_as_the_row_it_will_be(first: str, last: str, data: di
     new_id = new_lead_id()
     fields = FIELDS | {"firstName": first, "lastName": last, "additionalData": data}
 
-    row = stream.decode(lead.encode(new_id, fields))
+    row = stream.decode(codec.encode(new_id, fields))
 
     assert row.id == new_id
     assert (row.first_name, row.last_name) == (first, last)
@@ -97,7 +98,7 @@ def test_a_payload_without_an_id_has_none(content: bytes):
 def test_a_payload_tells_its_id():
     new_id = new_lead_id()
 
-    assert stream.id_of(lead.encode(new_id, FIELDS)) == new_id
+    assert stream.id_of(codec.encode(new_id, FIELDS)) == new_id
 
 
 @pytest.mark.parametrize("fields", [None, {}, {b"other": b"thing"}])
@@ -106,13 +107,13 @@ def test_an_entry_without_a_lead_has_an_empty_payload(fields: dict[bytes, bytes]
 
 
 def test_the_state_is_added_to_the_encoded_lead():
-    encoded = lead.encode(new_lead_id(), FIELDS)
+    encoded = codec.encode(new_lead_id(), FIELDS)
 
-    assert orjson.loads(lead.with_state(encoded, "queued")) == orjson.loads(encoded) | {"state": "queued"}
+    assert orjson.loads(codec.with_state(encoded, "queued")) == orjson.loads(encoded) | {"state": "queued"}
 
 
 def test_an_encoded_lead_shows_its_times_in_utc_with_microseconds():
-    encoded = orjson.loads(lead.encode(lead_id.at(1_772_366_400_000_001), FIELDS))
+    encoded = orjson.loads(codec.encode(lead_id.at(1_772_366_400_000_001), FIELDS))
 
     assert encoded["createdAt"] == encoded["updatedAt"] == "2026-03-01T12:00:00.000001Z"
-    assert list(encoded) == ["id", *lead.FIELDS, "createdAt", "updatedAt"]
+    assert list(encoded) == ["id", *rules.FIELDS, "createdAt", "updatedAt"]

@@ -1,4 +1,4 @@
-"""ingest_api.tokens: only a token that we signed, within its hour, with the right role, opens anything."""
+"""ingest_api.auth.tokens: only a token that we signed, within its hour, with the right role, opens anything."""
 
 import base64
 import json
@@ -13,9 +13,9 @@ import time_machine
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from ingest_api import keys
-from ingest_api.envelope import Refusal
-from ingest_api.tokens import Tokens
+from ingest_api.auth import keys
+from ingest_api.auth.tokens import Tokens
+from ingest_api.http.envelope import Refusal
 
 PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -198,7 +198,7 @@ def test_a_token_nested_without_end_is_403(tokens: Tokens, part: str):
 
 
 def test_remembered_tokens_do_not_grow_without_end(tokens: Tokens, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ingest_api.tokens.REMEMBERED", 3)
+    monkeypatch.setattr("ingest_api.auth.tokens.REMEMBERED", 3)
     issued = [tokens.issue(f"user{number}@example.com", ["read"]) for number in range(8)]
 
     for token in [*issued, *issued]:

@@ -5,7 +5,7 @@ from typing import Any
 import falcon
 import falcon.asgi
 
-from ingest_api.server import Server
+from ingest_api.server.gunicorn_app import Server
 from schema import settings
 
 # As long as ours' answer to the lead of the benchmark.

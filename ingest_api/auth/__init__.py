@@ -1,0 +1,1 @@
+"""Who may do what: users, tokens and the keys that sign them."""

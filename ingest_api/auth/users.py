@@ -1,0 +1,145 @@
+"""Users: who may log in, with which roles. Passwords are kept as argon2id hashes."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import argon2
+from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from schema.database.tables import users
+from schema.lead.rules import Email
+
+ROLES = ("admin", "ingest", "read")
+
+PASSWORD_MIN = 8  # characters, NIST SP 800-63B section 5.1.1.2
+PASSWORD_MAX = 1024  # characters: bounds the work of hashing
+
+# OWASP's password storage cheat sheet: argon2id with 19 MiB, 2 passes, 1 lane.
+_hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+
+# Verified for a user who does not exist, so that the answer takes as long as for one who does.
+_NOBODY = _hasher.hash("nobody's password")
+
+# Passwords that were right are remembered, so that a client that logs in for each request does not cost a hash each
+# time (20 to 40 ms of a core). Only in this process's memory, as a MAC under a key of its own; by the stored hash, so
+# that a changed password is looked at anew.
+REMEMBERED = 1000
+_mac_key = secrets.token_bytes(32)
+_remembered: dict[str, bytes] = {}
+
+
+class UserError(Exception):
+    """A user cannot be made or changed as asked; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user without the password."""
+
+    email: str
+    roles: list[str]
+    disabled: bool
+    created_at: datetime  # UTC, naive
+
+
+def authenticate(connection: Connection, email: str, password: str) -> User | None:
+    """Return the user if the password is right and the user is not disabled.
+
+    What is wrong takes the same time, whatever it is. A password that was right before takes less.
+    """
+    row = connection.execute(select(users).where(users.c.email == email.lower())).first()
+    if row is not None and row.email != email.lower():
+        row = None  # MySQL takes no account of blanks at the end
+    mac = hashlib.blake2b(password.encode(), key=_mac_key).digest()
+    if row is not None and not row.disabled and hmac.compare_digest(_remembered.get(row.password_hash, b""), mac):
+        return _user(row)
+    try:
+        _hasher.verify(row.password_hash if row else _NOBODY, password)
+    except argon2.exceptions.VerificationError:
+        return None
+    if row is None or row.disabled:
+        return None
+    if len(_remembered) >= REMEMBERED:
+        _remembered.clear()
+    _remembered[row.password_hash] = mac
+    return _user(row)
+
+
+def create(connection: Connection, email: str, password: str, roles: list[str]) -> None:
+    """Make a user.
+
+    Raises UserError when one with that address exists, or something is not as it should be.
+    """
+    address = Email().deserialize(email.lower())
+    now = _now()
+    try:
+        connection.execute(
+            insert(users).values(
+                email=address,
+                password_hash=_hash(password),
+                roles=_join(roles),
+                disabled=False,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+    except IntegrityError:
+        raise UserError(f"{address} exists already") from None
+
+
+def change_password(connection: Connection, email: str, password: str) -> None:
+    """Give a user another password, and enable the user again.
+
+    Raises UserError.
+    """
+    _update(connection, email, password_hash=_hash(password), disabled=False)
+
+
+def disable(connection: Connection, email: str) -> None:
+    """Let a user log in no more. Tokens given out before stay valid until they expire.
+
+    Raises UserError.
+    """
+    _update(connection, email, disabled=True)
+
+
+def list_all(connection: Connection) -> list[User]:
+    """Return all users by address."""
+    return [_user(row) for row in connection.execute(select(users).order_by(users.c.email))]
+
+
+def count(connection: Connection) -> int:
+    """Return how many users there are."""
+    return int(connection.execute(select(func.count()).select_from(users)).scalar_one())
+
+
+def _update(connection: Connection, email: str, **values: object) -> None:
+    statement = update(users).where(users.c.email == email.lower()).values(**values, updated_at=_now())
+    if connection.execute(statement).rowcount == 0:
+        raise UserError(f"there is no user {email}")
+
+
+def _hash(password: str) -> str:
+    if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
+        raise UserError(f"a password has {PASSWORD_MIN} to {PASSWORD_MAX} characters")
+    return _hasher.hash(password)
+
+
+def _join(roles: list[str]) -> str:
+    unknown = sorted(set(roles) - set(ROLES))
+    if unknown or not roles:
+        raise UserError(f"roles are {', '.join(ROLES)}" + (f"; not {', '.join(unknown)}" if unknown else ""))
+    return ",".join(sorted(set(roles)))
+
+
+def _user(row: Row[Any]) -> User:
+    return User(row.email, row.roles.split(","), bool(row.disabled), row.created_at)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

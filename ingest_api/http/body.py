@@ -1,0 +1,113 @@
+"""Request bodies: read within bounds of size and time, and decoded."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+
+import falcon
+import orjson
+from falcon.asgi import Request
+
+from ingest_api.http.envelope import Refusal, invalid
+from ingest_api.server.asgi import WHOLE
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+
+BODY_MAX = 1024 * 1024  # bytes
+BULK_BODY_MAX = 8 * 1024 * 1024  # bytes
+BULK_MAX = 1000  # leads
+
+_UTF8 = re.compile(r"^(utf-?8|us-ascii)$", re.IGNORECASE)
+
+
+class NotJson(ValueError):
+    """Bytes that are not JSON; the message says what is wrong and where."""
+
+
+def media_type(req: Request, *allowed: str) -> str:
+    """Return the body's media type, which must be one of `allowed`, in UTF-8 and not compressed.
+
+    Raises the 415.
+    """
+    given = req.content_type or ""
+    encoding = req.get_header("Content-Encoding")
+    if given in allowed and encoding is None:
+        return given
+    kind, options = falcon.parse_header(given)
+    kind = kind.strip().lower()
+    if kind not in allowed:
+        raise Refusal(falcon.HTTP_415, f"The Content-Type must be {' or '.join(allowed)}.", "media_type")
+    if not _UTF8.match(options.get("charset", "utf-8").strip('"')):
+        raise Refusal(falcon.HTTP_415, "The body must be in UTF-8.", "media_type")
+    if (encoding or "identity").lower() != "identity":
+        raise Refusal(falcon.HTTP_415, "The body must not be compressed.", "media_type")
+    return kind
+
+
+async def read(req: Request, most: int, timeout: float) -> bytes:
+    """Read the whole body, of at most `most` bytes, within `timeout` seconds; note it for the request log.
+
+    Raises the 413 or the 408.
+    """
+    length = req.content_length
+    if length is not None and length > most:
+        raise _too_large(most)
+    if length is not None and WHOLE in req.scope:
+        content: bytes = await req.stream.readall()
+        req.context.body = content
+        return content
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(timeout):
+            async for chunk in req.stream:
+                size += len(chunk)
+                if size > most:
+                    raise _too_large(most)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise Refusal(
+            falcon.HTTP_408, "The body took too long to arrive.", "body_timeout", headers={"Connection": "close"}
+        ) from None
+    req.context.body = content = b"".join(chunks)
+    return content
+
+
+def _too_large(most: int) -> Refusal:
+    # Closing spares both sides the rest of the body.
+    return Refusal(
+        falcon.HTTP_413, f"The body is over {most} bytes.", "body_too_large", headers={"Connection": "close"}
+    )
+
+
+def decode(body: bytes) -> object:
+    """Decode JSON. Of a key given twice the last counts.
+
+    Raises NotJson.
+    """
+    if not body.strip():
+        raise NotJson("The body is empty.")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise NotJson(f"The body is not valid JSON: {error.msg}: line {error.lineno} column {error.colno}.") from None
+
+
+async def read_json(req: Request, timeout: float) -> object:
+    """Read and decode a JSON body of at most BODY_MAX bytes.
+
+    Raises the 400, 408, 413 or 415.
+    """
+    media_type(req, JSON)
+    try:
+        return decode(await read(req, BODY_MAX, timeout))
+    except NotJson as error:
+        raise invalid({"body": [str(error)]}, "bad_json") from None
+
+
+def lines(body: bytes) -> Iterator[bytes]:
+    """Yield the lines of NDJSON that are not blank."""
+    for line in body.split(b"\n"):
+        if line.strip():
+            yield line

@@ -1,0 +1,83 @@
+"""What every request goes through: its id, its count, its metrics and its log line."""
+
+import os
+import re
+import time
+from typing import Any
+
+import falcon
+from falcon.asgi import Request, Response
+
+from ingest_api import metrics
+from ingest_api.http.access_log import AccessLog
+from ingest_api.http.envelope import JSON, serialize_error
+from ingest_api.intake.rate_limit import RateLimit
+from ingest_api.request_log.collector import RequestLog
+from schema.lead.lead_id import to_text
+
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+# What answers in other media types too: pages for a browser, and the export.
+OTHER_TYPES = ("/api/docs", "/api/leads/export")
+
+# Their leads are counted in the flush that appends them.
+COUNTED_WITH_APPEND = {("POST", "/api/leads"), ("POST", "/api/leads/bulk")}
+
+
+class Around:
+    """Runs before and after each resource."""
+
+    def __init__(
+        self, limit: RateLimit, requests: metrics.Requests, access_log: AccessLog, request_log: RequestLog
+    ) -> None:
+        self._limit = limit
+        self._requests = requests
+        self._access_log = access_log
+        self._request_log = request_log
+
+    async def process_request(self, req: Request, resp: Response) -> None:
+        """Give the request its id and count it, unless its append will."""
+        context = req.context
+        context.started = time.perf_counter()
+        given = req.get_header("X-Request-Id")
+        context.request_id = given if given and SANE_REQUEST_ID.fullmatch(given) else to_text(os.urandom(16))
+        context.counted = False
+        context.used = 0
+        context.window_left = 0
+        context.reason = ""
+        context.user = ""
+        context.body = None
+        path = req.path
+        if not path.startswith("/api"):
+            context.counted = True
+            return
+        if (req.method, path) not in COUNTED_WITH_APPEND:
+            await self._limit.count(req)
+        if req.accept != "*/*" and not req.client_accepts(JSON) and not path.startswith(OTHER_TYPES):
+            raise falcon.HTTPNotAcceptable(title="This service answers in application/json only.")
+
+    async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:
+        """Count a refused append, write the headers, and note the request."""
+        context = req.context
+        if not context.counted:
+            try:
+                await self._limit.count(req)
+            except falcon.HTTPError as error:
+                resp.status = error.status
+                resp.set_headers(error.headers or {})
+                serialize_error(req, resp, error)
+        resp.set_header("X-Request-Id", context.request_id)
+        self._limit.write_headers(req, resp)
+        self._note(req, resp)
+
+    def _note(self, req: Request, resp: Response) -> None:
+        # The template, not the path and its query: those may name a person.
+        route = req.uri_template or "none"
+        status = resp.status_code
+        took = time.perf_counter() - req.context.started
+        self._requests.note(route, req.method, status, took)
+        if req.context.reason:
+            metrics.REJECTED.labels(req.context.reason).inc()
+        self._access_log.note(req.context.request_id, req.method, route, status, req.context.reason, took)
+        if req.path.startswith("/api"):
+            self._request_log.note(req, resp, status, took)

@@ -1,0 +1,1 @@
+"""From a checked lead to its 202: the flush that many requests share, and the script that appends."""

@@ -1,0 +1,71 @@
+"""The rate limit: so many requests a window for each client IP, over all processes and hosts.
+
+The counters live in Redis and are counted by the group commit, a POST of leads in the very
+flush that appends them. While Redis is away nothing can be counted and nobody is limited:
+POSTs of leads are answered with 503 then, and reads go on.
+"""
+
+import math
+
+from falcon.asgi import Request, Response
+
+from ingest_api.http.client_ip import ClientAddresses
+from ingest_api.http.envelope import rate_limited
+from ingest_api.intake.group_commit import Answer, GroupCommit, Operation, QueueUnavailable, Verdict
+from schema.queue.stream import RATE
+from schema.settings import Settings
+
+
+class RateLimit:
+    """Counts requests, refuses those over the limit, and writes the three headers."""
+
+    def __init__(self, settings: Settings, commit: GroupCommit) -> None:
+        self._limit = settings.rate_limit
+        self._window = settings.rate_limit_window
+        self._addresses = ClientAddresses(settings.trusted_proxies, settings.rate_limit_exempt)
+        self._commit = commit
+
+    def key(self, req: Request) -> str:
+        """Return the counter's key for the request's client, or "" when it has no limit."""
+        if not self._limit:
+            return ""
+        client = self._addresses.find(req.remote_addr, req.get_header("X-Forwarded-For"))
+        return "" if self._addresses.is_exempt(client) else RATE + client
+
+    async def count(self, req: Request) -> None:
+        """Count a request that appends nothing.
+
+        Raises the 429 when it is over the limit.
+        """
+        req.context.counted = True
+        key = self.key(req)
+        if not key:
+            return
+        try:
+            answer = await self._commit.submit(Operation(rate_key=key))
+        except QueueUnavailable:
+            return
+        self.note(req, answer)
+
+    def note(self, req: Request, answer: Answer) -> None:
+        """Keep the count that a flush answered with for the headers.
+
+        Raises the 429 when the request was over the limit.
+        """
+        req.context.counted = True
+        if answer.used:
+            req.context.used = answer.used
+            req.context.window_left = math.ceil(answer.window_left / 1000)
+        if answer.verdict is Verdict.LIMITED:
+            raise rate_limited(req.context.window_left)
+
+    def write_headers(self, req: Request, resp: Response) -> None:
+        """Write X-RateLimit-Limit, -Remaining and -Reset (seconds until the window ends)."""
+        used = req.context.used
+        resp.set_headers(
+            (
+                ("X-RateLimit-Limit", str(self._limit)),
+                ("X-RateLimit-Remaining", str(max(self._limit - used, 0))),
+                ("X-RateLimit-Reset", str(req.context.window_left if used else self._window)),
+            )
+        )

@@ -1,0 +1,1 @@
+"""What clients may ask for: the schemas of queries."""

@@ -1,0 +1,1 @@
+"""What lists, exports and statistics are made of: pages, cursors, versions, and what waits in the queue."""

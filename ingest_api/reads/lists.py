@@ -1,0 +1,143 @@
+"""Answers lists: parameters in, a page with its links and its tag out, or 304."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from falcon.asgi import Request, Response
+from marshmallow import ValidationError
+
+from ingest_api.database.reader_pool import Reads
+from ingest_api.http.envelope import Refusal, broken_fields, invalid, success
+from ingest_api.parameters import list_query
+from ingest_api.parameters.list_query import LIST_QUERY, ListQuery
+from ingest_api.reads import pages
+from ingest_api.reads.cursor import After, BadCursor, Cursors
+from ingest_api.reads.data_version import DataVersion
+from ingest_api.reads.pages import Costly, Found, Page
+from ingest_api.reads.serialize import stored_lead
+from schema import __version__
+from schema.counts.lookup import Levels, Version
+
+# Query strings whose parameters are remembered, since reading them takes longer than a 304; and pages found.
+REMEMBERED = 2_000
+
+
+class Lists:
+    """The lists of one process."""
+
+    def __init__(self, reads: Reads, versions: DataVersion, cursors: Cursors, max_age: int) -> None:
+        self._reads = reads
+        self._versions = versions
+        self._cursors = cursors
+        self._cache_control = f"private, max-age={max_age}" if max_age else "private, no-cache"
+        self._parsed: dict[str, ListQuery] = {}
+        self._found: dict[ListQuery, Found] = {}
+        self._levels = Levels()
+        # The last one seen: where pages were found to begin in another one is not tried.
+        self._version: Version | None = None
+
+    async def answer(self, req: Request, resp: Response) -> None:
+        """Answer a page; or 304, without reading a lead, when nothing was stored since the client read it.
+
+        Raises the 400 of a wrong parameter, and the 503.
+        """
+        query = self._parse(req)
+        seen = req.get_header("If-None-Match")
+        if seen:
+            current = await self._current(query)
+            if current is not None and (current in seen or seen.strip() == "*"):
+                resp.status = 304
+                resp.set_headers({"ETag": f"W/{current}", "Cache-Control": self._cache_control})
+                return
+        try:
+            after = self._cursors.read(query.name, query.cursor) if query.cursor else None
+        except BadCursor as error:
+            raise invalid({"cursor": [str(error)]}) from None
+        try:
+            page = await self._page(query, after)
+        except Costly as error:
+            raise invalid({error.parameter: [error.message]}) from None
+        data: dict[str, Any] = {
+            "items": [stored_lead(row) for row in page.rows],
+            "pagination": {
+                "total": page.total,
+                "page": query.page,
+                "limit": query.limit,
+                "total_pages": -(-page.total // query.limit),
+                "next_cursor": self._cursors.write(query.name, page.after) if page.after else None,
+            },
+        }
+        resp.set_headers(
+            {
+                "ETag": f"W/{tag(query, page.version)}",
+                "Cache-Control": self._cache_control,
+                "Link": links(req.path, req.params, data["pagination"]),
+            }
+        )
+        success(resp, 200, "Leads", data)
+
+    def _parse(self, req: Request) -> ListQuery:
+        query = self._parsed.get(req.query_string)
+        if query is None:
+            try:
+                query = list_query.parse(LIST_QUERY, req.params)
+            except ValidationError as error:
+                raise broken_fields(error) from None
+            if len(self._parsed) >= REMEMBERED:
+                self._parsed.clear()
+            self._parsed[req.query_string] = query
+        return query
+
+    async def _current(self, query: ListQuery) -> str | None:
+        """Return the tag that the primary's data would have by now, or None while it does not answer."""
+        try:
+            return tag(query, await self._versions.read())
+        except Refusal:
+            return None
+
+    async def _page(self, query: ListQuery, after: After | None) -> Page:
+        """Read a page, in one round trip when it is known where it begins; while nothing is stored, that stays true."""
+        found = self._found.get(query) or pages.near(query)
+        page = None
+        if found is not None and found.version in (None, self._version):
+            page = await self._reads.single(pages.at, query, found)
+        if page is None:
+            page = await self._reads.run(pages.find, query, after, self._levels)
+            if page.found is not None:
+                if len(self._found) >= REMEMBERED:
+                    self._found.clear()
+                self._found[query] = page.found
+        self._version = page.version
+        return page
+
+
+def tag(query: ListQuery, version: Version) -> str:
+    """Return what stands for a page of the data's version, in quotes.
+
+    A tag is weak: two answers with it say the same, though their cursors are written differently.
+    """
+    what = repr((__version__, query, version))
+    return f'"{hashlib.blake2b(what.encode(), digest_size=15).hexdigest()}"'
+
+
+def links(path: str, parameters: Mapping[str, str | list[str]], pagination: dict[str, Any]) -> str:
+    """Return the `Link` header (RFC 8288) of a page: first and last, and the pages beside it.
+
+    A page by cursor has no number: it links to the first and, by its cursor, to the next.
+    """
+    others = urlencode({name: value for name, value in parameters.items() if name not in ("page", "cursor")})
+    start = f"<{path}?{others}&" if others else f"<{path}?"
+    page, last = pagination["page"], max(pagination["total_pages"], 1)
+    found = {"first": "page=1"}
+    if page is None:
+        if pagination["next_cursor"]:
+            found["next"] = f"cursor={pagination['next_cursor']}"
+    else:
+        if page > 1:
+            found["prev"] = f"page={min(page - 1, last)}"
+        if page < last:
+            found["next"] = f"page={page + 1}"
+        found["last"] = f"page={last}"
+    return ", ".join(f'{start}{place}>; rel="{name}"' for name, place in found.items())

@@ -1,0 +1,337 @@
+"""Finds one page of leads, in a bounded number of statements and without counting rows.
+
+In the order of creation the counts by time bucket lead to any page (schema.counts.lookup). In
+another order, or with a filter, an index that ends in the id gives the page's ids, and the
+rows are fetched after.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, func, select
+
+from ingest_api.parameters.list_query import ListQuery
+from ingest_api.reads.cursor import After
+from schema.counts import lookup
+from schema.counts.lookup import Levels, Place, Version, Within
+from schema.counts.widths import LEAF
+from schema.database.stored_lead import StoredLead, lead_text, read
+from schema.database.tables import leads
+from schema.lead import lead_id
+from schema.lead.lead_id import LeadId
+
+COLUMNS = {
+    "createdAt": leads.c.id,
+    "firstName": leads.c.first_name,
+    "lastName": leads.c.last_name,
+    "email": leads.c.email,
+}
+
+# Most leads of a filter that are sorted by a column the filter's index does not order.
+SORT_MAX = 10_000
+
+# Most leads that one e-mail address or telephone number may have in a list: they are counted on its index.
+MATCH_MAX = 100_000
+
+# Entries of an index that a page by number may pass over, from whichever end is nearer.
+SKIP_MAX = 100_000
+
+
+class Costly(Exception):
+    """A list that no index serves cheaply. Carries the parameter to change and a message that says how."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a page begins in the order of creation, at one version of the data."""
+
+    version: Version | None  # None: at any
+    bound: LeadId  # no row of the page lies before it, in the list's order
+    skip: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: its rows in order, the number of leads in the whole list, and where the next page begins."""
+
+    rows: Sequence[StoredLead]
+    total: int
+    after: After | None
+    version: Version
+    found: Found | None = None
+
+
+def find(connection: Connection, query: ListQuery, after: After | None, levels: Levels) -> Page:
+    """Return the page that `query` asks for, or the one after `after`. What `levels` knows is not read again.
+
+    All numbers and rows are of one snapshot, so the connection must be in a transaction.
+
+    Raises Costly.
+    """
+    version = lookup.version(connection)
+    if version.horizon:
+        query = replace(query, created_from=max(version.horizon, query.created_from or 0))
+    in_order = query.sort == "createdAt"
+    if query.email is None and query.phone is None:
+        span = _Span.of(connection, query, version)
+        total = span.end - span.start
+        if in_order:
+            rows, place = _by_creation(connection, query, span, after, levels.of(version))
+            found = None
+            if place is not None and not span.bounded:
+                skip = place.skip if query.ascending else place.stored - 1 - place.skip
+                found = Found(version, place.first if query.ascending else place.last, skip)
+            return _page(query, rows, total, version, found)
+        if span.bounded:
+            ids = _sorted(connection, query, total, "PRIMARY", after)
+        else:
+            ids = _by_column(connection, query, total, after)
+    else:
+        total = _count_matching(connection, query)
+        if in_order or (query.sort == "email" and query.email is not None):
+            ids = _by_filter(connection, query, total, after)
+        else:
+            ids = _sorted(connection, query, total, _index_of(query), after)
+    return _page(query, _rows(connection, ids), total, version)
+
+
+def near(query: ListQuery) -> Found | None:
+    """Return where a page begins when that needs no counts: near the list's end."""
+    if query.sort != "createdAt" or query.page is None or _is_filtered(query) or _offset(query) > LEAF:
+        return None
+    return Found(None, lead_id.FIRST if query.ascending else lead_id.LAST, _offset(query))
+
+
+def at(connection: Connection, query: ListQuery, found: Found) -> Page | None:
+    """Return a page from where it was found to begin, in one statement; None when it must be looked for."""
+    statement = _AT_ASCENDING if query.ascending else _AT_DESCENDING
+    rows = connection.execute(statement, {"bound": found.bound, "skip": found.skip, "number": query.limit + 1}).all()
+    if not rows:
+        return None
+    version = lookup.read_version(rows[0][1])
+    if version.horizon or found.version not in (None, version):
+        return None
+    return _page(query, [read(text) for text, _ in rows], version.total, version, found)
+
+
+def _is_filtered(query: ListQuery) -> bool:
+    return any(each is not None for each in (query.email, query.phone, query.created_from, query.created_to))
+
+
+def _at(bound: ColumnElement[bool], order: Any) -> Select[Any]:
+    return (
+        select(lead_text(), lookup.VERSION_TEXT)
+        .select_from(leads)
+        .where(bound)
+        .order_by(order)
+        .limit(bindparam("number", type_=Integer))
+        .offset(bindparam("skip", type_=Integer))
+    )
+
+
+_AT_ASCENDING = _at(leads.c.id >= bindparam("bound"), leads.c.id)
+_AT_DESCENDING = _at(leads.c.id <= bindparam("bound"), leads.c.id.desc())
+
+
+def follow(connection: Connection, query: ListQuery, after: LeadId | None) -> list[StoredLead]:
+    """Return the next `query.limit` rows of a list in the order of creation, those after the lead `after`.
+
+    It counts nothing, so that a list of any length can be walked from end to end.
+    """
+    horizon = lookup.version(connection).horizon
+    if horizon:
+        query = replace(query, created_from=max(horizon, query.created_from or 0))
+    filtered = query.email is not None or query.phone is not None
+    columns = select(leads.c.id) if filtered else select(lead_text())
+    statement = _matching(columns, query).order_by(leads.c.id if query.ascending else leads.c.id.desc())
+    if after is not None:
+        statement = statement.where(_beyond(leads.c.id, after, query.ascending))
+    statement = statement.limit(query.limit)
+    if not filtered:
+        return _leads(connection, statement)
+    index = f"FORCE INDEX ({_index_of(query)})"
+    return _rows(connection, _ids(connection, statement.with_hint(leads, index, "mysql")))
+
+
+def _page(
+    query: ListQuery, rows: Sequence[StoredLead], total: int, version: Version, found: Found | None = None
+) -> Page:
+    """Make the page of its rows and, where there is a next page, one more."""
+    more = len(rows) > query.limit
+    rows = rows[: query.limit]
+    return Page(rows, total, _after(query, rows[-1]) if more else None, version, found)
+
+
+def _after(query: ListQuery, row: StoredLead) -> After:
+    value = None if query.sort == "createdAt" else getattr(row, COLUMNS[query.sort].name)
+    return After(value, row.id)
+
+
+def _offset(query: ListQuery) -> int:
+    return ((query.page or 1) - 1) * query.limit
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The leads created within the query's times: their positions in the order of creation, [start, end)."""
+
+    start: int
+    end: int
+    bounded: bool
+
+    @classmethod
+    def of(cls, connection: Connection, query: ListQuery, version: Version) -> "_Span":
+        low, high = query.created_from, query.created_to
+        start = 0 if low is None else lookup.before(connection, low)
+        end = version.total if high is None else lookup.before(connection, high + 1)
+        return cls(start, max(start, end), low is not None or high is not None)
+
+
+def _by_creation(
+    connection: Connection, query: ListQuery, span: _Span, after: After | None, known: Within
+) -> tuple[list[StoredLead], Place | None]:
+    """Return the rows of a page in the order of creation, one more when there is a next page, and what led there."""
+    order = leads.c.id if query.ascending else leads.c.id.desc()
+    statement = select(lead_text()).select_from(leads).order_by(order).limit(query.limit + 1)
+    if after is not None:
+        statement = _matching(statement, query).where(_beyond(leads.c.id, after.id, query.ascending))
+        return _leads(connection, statement), None
+    offset = _offset(query)
+    if offset >= span.end - span.start:
+        return [], None
+    if offset <= LEAF:
+        return _leads(connection, _matching(statement, query).offset(offset)), None
+    place = lookup.locate(connection, span.start + offset if query.ascending else span.end - 1 - offset, known)
+    if place is None:
+        return [], None
+    # The rows to skip are counted from the bucket's edge, so the list's own bound on that side must not cut them off.
+    if query.ascending:
+        statement = statement.where(leads.c.id >= place.first, *_until(query)).offset(place.skip)
+    else:
+        statement = statement.where(leads.c.id < place.last, *_since(query)).offset(place.stored - 1 - place.skip)
+    return _leads(connection, statement), place
+
+
+def _index_of(query: ListQuery) -> str:
+    return "leads_email" if query.email is not None else "leads_phone"
+
+
+def _count_matching(connection: Connection, query: ListQuery) -> int:
+    """Count the leads of a filter on its index, up to MATCH_MAX."""
+    index = _index_of(query)
+    matching = _matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({index})", "mysql")
+    total = int(
+        connection.execute(select(func.count()).select_from(matching.limit(MATCH_MAX + 1).subquery())).scalar_one()
+    )
+    if total > MATCH_MAX:
+        name = index.removeprefix("leads_")
+        raise Costly(name, f"More than {MATCH_MAX} leads match: narrow them with createdFrom and createdTo.")
+    return total
+
+
+def _by_filter(connection: Connection, query: ListQuery, total: int, after: After | None) -> list[LeadId]:
+    """Return the ids of a page of a filter whose index has them in order: by creation within equal values."""
+    if after is None and _offset(query) >= total:
+        return []
+    statement = _matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({_index_of(query)})", "mysql")
+    statement = statement.order_by(leads.c.id if query.ascending else leads.c.id.desc()).limit(query.limit + 1)
+    if after is not None:
+        statement = statement.where(_beyond(leads.c.id, after.id, query.ascending))
+    return _ids(connection, statement.offset(_offset(query) if after is None else 0))
+
+
+def _by_column(connection: Connection, query: ListQuery, total: int, after: After | None) -> list[LeadId]:
+    """Return the ids of a page of all leads by a column, from its index alone, from whichever end is nearer."""
+    column = COLUMNS[query.sort]
+    statement = select(leads.c.id).with_hint(leads, f"FORCE INDEX (leads_{column.name})", "mysql")
+    wanted = query.limit + 1
+    if after is not None:
+        # Two ranges of the index; as one condition with OR neither MySQL nor MariaDB would seek to it.
+        same = statement.where(column == after.value, _beyond(leads.c.id, after.id, query.ascending))
+        # Within one value by the id alone: with both MariaDB would sort them.
+        ids = _ids(connection, same.order_by(leads.c.id if query.ascending else leads.c.id.desc()).limit(wanted))
+        if len(ids) < wanted:
+            rest = statement.where(_beyond(column, after.value, query.ascending))
+            ids += _ids(connection, _ordered(rest, column, query.ascending).limit(wanted - len(ids)))
+        return ids
+    offset = _offset(query)
+    if offset >= total:
+        return []
+    if SKIP_MAX < offset < total - SKIP_MAX:
+        raise Costly(
+            "page",
+            f"Sorted by {query.sort}, pages can be reached by their number within {SKIP_MAX} leads "
+            "from either end: go on from there with next_cursor, or sort by createdAt.",
+        )
+    if offset <= total // 2:
+        return _ids(connection, _ordered(statement, column, query.ascending).limit(wanted).offset(offset))
+    wanted = min(wanted, total - offset)
+    backwards = _ordered(statement, column, not query.ascending).limit(wanted).offset(total - offset - wanted)
+    return _ids(connection, backwards)[::-1]
+
+
+def _sorted(connection: Connection, query: ListQuery, total: int, index: str, after: After | None) -> list[LeadId]:
+    """Return the ids of a page of a filter in an order that its index does not have: the database sorts them."""
+    if total > SORT_MAX:
+        raise Costly(
+            "sortBy", f"With these filters more than {SORT_MAX} leads match: sort by createdAt, or narrow them."
+        )
+    if after is None and _offset(query) >= total:
+        return []
+    column = COLUMNS[query.sort]
+    statement = _matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({index})", "mysql")
+    if after is not None:
+        same = (column == after.value) & _beyond(leads.c.id, after.id, query.ascending)
+        statement = statement.where(_beyond(column, after.value, query.ascending) | same)
+    statement = _ordered(statement, column, query.ascending).limit(query.limit + 1)
+    return _ids(connection, statement.offset(_offset(query) if after is None else 0))
+
+
+def _matching(statement: Select[Any], query: ListQuery) -> Select[Any]:
+    conditions: list[ColumnElement[bool]] = []
+    if query.email is not None:
+        conditions.append(leads.c.email == query.email)
+    if query.phone is not None:
+        conditions.append(leads.c.phone == query.phone)
+    return statement.select_from(leads).where(*conditions, *_since(query), *_until(query))
+
+
+def _since(query: ListQuery) -> list[ColumnElement[bool]]:
+    return [] if query.created_from is None else [leads.c.id >= lead_id.at(query.created_from)]
+
+
+def _until(query: ListQuery) -> list[ColumnElement[bool]]:
+    return [] if query.created_to is None else [leads.c.id < lead_id.at(query.created_to + 1)]
+
+
+def _ordered(statement: Select[Any], column: Any, ascending: bool) -> Select[Any]:
+    if ascending:
+        return statement.order_by(column, leads.c.id)
+    return statement.order_by(column.desc(), leads.c.id.desc())
+
+
+def _beyond(column: Any, value: object, ascending: bool) -> ColumnElement[bool]:
+    beyond: ColumnElement[bool] = column > value if ascending else column < value
+    return beyond
+
+
+def _ids(connection: Connection, statement: Select[Any]) -> list[LeadId]:
+    return [bytes(each) for each in connection.execute(statement).scalars()]
+
+
+def _leads(connection: Connection, statement: Select[Any]) -> list[StoredLead]:
+    return [read(text) for text in connection.execute(statement).scalars()]
+
+
+def _rows(connection: Connection, ids: list[LeadId]) -> list[StoredLead]:
+    if not ids:
+        return []
+    statement = select(lead_text()).select_from(leads).where(leads.c.id.in_(ids))
+    found = {lead.id: lead for lead in _leads(connection, statement)}
+    return [found[each] for each in ids]

@@ -1,0 +1,218 @@
+"""The server: gunicorn around uvicorn workers."""
+
+import asyncio
+import contextlib
+import ctypes
+import functools
+import gc
+import logging
+import math
+import os
+import socket
+import sys
+import time
+from typing import Any, ClassVar
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+from prometheus_client import multiprocess
+from uvicorn.config import Config
+from uvicorn.server import Server as UvicornServer
+from uvicorn_worker import UvicornWorker
+
+from ingest_api import app
+from ingest_api.server import listening, one_write
+from ingest_api.server.acceptor import Acceptor
+from schema.settings import Settings
+
+# Seconds between two looks at whether gunicorn's master still lives.
+ORPHAN_CHECK = 0.2
+
+# Seconds a connection may stay open between two requests; longer than common proxies keep theirs idle.
+KEEP_ALIVE = 75
+
+# Seconds without a heartbeat after which the master kills a worker.
+HEARTBEAT_TIMEOUT = 30
+
+# Seconds between two looks at whether a stopping process has connections left.
+DRAIN_CHECK = 0.05
+
+# Seconds in which a connection that was on its way when nobody else was let in arrives; and after which one that is
+# still not accepted is left: where others go on serving, there may always be one.
+LAST_ARRIVAL = 0.05
+LAST_ACCEPTED = 1.0
+
+# Seconds by which the worker's own patience at a stop is shorter than the master's.
+MARGIN = 3
+
+# New objects between two looks of the garbage collector; a request in flight keeps some hundred. With 50,000 the looks
+# were pauses of up to 50 ms, and the garbage took 10 MiB more.
+GC_THRESHOLD = 10_000
+
+# Seconds for which a thread with an answer of the database waits at most for the event loop, at each of the up to ten
+# answers of one list: with Python's five milliseconds that is most of a list's time while leads come in.
+SWITCH_INTERVAL = 0.0005
+
+# From this size on (bytes) memory is the system's again once it is let go: the 19 MiB of each log-in, for one. Left to
+# itself glibc keeps such blocks from the second on (mallopt(3)).
+GIVEN_BACK = 1 << 20
+M_MMAP_THRESHOLD = -3
+
+
+class Log(Logger):
+    """gunicorn's log, sent to ours."""
+
+    def setup(self, cfg: Any) -> None:
+        """Leave all writing to the root logger."""
+        super().setup(cfg)
+        self.error_log.handlers = []
+        self.error_log.propagate = True
+
+
+class DrainingServer(UvicornServer):
+    """uvicorn's server, with a way out that no proxy notices: new connections are refused and open ones are served.
+
+    A proxy that keeps connections open may be sending a request on one that looks idle from here. Such a request is
+    still answered, and told to be the last one on its connection. So is one on a connection that nobody has accepted
+    yet; `Master` sees to it that they come to an end.
+    """
+
+    def __init__(self, config: Config, drain: float) -> None:
+        super().__init__(config)
+        self._drain = drain  # seconds
+        self._acceptors: list[Acceptor] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, and let connections in."""
+        await super().startup([])  # uvicorn would take more than its share
+        protocol = functools.partial(one_write.Protocol, self.config, self.server_state, self.lifespan.state)
+        connections = self.server_state.connections
+        self._acceptors = [Acceptor(each, protocol, connections) for each in sockets or []]
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve what is open until the others have let go of it, for the time given, and then stop as uvicorn does."""
+        await asyncio.sleep(LAST_ARRIVAL)
+        given_up = time.monotonic() + LAST_ACCEPTED
+        while listening.has_unaccepted(sockets or []) and time.monotonic() < given_up:
+            await asyncio.sleep(0)
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for each in sockets or []:
+            each.close()
+        self.server_state.default_headers.append((b"connection", b"close"))
+        await asyncio.sleep(DRAIN_CHECK)  # what was accepted last is open by then
+        end = time.monotonic() + self._drain
+        while self.server_state.connections and time.monotonic() < end:
+            await asyncio.sleep(DRAIN_CHECK)
+        await super().shutdown()
+
+
+class Worker(UvicornWorker):
+    """An API process. It leaves, after its open requests, when its master was killed: the next one needs the port."""
+
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        "loop": "uvloop",
+        "http": one_write.Protocol,
+        "ws": "none",
+        "lifespan": "on",
+        "access_log": False,
+        # We read X-Forwarded-For ourselves; uvicorn would believe any loopback peer.
+        "proxy_headers": False,
+        "server_header": False,
+    }
+
+    # Seconds; set by the server before the fork.
+    drain: ClassVar[float] = 0.0
+    send_timeout: ClassVar[int] = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        logging.getLogger("uvicorn.error").propagate = True
+
+    async def _serve(self) -> None:
+        self.config.app = self.wsgi
+        patience = int(self.cfg.graceful_timeout) - math.ceil(self.drain)
+        self.config.timeout_graceful_shutdown = max(1, patience - MARGIN)
+        for each in self.sockets:
+            listening.bound_sending(each, self.send_timeout)
+        server = DrainingServer(self.config, self.drain)
+        self._install_sigquit_handler()
+        watch = asyncio.create_task(self._leave_with_master(server))
+        await server.serve(sockets=self.sockets)
+        watch.cancel()
+        if not server.started:
+            raise SystemExit(Arbiter.WORKER_BOOT_ERROR)
+
+    async def _leave_with_master(self, server: UvicornServer) -> None:
+        while os.getppid() == self.ppid:
+            await asyncio.sleep(ORPHAN_CHECK)
+        for each in self.sockets:
+            listening.let_nobody_in(each)
+        server.should_exit = True
+
+
+class Master(Arbiter):
+    """gunicorn's master, with a way out that breaks off no connection.
+
+    The kernel completes connections before a process accepts them. Those that nobody has accepted when the last process
+    closes the socket it resets, with what was sent on them; no proxy may send a lead a second time then.
+    """
+
+    def stop(self, graceful: bool = True) -> None:
+        """Let no new connection in, so that its client tries again or elsewhere, and stop the processes."""
+        for each in self.LISTENERS:
+            listening.let_nobody_in(each)
+        super().stop(graceful)
+
+
+class Server(BaseApplication):
+    """gunicorn with our settings and none of its files or flags."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set gunicorn's options."""
+        settings = self._settings
+        Worker.drain = settings.http_drain
+        Worker.send_timeout = settings.http_send_timeout
+        options: dict[str, Any] = {
+            "bind": f"{_bracketed(settings.http_host)}:{settings.http_port}",
+            "workers": settings.http_workers,
+            "worker_class": Worker,
+            "keepalive": KEEP_ALIVE,
+            "timeout": HEARTBEAT_TIMEOUT,
+            "graceful_timeout": settings.http_shutdown_timeout + math.ceil(settings.http_drain),
+            "proc_name": "lead-ingest",
+            "control_socket_disable": True,
+            "child_exit": _forget_metrics,
+            "logger_class": Log,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def run(self) -> None:
+        """Serve until a signal says to stop."""
+        Master(self).run()
+
+    def load(self) -> Any:
+        """Make the application, in the process that will serve it."""
+        made = app.create(self._settings)
+        # What is there by now stays for good: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        with contextlib.suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, GIVEN_BACK)
+        return made
+
+
+def _forget_metrics(_: Arbiter, worker: UvicornWorker) -> None:
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,1 @@
+"""The database: engines, what its errors mean, the tables and their migrations."""

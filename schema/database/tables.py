@@ -1,0 +1,118 @@
+"""The tables, as SQLAlchemy Core sees them. The migrations make them; a test holds the two together."""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects import mysql
+
+from schema.lead.rules import EMAIL_MAX, NAME_MAX, PHONE_MAX
+
+# One collation everywhere: text sorts and compares by code point on SQLite, MySQL and MariaDB alike.
+OPTIONS: dict[str, Any] = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+}
+
+LEAD_ID = LargeBinary(16).with_variant(mysql.BINARY(16), "mysql", "mariadb")
+DIGEST = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")
+MOMENT = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")  # UTC, microseconds
+
+metadata = MetaData()
+
+leads = Table(
+    "leads",
+    metadata,
+    Column("id", LEAD_ID, primary_key=True),
+    Column("first_name", String(NAME_MAX), nullable=False),
+    Column("last_name", String(NAME_MAX), nullable=False),
+    Column("email", String(EMAIL_MAX), nullable=False),
+    Column("phone", String(PHONE_MAX), nullable=False),
+    Column("date_of_birth", Date, nullable=False),
+    # JSON text as it was accepted; a JSON column would reorder keys and round numbers on MySQL.
+    Column("additional_data", Text),
+    Column("created_at", MOMENT, nullable=False),
+    Column("updated_at", MOMENT, nullable=False),
+    # Each index ends in the id, so that equal values have an order and a page can start after any row.
+    Index("leads_first_name", "first_name", "id"),
+    Index("leads_last_name", "last_name", "id"),
+    Index("leads_email", "email", "id"),
+    Index("leads_phone", "phone", "id"),
+    sqlite_with_rowid=False,
+    **OPTIONS,
+)
+
+# How many leads are stored in each bucket of their ids' own time: see schema.counts.lookup.
+lead_counts = Table(
+    "lead_counts",
+    metadata,
+    Column("width", BigInteger, primary_key=True, autoincrement=False),  # microseconds
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # microseconds since 1970, its first
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    Column("stored", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    **OPTIONS,
+)
+
+# How many leads were accepted in each bucket, copied from Redis by the sweep so that it outlives Redis.
+# A Redis that lost its data begins a new epoch, whose numbers add to those of the epochs before.
+accepted_counts = Table(
+    "accepted_counts",
+    metadata,
+    Column("width", Integer, primary_key=True, autoincrement=False),  # seconds
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # seconds since 1970, its first
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("accepted", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    **OPTIONS,
+)
+
+# The idempotency keys of stored leads, for when Redis has forgotten: see schema.database.idempotency.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", DIGEST, primary_key=True),  # SHA-256 of user and key
+    Column("digest", DIGEST, nullable=False),  # SHA-256 of the lead's fields
+    Column("lead_id", LEAD_ID, nullable=False),
+    Column("created_at", MOMENT, nullable=False),
+    Index("idempotency_keys_created_at", "created_at"),
+    sqlite_with_rowid=False,
+    **OPTIONS,
+)
+
+# Dead letters that an operator deleted for good; what was in them is not kept.
+dropped_leads = Table(
+    "dropped_leads",
+    metadata,
+    Column("lead_id", LEAD_ID, primary_key=True),
+    Column("dropped_at", MOMENT, nullable=False),
+    sqlite_with_rowid=False,
+    **OPTIONS,
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("email", String(EMAIL_MAX), nullable=False, unique=True),  # in lower case
+    Column("password_hash", String(255), nullable=False),
+    Column("roles", String(255), nullable=False),  # comma-separated, sorted
+    Column("disabled", Boolean, nullable=False),
+    Column("created_at", MOMENT, nullable=False),
+    Column("updated_at", MOMENT, nullable=False),
+    **OPTIONS,
+)

@@ -1,0 +1,1 @@
+"""A lead: its rules, its id, and how it is written."""

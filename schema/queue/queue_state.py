@@ -1,0 +1,50 @@
+"""The state of the queue in numbers, read in one round trip."""
+
+from typing import Any
+
+import redis
+from redis.exceptions import ResponseError
+
+from schema.queue import stream
+from schema.queue.tickets import QUEUE, SWEEP_QUEUE
+
+
+def read_queue(client: redis.Redis) -> dict[str, float]:
+    """Return the queue's numbers by name: of leads, dead letters, tickets, sweeps and consumers.
+
+    `oldest` is the age of the lead that waits longest in seconds, `memory` and `memory_max` are bytes.
+
+    Raises RedisError.
+    """
+    pipeline: Any = client.pipeline(transaction=False)
+    pipeline.xlen(stream.STREAM)
+    pipeline.xrange(stream.STREAM, count=1)
+    pipeline.time()
+    pipeline.xlen(stream.DEAD)
+    pipeline.llen(QUEUE)
+    pipeline.llen(SWEEP_QUEUE)
+    pipeline.info("memory")
+    pipeline.xinfo_groups(stream.STREAM)
+    *answers, groups = pipeline.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    waiting, oldest, (seconds, micros), dead, tickets, sweeps, memory = answers
+    if isinstance(groups, ResponseError):
+        groups = []  # no lead has come yet, and so there is no stream
+    elif isinstance(groups, Exception):
+        raise groups
+    group: dict[str, Any] = next((each for each in groups if each["name"] == stream.GROUP.encode()), {})
+    # An entry's name begins with the time at which Redis made it.
+    since = int(oldest[0][0].partition(b"-")[0]) / 1000 if oldest else None
+    return {
+        "waiting": waiting,
+        "pending": group.get("pending", 0),
+        "oldest": max(0.0, seconds + micros / 1_000_000 - since) if since is not None else 0.0,
+        "dead": dead,
+        "tickets": tickets,
+        "sweeps": sweeps,
+        "consumers": group.get("consumers", 0),
+        "memory": memory["used_memory"],
+        "memory_max": memory["maxmemory"],
+    }

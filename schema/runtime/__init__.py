@@ -1,0 +1,1 @@
+"""What every process has: logs, metrics of itself, and its clients of Redis."""

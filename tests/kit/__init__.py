@@ -1,0 +1,1 @@
+"""What tests, chaos and benchmarks start: servers, the service, and leads to send."""

@@ -1,0 +1,280 @@
+"""The whole service, started as `make run` does, and what a test asks of it from outside."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import psutil
+
+from tests.kit.servers import until
+
+ROOT = Path(__file__).parents[2]
+
+EMAIL, PASSWORD = "test@example.com", "password123"
+
+# Seconds. The service itself gives up after sixty.
+START_DEADLINE = 60.0
+STOP_DEADLINE = 5.0
+
+# What tells the service's processes apart: a piece of the command line.
+MARKS = {
+    "api": "ingest_api serve",
+    "worker": "workers.app --quiet worker",
+    "beat": "workers.app --quiet beat",
+    "flower": "workers.app --quiet flower",
+    "queue": "valkey-server",
+}
+
+
+def free_port() -> int:
+    """Return a free port below those that the system gives to outgoing connections: a restart finds it free again."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
+class Service:
+    """One data dir and one pair of ports; start and stop it as often as needed."""
+
+    def __init__(self, directory: Path, **settings: object) -> None:
+        """Take settings by their names in lower case without the prefix: `rate_limit=0`."""
+        self.directory = directory
+        self.data = directory / "data"
+        self.settings: dict[str, object] = {
+            "data_dir": self.data,
+            "http_port": free_port(),
+            "flower_port": free_port(),
+            "worker_metrics_port": free_port(),
+            "rate_limit": 0,
+            # Longer than its default: a shared disk may take seconds over one fsync, and 503 would be right.
+            "redis_timeout": 10,
+            **settings,
+        }
+        self.base_url = f"http://127.0.0.1:{self.settings['http_port']}"
+        self.flower_url = f"http://127.0.0.1:{self.settings['flower_port']}"
+        self.client = httpx.Client(base_url=self.base_url, timeout=20)
+        self.process: subprocess.Popen[bytes] | None = None
+        self._tokens: dict[tuple[str, str], str] = {}
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+        self.end()
+
+    @property
+    def port(self) -> int:
+        """The API's port."""
+        return int(str(self.settings["http_port"]))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of this service's commands."""
+        return {**os.environ, **{f"LEADS_{name.upper()}": str(value) for name, value in self.settings.items()}}
+
+    @property
+    def output(self) -> str:
+        """What the last run wrote to its standard output."""
+        return (self.directory / "stdout").read_text()
+
+    @property
+    def errors(self) -> str:
+        """What the last run wrote to its standard error."""
+        return (self.directory / "stderr").read_text()
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start the service and wait for nothing."""
+        with (self.directory / "stdout").open("wb") as out, (self.directory / "stderr").open("wb") as err:
+            self.process = subprocess.Popen(
+                # So that nothing stays behind when the test run is killed.
+                [sys.executable, "-m", "compose.local", "--stop-with-parent"],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        return self.process
+
+    def start(self) -> Self:
+        """Start the service and wait for its banner."""
+        process = self.launch()
+        until(lambda: "is ready" in self.output or process.poll() is not None, START_DEADLINE, 0.02)
+        assert process.poll() is None, f"ended with {process.returncode}: {self.errors}"
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask the service to stop; return its exit status, or fail when it takes too long."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(STOP_DEADLINE)
+
+    def end(self) -> None:
+        """End the service at once, whatever state it is in, and leave no process behind."""
+        if self.process is None:
+            return
+        family = self.family()
+        self.process.kill()
+        self.process.wait()
+        for each in family:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        until(lambda: not any(_lives(each) for each in family), STOP_DEADLINE)
+
+    def family(self) -> list[psutil.Process]:
+        """Return all processes below the one that was started."""
+        assert self.process is not None
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def left_behind(self, family: list[psutil.Process]) -> list[psutil.Process]:
+        """Return those of `family` that still run, and any other process that has our data dir in its environment."""
+        ours = [each for each in family if _lives(each)]
+        for each in psutil.process_iter():
+            try:
+                if each.environ().get("LEADS_DATA_DIR") == str(self.data):
+                    ours.append(each)
+            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+                continue
+        return ours
+
+    def find(self, name: str) -> psutil.Process | None:
+        """Return the supervised process of that name, or None while there is none."""
+        assert self.process is not None
+        for each in psutil.Process(self.process.pid).children():
+            try:
+                if MARKS[name] in " ".join(each.cmdline()) and each.status() != psutil.STATUS_ZOMBIE:
+                    return each
+            except psutil.NoSuchProcess:
+                continue
+        return None
+
+    def one(self, name: str) -> psutil.Process:
+        """Return the supervised process of that name, which must run."""
+        found = self.find(name)
+        assert found is not None, f"{name} does not run"
+        return found
+
+    def token(self, email: str = EMAIL, password: str = PASSWORD) -> str:
+        """Log in, once for each user, and return the token."""
+        if (email, password) not in self._tokens:
+            answer = self.post("/api/login_check", {"email": email, "password": password}, token=None)
+            assert answer.status_code == 200, answer.text
+            self._tokens[email, password] = answer.json()["token"]
+        return self._tokens[email, password]
+
+    def run(self, *command: str, given: str = "", timeout: float | None = 30) -> subprocess.CompletedProcess[str]:
+        """Run `python -m` with these words for this service, with `given` on standard input."""
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            env=self.environment,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def user(self, *arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
+        """Run `python -m ingest_api user`, with the password on standard input."""
+        return self.run("ingest_api", "user", *arguments, given=password + "\n")
+
+    def balance(self) -> str:
+        """Return the last line of what `python -m workers ledger` says: "Balanced…", or what is wrong."""
+        done = self.run("workers", "ledger", timeout=None)
+        last = (done.stdout + done.stderr).strip().rpartition("\n")[2]
+        return f"exit status {done.returncode}: {last}" if done.returncode else last
+
+    def headers(self, token: str | None = "") -> dict[str, str]:
+        """Return the header that carries a token: by default the test user's, none for None."""
+        return {} if token is None else {"Authorization": f"Bearer {token or self.token()}"}
+
+    def get(self, path: str, token: str | None = "", **options: Any) -> httpx.Response:
+        """GET, as the test user unless told otherwise; `options` are httpx's."""
+        headers = {**self.headers(token), **options.pop("headers", {})}
+        return self.client.get(path, headers=headers, **options)
+
+    def post(self, path: str, body: object, token: str | None = "", **headers: str) -> httpx.Response:
+        """POST a body (bytes as they are, anything else as JSON), as the test user unless told otherwise.
+
+        Headers are given as `Idempotency_Key="..."`.
+        """
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        all_headers = {"Content-Type": "application/json", **self.headers(token), **named}
+        if isinstance(body, bytes):
+            return self.client.post(path, content=body, headers=all_headers)
+        return self.client.post(path, json=body, headers=all_headers)
+
+    def accept(self, *leads: dict[str, Any]) -> list[str]:
+        """Send leads, which must all be accepted; return their ids in the same order."""
+        ids: list[str] = []
+        for start in range(0, len(leads), 1000):
+            answer = self.post("/api/leads/bulk", list(leads[start : start + 1000]))
+            assert answer.status_code == 202, answer.text
+            ids.extend(result["id"] for result in answer.json()["data"]["results"])
+        return ids
+
+    def wait_until_stored(self, *ids: str, within: float = 15.0) -> None:
+        """Wait until each of these leads is stored."""
+        deadline = time.monotonic() + within
+        for each in reversed(ids):
+            until(lambda each=each: self.lead(each)["state"] == "stored", max(deadline - time.monotonic(), 0.1), 0.03)
+
+    def ledger(self) -> dict[str, int]:
+        """Return the ledger as the health check shows it."""
+        return dict(self.get("/health/ready").json()["data"]["ledger"])
+
+    def wait_until_nothing_waits(self, within: float = 15.0) -> None:
+        """Wait until each accepted lead is stored or dead."""
+        until(lambda: self.ledger()["waiting"] == 0, within, 0.03)
+
+    def lead(self, lead_id: str) -> dict[str, Any]:
+        """Return a lead that must be there."""
+        answer = self.get(f"/api/leads/{lead_id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json()["data"])
+
+    def page(self, **parameters: object) -> dict[str, Any]:
+        """Return the `data` of a list."""
+        answer = self.get("/api/leads", params=parameters)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json()["data"])
+
+    def walk(self, **parameters: object) -> list[dict[str, Any]]:
+        """Return all leads of a list, by its cursors."""
+        items: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            place = {"cursor": cursor} if cursor else {}
+            data = self.page(limit=100, **parameters, **place)
+            items += data["items"]
+            cursor = data["pagination"]["next_cursor"]
+            if cursor is None:
+                return items
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Tell whether a process still runs; one that ended may wait for ever for its parent to notice."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

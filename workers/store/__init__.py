@@ -1,0 +1,1 @@
+"""From the stream to rows: what one ticket does."""

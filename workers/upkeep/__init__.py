@@ -1,0 +1,1 @@
+"""What beat sends: the sweep, and what grows with time."""
