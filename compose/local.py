@@ -30,6 +30,9 @@ from schema.settings import Settings, SettingsError
 # Seconds between two looks at whether a process died.
 CHECK_DELAY = 0.2
 
+# Seconds until circus is asked again to stop what it was just looking after.
+CONFLICT_DELAY = 0.05
+
 # Seconds that the service has to become ready, and a process to stop before it is killed.
 READY_TIMEOUT = 60
 STOP_TIMEOUT = 3.5
@@ -97,14 +100,13 @@ class Local:
 
     async def _stop_all(self, arbiter: Arbiter, watchers: list[Watcher]) -> None:
         """Stop the service, and then the queue: an open request still needs it."""
-        arbiter._stopping = True
         queue = {each.name for each in self._queue}
         for group in (
             [each for each in watchers if each.name not in queue],
             [each for each in watchers if each.name in queue],
         ):
             leaders = [pid for each in group for pid in each.get_active_pids()]
-            await asyncio.gather(*(each._stop() for each in group))
+            await _stop(arbiter, group)
             for leader in leaders:
                 _kill_group(leader)
         arbiter.stop_controller_and_close_sockets()
@@ -140,6 +142,17 @@ class Local:
                 if log.stat().st_size > LOG_MAX:
                     await asyncio.to_thread(_rotate, log)
             await asyncio.sleep(LOG_CHECK)
+
+
+async def _stop(arbiter: Arbiter, watchers: list[Watcher]) -> None:
+    """Stop watchers, once circus is through with what it does at the moment."""
+    while True:
+        try:
+            await arbiter.stop_watchers(watcher_iter_func=lambda **_: watchers)
+        except ConflictError:
+            await asyncio.sleep(CONFLICT_DELAY)
+        else:
+            return
 
 
 def _is_no_conflict(record: logging.LogRecord) -> bool:

@@ -10,11 +10,10 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine, event
 
-from schema.runtime.histograms import ManyAtOnce
 from schema.runtime.process_metrics import ProcessCollector
 
 REQUESTS = Counter("leads_http_requests", "Requests answered.", ["route", "method", "status"])
-REQUEST_SECONDS = ManyAtOnce(
+REQUEST_SECONDS = Histogram(
     "leads_http_request_duration_seconds",
     "Time from a request's first byte to its answer.",
     ["route", "method"],
@@ -86,7 +85,9 @@ class Requests:
         noted, self._seconds = self._seconds, {}
         for (route, method, status), seconds in noted.items():
             REQUESTS.labels(route, method, status).inc(len(seconds))
-            REQUEST_SECONDS.labels(route, method).observe_all(seconds)
+            histogram = REQUEST_SECONDS.labels(route, method)
+            for each in seconds:
+                histogram.observe(each)
 
 
 class StateCollector(Collector):

@@ -6,7 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import billiard.pool
 import click
 from celery.signals import after_task_publish, heartbeat_sent, setup_logging, worker_init, worker_ready
 
@@ -14,7 +13,6 @@ from schema import settings as settings_module
 from schema.queue.tickets import celery_app
 from schema.runtime import logs
 from schema.settings import SettingsError
-from workers.replacing import Replacing
 
 try:
     settings = settings_module.load()
@@ -27,14 +25,8 @@ AUTOGROUP = Path("/proc/self/autogroup")
 # Which of them this process is.
 service = next((name for name in ("beat", "flower") if name in sys.argv), "worker")
 
-# A ticket that a pool process has begun, but not yet confirmed, when its worker is told to stop is dropped from the
-# worker's books (celery.concurrency.asynpool.AsynPool.flush); the process then waits for its result to be read, which
-# nobody does any more: 300 times 0.1 s. What it stored is committed long before, so a second is enough.
-billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10
-
 app = celery_app(settings)
 app.conf.imports = ["workers.tasks"]
-app.steps["worker"].add(Replacing)
 
 
 @setup_logging.connect

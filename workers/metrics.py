@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -13,9 +13,8 @@ from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from schema.lead.lead_id import LeadId, micros_of_all
+from schema.lead.lead_id import LeadId, micros_of
 from schema.runtime import logs
-from schema.runtime.histograms import ManyAtOnce
 from schema.runtime.process_metrics import ProcessCollector
 from schema.settings import Settings
 
@@ -36,9 +35,9 @@ BATCH_SECONDS = Histogram(
     "Time from taking a batch to settling it.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-STORING_SECONDS = ManyAtOnce(
+STORING_SECONDS = Histogram(
     "leads_storing_delay_seconds",
-    "Time from a lead's acceptance, by the clock of the API process, to its committed row, by the worker's.",
+    "Time from acceptance to the committed row of the oldest lead of each batch, by the API's and the worker's clocks.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200),
 )
 BATCH_FAILURES = Counter("leads_batch_failures", "Batches that were not stored and stay in the queue.", ["reason"])
@@ -77,12 +76,10 @@ def batch(outcome: Outcome) -> Iterator[None]:
             BATCH_SECONDS.observe(time.perf_counter() - started)
 
 
-def observe_delays(leads: Iterable[LeadId]) -> None:
-    """Observe the time from acceptance to now of leads whose rows were just committed."""
-    now = time.time()
-    delays = [max(0.0, now - micros / 1_000_000) for micros in micros_of_all(leads)]
-    if delays:
-        STORING_SECONDS.observe_all(delays)
+def observe_delay(leads: Sequence[LeadId]) -> None:
+    """Observe the time from acceptance to now of the oldest of some leads whose rows were just committed."""
+    if leads:
+        STORING_SECONDS.observe(max(0.0, time.time() - micros_of(min(leads)) / 1_000_000))
 
 
 class _PoolCollector(Collector):

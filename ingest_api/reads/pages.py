@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, bindparam, func, select
 
 from ingest_api.parameters.list_query import ListQuery
 from ingest_api.reads.cursor import After
 from schema.counts import lookup
 from schema.counts.lookup import Levels, Place, Version, Within
 from schema.counts.widths import LEAF
-from schema.database.stored_lead import StoredLead, lead_text, read
 from schema.database.tables import leads
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
@@ -60,7 +59,7 @@ class Found:
 class Page:
     """One page: its rows in order, the number of leads in the whole list, and where the next page begins."""
 
-    rows: Sequence[StoredLead]
+    rows: Sequence[Row[Any]]
     total: int
     after: After | None
     version: Version
@@ -114,10 +113,10 @@ def at(connection: Connection, query: ListQuery, found: Found) -> Page | None:
     rows = connection.execute(statement, {"bound": found.bound, "skip": found.skip, "number": query.limit + 1}).all()
     if not rows:
         return None
-    version = lookup.read_version(rows[0][1])
+    version = lookup.read_version(rows[0].version)
     if version.horizon or found.version not in (None, version):
         return None
-    return _page(query, [read(text) for text, _ in rows], version.total, version, found)
+    return _page(query, rows, version.total, version, found)
 
 
 def _is_filtered(query: ListQuery) -> bool:
@@ -126,8 +125,7 @@ def _is_filtered(query: ListQuery) -> bool:
 
 def _at(bound: ColumnElement[bool], order: Any) -> Select[Any]:
     return (
-        select(lead_text(), lookup.VERSION_TEXT)
-        .select_from(leads)
+        select(leads, lookup.VERSION_TEXT.label("version"))
         .where(bound)
         .order_by(order)
         .limit(bindparam("number", type_=Integer))
@@ -139,7 +137,7 @@ _AT_ASCENDING = _at(leads.c.id >= bindparam("bound"), leads.c.id)
 _AT_DESCENDING = _at(leads.c.id <= bindparam("bound"), leads.c.id.desc())
 
 
-def follow(connection: Connection, query: ListQuery, after: LeadId | None) -> list[StoredLead]:
+def follow(connection: Connection, query: ListQuery, after: LeadId | None) -> Sequence[Row[Any]]:
     """Return the next `query.limit` rows of a list in the order of creation, those after the lead `after`.
 
     It counts nothing, so that a list of any length can be walked from end to end.
@@ -148,7 +146,7 @@ def follow(connection: Connection, query: ListQuery, after: LeadId | None) -> li
     if horizon:
         query = replace(query, created_from=max(horizon, query.created_from or 0))
     filtered = query.email is not None or query.phone is not None
-    columns = select(leads.c.id) if filtered else select(lead_text())
+    columns = select(leads.c.id) if filtered else select(leads)
     statement = _matching(columns, query).order_by(leads.c.id if query.ascending else leads.c.id.desc())
     if after is not None:
         statement = statement.where(_beyond(leads.c.id, after, query.ascending))
@@ -159,18 +157,16 @@ def follow(connection: Connection, query: ListQuery, after: LeadId | None) -> li
     return _rows(connection, _ids(connection, statement.with_hint(leads, index, "mysql")))
 
 
-def _page(
-    query: ListQuery, rows: Sequence[StoredLead], total: int, version: Version, found: Found | None = None
-) -> Page:
+def _page(query: ListQuery, rows: Sequence[Row[Any]], total: int, version: Version, found: Found | None = None) -> Page:
     """Make the page of its rows and, where there is a next page, one more."""
     more = len(rows) > query.limit
     rows = rows[: query.limit]
     return Page(rows, total, _after(query, rows[-1]) if more else None, version, found)
 
 
-def _after(query: ListQuery, row: StoredLead) -> After:
+def _after(query: ListQuery, row: Row[Any]) -> After:
     value = None if query.sort == "createdAt" else getattr(row, COLUMNS[query.sort].name)
-    return After(value, row.id)
+    return After(value, bytes(row.id))
 
 
 def _offset(query: ListQuery) -> int:
@@ -195,10 +191,10 @@ class _Span:
 
 def _by_creation(
     connection: Connection, query: ListQuery, span: _Span, after: After | None, known: Within
-) -> tuple[list[StoredLead], Place | None]:
+) -> tuple[Sequence[Row[Any]], Place | None]:
     """Return the rows of a page in the order of creation, one more when there is a next page, and what led there."""
     order = leads.c.id if query.ascending else leads.c.id.desc()
-    statement = select(lead_text()).select_from(leads).order_by(order).limit(query.limit + 1)
+    statement = select(leads).order_by(order).limit(query.limit + 1)
     if after is not None:
         statement = _matching(statement, query).where(_beyond(leads.c.id, after.id, query.ascending))
         return _leads(connection, statement), None
@@ -299,7 +295,7 @@ def _matching(statement: Select[Any], query: ListQuery) -> Select[Any]:
         conditions.append(leads.c.email == query.email)
     if query.phone is not None:
         conditions.append(leads.c.phone == query.phone)
-    return statement.select_from(leads).where(*conditions, *_since(query), *_until(query))
+    return statement.where(*conditions, *_since(query), *_until(query))
 
 
 def _since(query: ListQuery) -> list[ColumnElement[bool]]:
@@ -325,13 +321,12 @@ def _ids(connection: Connection, statement: Select[Any]) -> list[LeadId]:
     return [bytes(each) for each in connection.execute(statement).scalars()]
 
 
-def _leads(connection: Connection, statement: Select[Any]) -> list[StoredLead]:
-    return [read(text) for text in connection.execute(statement).scalars()]
+def _leads(connection: Connection, statement: Select[Any]) -> Sequence[Row[Any]]:
+    return connection.execute(statement).all()
 
 
-def _rows(connection: Connection, ids: list[LeadId]) -> list[StoredLead]:
+def _rows(connection: Connection, ids: list[LeadId]) -> Sequence[Row[Any]]:
     if not ids:
         return []
-    statement = select(lead_text()).select_from(leads).where(leads.c.id.in_(ids))
-    found = {lead.id: lead for lead in _leads(connection, statement)}
+    found = {bytes(lead.id): lead for lead in _leads(connection, select(leads).where(leads.c.id.in_(ids)))}
     return [found[each] for each in ids]

@@ -3,27 +3,24 @@
 from typing import Any
 
 import orjson
+from sqlalchemy import Row
 
-from schema.database.stored_lead import StoredLead
 from schema.lead import lead_id
+from schema.lead.codec import format_time
 
 
-def stored_lead(lead: StoredLead) -> dict[str, Any]:
-    """Return a stored lead as the JSON object of the contract."""
+def stored_lead(lead: Row[Any]) -> dict[str, Any]:
+    """Return a row of the table `leads` as the JSON object of the contract."""
     data = lead.additional_data
     return {
-        "id": lead_id.to_text(lead.id),
+        "id": lead_id.to_text(bytes(lead.id)),
         "firstName": lead.first_name,
         "lastName": lead.last_name,
         "email": lead.email,
         "phone": lead.phone,
-        "dateOfBirth": lead.date_of_birth,
+        "dateOfBirth": lead.date_of_birth.isoformat(),
         "additionalData": None if data is None else orjson.Fragment(data),
-        "createdAt": _rfc3339(lead.created_at),
-        "updatedAt": _rfc3339(lead.updated_at),
+        "createdAt": format_time(lead.created_at),
+        "updatedAt": format_time(lead.updated_at),
         "state": "stored",
     }
-
-
-def _rfc3339(moment: str) -> str:
-    return f"{moment[:10]}T{moment[11:]}Z"

@@ -184,7 +184,7 @@ class RequestLog:
                 context.reason,
                 self._client(req),
                 context.user,
-                bounded(redaction.headers(req._asgi_headers.items()), HEADERS_MAX),
+                bounded(redaction.headers(req.scope["headers"]), HEADERS_MAX),
                 bounded(redaction.parameters(query.decode("latin-1")), QUERY_MAX) if query else "",
                 body,
                 body_remark,

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from falcon.asgi import Request, Response
 from marshmallow import Schema, ValidationError, fields, post_load, validate
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import Reads
@@ -21,7 +21,6 @@ from ingest_api.parameters.list_query import ORDERS, TIME_RULE, UNKNOWN, ListQue
 from ingest_api.reads import pages
 from ingest_api.reads.serialize import stored_lead
 from ingest_api.server.asgi import has_gone
-from schema.database.stored_lead import StoredLead
 from schema.lead.lead_id import LeadId
 from schema.lead.rules import EMAIL_MAX, FIELDS, PHONE_MAX
 
@@ -133,13 +132,13 @@ class Export:
 def _chunk(connection: Connection, query: ExportQuery, after: LeadId | None) -> tuple[bytes, LeadId | None]:
     """Return the next leads as text, and the last one's id, or None when there are no more."""
     rows = pages.follow(connection, query.leads, after)
-    last = rows[-1].id if len(rows) == query.leads.limit else None
+    last = bytes(rows[-1].id) if len(rows) == query.leads.limit else None
     if query.format == "ndjson":
         return b"".join(orjson.dumps(stored_lead(row)) + b"\n" for row in rows), last
     return _csv([_cells(row) for row in rows]), last
 
 
-def _cells(row: StoredLead) -> list[str]:
+def _cells(row: Row[Any]) -> list[str]:
     lead = stored_lead(row)
     lead["additionalData"] = row.additional_data or ""
     for name in GUARDED:

@@ -11,8 +11,6 @@ from ingest_api.database.reader_pool import ReadPath, Reads
 from ingest_api.http.envelope import Refusal, success, success_encoded
 from ingest_api.reads.queue_reader import QueueReader
 from ingest_api.reads.serialize import stored_lead
-from schema.database.stored_lead import lead_text
-from schema.database.stored_lead import read as read_lead
 from schema.database.tables import leads
 from schema.lead import lead_id
 from schema.lead.codec import with_state
@@ -50,12 +48,12 @@ class Lead:
     on_head = on_get
 
 
-_BY_ID = select(lead_text()).select_from(leads).where(leads.c.id == bindparam("wanted"))
+_BY_ID = select(leads).where(leads.c.id == bindparam("wanted"))
 
 
 def _stored(connection: Connection, wanted: LeadId) -> dict[str, Any] | None:
-    text = connection.execute(_BY_ID, {"wanted": wanted}).scalar()
-    return stored_lead(read_lead(text)) if text else None
+    row = connection.execute(_BY_ID, {"wanted": wanted}).first()
+    return stored_lead(row) if row else None
 
 
 def _not_found() -> Refusal:

@@ -5,11 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pymysql.converters import conversions
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-
-from schema.database.lead_row import Literals
 
 # Longest wait for another writer's transaction on SQLite, which has one writer at a time.
 SQLITE_BUSY_SECONDS = 10
@@ -22,9 +19,6 @@ RECYCLE_SECONDS = 600
 
 # The isolation level at which all statements of a transaction see one moment; SQLite's only one does as well.
 SNAPSHOT = "REPEATABLE READ"
-
-# What PyMySQL knows to write and to read, and rows that are written already.
-_CONVERSIONS = {**conversions, Literals: lambda literals, _: literals.text}
 
 
 class Product(enum.Enum):
@@ -117,7 +111,6 @@ def _mysql(
         paramstyle="format",
         hide_parameters=True,
         connect_args={
-            "conv": _CONVERSIONS,
             "connect_timeout": timeout,
             "read_timeout": answer_timeout,
             "write_timeout": answer_timeout,

@@ -174,9 +174,8 @@ LEAD = LeadSchema()
 # The fields in the order in which responses show them.
 FIELDS = tuple(LEAD.fields)
 
-# Each field's own rule, to be run without all that a schema does around it.
-_rules = tuple((name, field._deserialize) for name, field in LEAD.fields.items() if field.required)
-_additional_data = LEAD.fields["additionalData"]._deserialize
+_required = tuple((name, field) for name, field in LEAD.fields.items() if field.required)
+_additional_data = LEAD.fields["additionalData"]
 _known = frozenset(FIELDS)
 
 
@@ -190,9 +189,8 @@ def check(data: object) -> dict[str, Any]:
     if data.keys() <= _known:
         # The usual case at a fifth of the cost: every rule holds. Whatever does not is for the schema to word.
         try:
-            fields = {name: rule(data[name], name, data) for name, rule in _rules}
-            extra = data.get("additionalData")
-            fields["additionalData"] = None if extra is None else _additional_data(extra, "additionalData", data)
+            fields = {name: field.deserialize(data[name], name, data) for name, field in _required}
+            fields["additionalData"] = _additional_data.deserialize(data.get("additionalData"), "additionalData", data)
             return fields
         except (KeyError, ValidationError):
             pass

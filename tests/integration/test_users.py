@@ -1,7 +1,6 @@
 """ingest_api.auth.users and `python -m ingest_api user`: who may log in."""
 
 import pytest
-from argon2.exceptions import VerificationError
 from click.testing import CliRunner, Result
 from marshmallow import ValidationError
 from sqlalchemy import select, text
@@ -59,35 +58,6 @@ def test_the_password_is_kept_as_an_argon2id_hash(backend: Backend):
 
     assert kept.startswith("$argon2id$")
     assert PASSWORD not in kept
-
-
-def test_a_password_that_was_right_before_is_not_hashed_again(backend: Backend, monkeypatch: pytest.MonkeyPatch):
-    user = authenticated(backend, "ada@example.com", PASSWORD)
-    hashed: list[str] = []
-
-    class Hasher:
-        def verify(self, known: str, given: str) -> None:
-            hashed.append(given)
-            raise VerificationError
-
-    monkeypatch.setattr(users, "_hasher", Hasher())
-
-    assert authenticated(backend, "ada@example.com", PASSWORD) == user
-    assert not hashed
-    for wrong in ("", "wrong", PASSWORD + " "):
-        assert authenticated(backend, "ada@example.com", wrong) is None
-    assert authenticated(backend, "bob@example.com", PASSWORD) is None
-    assert hashed == ["", "wrong", PASSWORD + " ", PASSWORD]
-
-
-def test_what_is_remembered_of_passwords_is_bounded(backend: Backend, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(users, "REMEMBERED", 2)
-    for name in ("bob", "eve", "joe"):
-        with backend.engine.begin() as connection:
-            users.create(connection, f"{name}@example.com", PASSWORD, ["read"])
-        assert authenticated(backend, f"{name}@example.com", PASSWORD) is not None
-
-    assert len(users._remembered) <= 2
 
 
 def test_a_disabled_user_is_nobody_until_there_is_another_password(backend: Backend):

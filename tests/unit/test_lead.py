@@ -9,7 +9,7 @@ import pytest
 import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
-from marshmallow import ValidationError
+from marshmallow import ValidationError, validate
 
 from schema.lead import rules
 from schema.lead.rules import BLANK, NOT_OBJECT, NOT_TEXT, UNKNOWN
@@ -257,3 +257,11 @@ def test_the_short_way_says_what_the_schema_says(data: dict[str, Any]):
             return error.messages
 
     assert told(rules.check) == told(rules.LEAD.load)
+
+
+def test_a_rule_that_is_added_with_validate_holds_for_good_looking_leads_too(monkeypatch: pytest.MonkeyPatch):
+    rule = validate.NoneOf(["Lovelace"], error="Not her.")
+    monkeypatch.setattr(rules.LEAD.fields["lastName"], "validators", [rule])
+
+    assert errors_of(VALID) == {"lastName": ["Not her."]}
+    assert rules.check({**VALID, "lastName": "Hopper"})["lastName"] == "Hopper"

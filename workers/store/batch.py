@@ -185,7 +185,7 @@ class Storing:
             settled.remove(first)
             bad.append((first, reason))
         backlog = self._consumer.settle(settled, list(by_id))
-        metrics.observe_delays(inserted.stored)
+        metrics.observe_delay(inserted.stored)
         outcome.stored += len(inserted.stored)
         outcome.present += len(inserted.present)
         for entry, reason in bad:
