@@ -33,10 +33,11 @@ def serve() -> None:
     logs.configure("api", settings.log_level)
     _prepare_metrics(settings)
     # Not before: prometheus_client decides at its import whether several processes are summed up.
+    from ingest_api import app
     from ingest_api.server.gunicorn_app import Server
 
     sys.argv = sys.argv[:1]
-    Server(settings).run()
+    Server(settings, lambda: app.create(settings)).run()
 
 
 def _prepare_metrics(settings: Settings) -> None:

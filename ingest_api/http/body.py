@@ -9,7 +9,7 @@ import orjson
 from falcon.asgi import Request
 
 from ingest_api.http.envelope import Refusal, invalid
-from ingest_api.server.asgi import WHOLE
+from ingest_api.http.scope import has_whole_body
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -53,7 +53,7 @@ async def read(req: Request, most: int, timeout: float) -> bytes:
     length = req.content_length
     if length is not None and length > most:
         raise _too_large(most)
-    if length is not None and WHOLE in req.scope:
+    if length is not None and has_whole_body(req.scope):
         content: bytes = await req.stream.readall()
         req.context.body = content
         return content

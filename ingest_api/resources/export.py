@@ -16,11 +16,11 @@ from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import Reads
 from ingest_api.http.body import NDJSON
 from ingest_api.http.envelope import broken_fields
+from ingest_api.http.scope import has_gone
 from ingest_api.parameters import list_query
 from ingest_api.parameters.list_query import ORDERS, TIME_RULE, UNKNOWN, ListQuery, Moment, Order
 from ingest_api.reads import pages
 from ingest_api.reads.serialize import stored_lead
-from ingest_api.server.asgi import has_gone
 from schema.lead.lead_id import LeadId
 from schema.lead.rules import EMAIL_MAX, FIELDS, PHONE_MAX
 

@@ -3,22 +3,11 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ingest_api.http.scope import HAS_GONE, WHOLE_BODY
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 AsgiCallable = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
-
-# In the scope of a request whose body need not be waited for.
-WHOLE = "leads.whole_body"
-
-
-# In the scope of a request: what the server knows of its client.
-CLIENT = "leads.client"
-
-
-def has_gone(scope: dict[str, Any]) -> bool:
-    """Tell whether the client of a request has hung up: what is sent to it then, the server drops silently."""
-    # uvicorn's request cycle says so. From another server we do not know.
-    return getattr(scope[CLIENT], "disconnected", False) is True
 
 
 def begin_at_once(app: Any) -> AsgiCallable:
@@ -32,9 +21,11 @@ def begin_at_once(app: Any) -> AsgiCallable:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        scope[CLIENT] = getattr(receive, "__self__", None)
-        if _has_come(receive):
-            scope[WHOLE] = True
+        # uvicorn's `receive` is a method of its request cycle, which knows more. Another server's does not say.
+        cycle = getattr(receive, "__self__", None)
+        scope[HAS_GONE] = lambda: getattr(cycle, "disconnected", False) is True
+        if getattr(cycle, "more_body", True) is False:
+            scope[WHOLE_BODY] = True
             await app(scope, receive, send)
             return
         begun = False
@@ -49,9 +40,3 @@ def begin_at_once(app: Any) -> AsgiCallable:
         await app(scope, receive_at_once, send)
 
     return begin
-
-
-def _has_come(receive: Receive) -> bool:
-    """Tell whether the server has the whole body already, as it usually has: then nobody waits."""
-    # uvicorn's `receive` is a method of its request cycle. From another server we do not know.
-    return getattr(getattr(receive, "__self__", None), "more_body", True) is False

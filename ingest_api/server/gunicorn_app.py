@@ -1,8 +1,6 @@
 """The server: gunicorn around uvicorn workers."""
 
 import asyncio
-import contextlib
-import ctypes
 import functools
 import gc
 import logging
@@ -11,6 +9,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from gunicorn.app.base import BaseApplication
@@ -21,7 +20,6 @@ from uvicorn.config import Config
 from uvicorn.server import Server as UvicornServer
 from uvicorn_worker import UvicornWorker
 
-from ingest_api import app
 from ingest_api.server import listening, one_write
 from ingest_api.server.acceptor import Acceptor
 from schema.settings import Settings
@@ -53,11 +51,6 @@ GC_THRESHOLD = 10_000
 # Seconds for which a thread with an answer of the database waits at most for the event loop, at each of the up to ten
 # answers of one list: with Python's five milliseconds that is most of a list's time while leads come in.
 SWITCH_INTERVAL = 0.0005
-
-# From this size on (bytes) memory is the system's again once it is let go: the 19 MiB of each log-in, for one. Left to
-# itself glibc keeps such blocks from the second on (mallopt(3)).
-GIVEN_BACK = 1 << 20
-M_MMAP_THRESHOLD = -3
 
 
 class Log(Logger):
@@ -169,8 +162,10 @@ class Master(Arbiter):
 class Server(BaseApplication):
     """gunicorn with our settings and none of its files or flags."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, make_app: Callable[[], Any]) -> None:
+        """Take what makes the ASGI application in each process."""
         self._settings = settings
+        self._make_app = make_app
         super().__init__()
 
     def load_config(self) -> None:
@@ -199,14 +194,12 @@ class Server(BaseApplication):
 
     def load(self) -> Any:
         """Make the application, in the process that will serve it."""
-        made = app.create(self._settings)
+        made = self._make_app()
         # What is there by now stays for good: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
         sys.setswitchinterval(SWITCH_INTERVAL)
-        with contextlib.suppress(AttributeError):  # another C library
-            ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, GIVEN_BACK)
         return made
 
 

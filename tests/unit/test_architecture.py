@@ -1,4 +1,4 @@
-"""The direction of imports: ingest_api -> schema <- workers, and nothing else."""
+"""The direction of imports: ingest_api -> schema <- workers, and within each from room to room one way."""
 
 import ast
 from collections.abc import Iterator
@@ -50,3 +50,62 @@ def test_the_system_tests_import_nothing_of_ours():
     found = {(path.name, name) for path in paths for name in imported_by(path) if name in FORBIDDEN}
 
     assert found == set()
+
+
+# Each room may import those that stand before it on its side. What is left to untangle is named, and may only shrink.
+ROOMS = {
+    "schema": ("settings", "lead", "runtime", "database", "counts", "queue", "ledger", "configuration", "cli"),
+    "ingest_api": (
+        "metrics",
+        "http",
+        "auth",
+        "parameters",
+        "database",
+        "request_log",
+        "intake",
+        "reads",
+        "server",
+        "resources",
+        "openapi",
+        "importer",
+        "app",
+        "cli",
+    ),
+    "workers": ("metrics", "store", "upkeep", "commands", "app", "tasks", "cli"),
+}
+KNOTS = {
+    # The tables' retention counts, and the queue's counts are copied to the database.
+    ("schema.database", "schema.counts"),
+    # The rate limit and the request log are asked by the middleware, which every request goes through.
+    ("ingest_api.http", "ingest_api.intake"),
+    ("ingest_api.http", "ingest_api.request_log"),
+    ("ingest_api.request_log", "ingest_api.intake"),
+    # Swagger's page is a resource, and the document names the resources' limits.
+    ("ingest_api.resources", "ingest_api.openapi"),
+}
+
+
+def rooms_imported_by(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the room that a module is in and each other room of the same side that it imports."""
+    side, room = path.relative_to(ROOT).with_suffix("").parts[:2]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == side:
+            names = [node.module.split(".")[1]] if "." in node.module else [each.name for each in node.names]
+            yield from ((f"{side}.{room}", f"{side}.{name}") for name in names if name != room)
+
+
+@pytest.mark.parametrize("side", ROOMS)
+def test_rooms_import_those_before_them_alone(side: str):
+    order = {f"{side}.{room}": number for number, room in enumerate(ROOMS[side])}
+    found = {pair for path in modules_of(side) for pair in rooms_imported_by(path) if set(pair) <= order.keys()}
+
+    backwards = {(importer, imported) for importer, imported in found if order[importer] < order[imported]}
+
+    assert backwards == {pair for pair in KNOTS if pair[0].startswith(side)}
+
+
+@pytest.mark.parametrize("side", ROOMS)
+def test_every_room_has_its_place(side: str):
+    there = {path.stem for path in (ROOT / side).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+
+    assert there - {"__init__", "__main__"} == set(ROOMS[side])

@@ -1,7 +1,5 @@
 """Runs the constant route on ours' server with the same options: `python -m loadtests.peers.constant`."""
 
-from typing import Any
-
 import falcon
 import falcon.asgi
 
@@ -22,15 +20,12 @@ class Constant:
         resp.data = ANSWER
 
 
-class ConstantServer(Server):
-    """Ours' server with another application."""
-
-    def load(self) -> Any:
-        """Make the application."""
-        app = falcon.asgi.App()
-        app.add_route("/api/leads", Constant())
-        return app
+def make() -> falcon.asgi.App:
+    """Make the application."""
+    app = falcon.asgi.App()
+    app.add_route("/api/leads", Constant())
+    return app
 
 
 if __name__ == "__main__":
-    ConstantServer(settings.load()).run()
+    Server(settings.load(), make).run()
