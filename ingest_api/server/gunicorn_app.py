@@ -1,7 +1,6 @@
 """The server: gunicorn around uvicorn workers."""
 
 import asyncio
-import functools
 import gc
 import logging
 import math
@@ -20,8 +19,7 @@ from uvicorn.config import Config
 from uvicorn.server import Server as UvicornServer
 from uvicorn_worker import UvicornWorker
 
-from ingest_api.server import listening, one_write
-from ingest_api.server.acceptor import Acceptor
+from ingest_api.server import listeners, one_write
 from schema.settings import Settings
 
 # Seconds between two looks at whether gunicorn's master still lives.
@@ -36,10 +34,8 @@ HEARTBEAT_TIMEOUT = 30
 # Seconds between two looks at whether a stopping process has connections left.
 DRAIN_CHECK = 0.05
 
-# Seconds in which a connection that was on its way when nobody else was let in arrives; and after which one that is
-# still not accepted is left: where others go on serving, there may always be one.
-LAST_ARRIVAL = 0.05
-LAST_ACCEPTED = 1.0
+# Longest time (seconds) that a stopping process spends on emptying its accept queue: under load it may never be empty.
+ACCEPT_QUEUE_TIMEOUT = 1.0
 
 # Seconds by which the worker's own patience at a stop is shorter than the master's.
 MARGIN = 3
@@ -64,33 +60,26 @@ class Log(Logger):
 
 
 class DrainingServer(UvicornServer):
-    """uvicorn's server, with a way out that no proxy notices: new connections are refused and open ones are served.
+    """uvicorn's server, with a way out that a proxy can live with: new connections are refused, open ones are served.
 
     A proxy that keeps connections open may be sending a request on one that looks idle from here. Such a request is
-    still answered, and told to be the last one on its connection. So is one on a connection that nobody has accepted
-    yet; `Master` sees to it that they come to an end.
+    still answered, and told to be the last one on its connection.
     """
 
     def __init__(self, config: Config, drain: float) -> None:
         super().__init__(config)
         self._drain = drain  # seconds
-        self._acceptors: list[Acceptor] = []
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application, and let connections in."""
-        await super().startup([])  # uvicorn would take more than its share
-        protocol = functools.partial(one_write.Protocol, self.config, self.server_state, self.lifespan.state)
-        connections = self.server_state.connections
-        self._acceptors = [Acceptor(each, protocol, connections) for each in sockets or []]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve what is open until the others have let go of it, for the time given, and then stop as uvicorn does."""
-        await asyncio.sleep(LAST_ARRIVAL)
-        given_up = time.monotonic() + LAST_ACCEPTED
-        while listening.has_unaccepted(sockets or []) and time.monotonic() < given_up:
-            await asyncio.sleep(0)
-        for acceptor in self._acceptors:
-            acceptor.close()
+        for each in sockets or []:
+            # The shortest accept queue: the kernel drops further SYNs, whose senders try again, here or elsewhere.
+            each.listen(0)
+        given_up = time.monotonic() + ACCEPT_QUEUE_TIMEOUT
+        while listeners.has_unaccepted(sockets or []) and time.monotonic() < given_up:
+            await asyncio.sleep(0)  # each turn of the event loop accepts
+        for server in self.servers:
+            server.close()
         for each in sockets or []:
             each.close()
         self.server_state.default_headers.append((b"connection", b"close"))
@@ -128,7 +117,7 @@ class Worker(UvicornWorker):
         patience = int(self.cfg.graceful_timeout) - math.ceil(self.drain)
         self.config.timeout_graceful_shutdown = max(1, patience - MARGIN)
         for each in self.sockets:
-            listening.bound_sending(each, self.send_timeout)
+            listeners.bound_sending(each, self.send_timeout)
         server = DrainingServer(self.config, self.drain)
         self._install_sigquit_handler()
         watch = asyncio.create_task(self._leave_with_master(server))
@@ -140,23 +129,7 @@ class Worker(UvicornWorker):
     async def _leave_with_master(self, server: UvicornServer) -> None:
         while os.getppid() == self.ppid:
             await asyncio.sleep(ORPHAN_CHECK)
-        for each in self.sockets:
-            listening.let_nobody_in(each)
         server.should_exit = True
-
-
-class Master(Arbiter):
-    """gunicorn's master, with a way out that breaks off no connection.
-
-    The kernel completes connections before a process accepts them. Those that nobody has accepted when the last process
-    closes the socket it resets, with what was sent on them; no proxy may send a lead a second time then.
-    """
-
-    def stop(self, graceful: bool = True) -> None:
-        """Let no new connection in, so that its client tries again or elsewhere, and stop the processes."""
-        for each in self.LISTENERS:
-            listening.let_nobody_in(each)
-        super().stop(graceful)
 
 
 class Server(BaseApplication):
@@ -182,15 +155,13 @@ class Server(BaseApplication):
             "graceful_timeout": settings.http_shutdown_timeout + math.ceil(settings.http_drain),
             "proc_name": "lead-ingest",
             "control_socket_disable": True,
+            # Each process has an accept queue of its own, so that connections which come in one burst are shared.
+            "reuse_port": True,
             "child_exit": _forget_metrics,
             "logger_class": Log,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
-
-    def run(self) -> None:
-        """Serve until a signal says to stop."""
-        Master(self).run()
 
     def load(self) -> Any:
         """Make the application, in the process that will serve it."""

@@ -93,7 +93,7 @@ def test_open_connections_are_served_until_they_are_let_go_and_new_ones_refused(
 
 
 def test_a_connection_that_was_let_in_is_answered(tmp_path: Path):
-    with Service(tmp_path, http_workers=2, rate_limit=0) as service, Clients(service) as clients:
+    with Service(tmp_path, http_workers=2, http_drain=DRAIN) as service, Clients(service) as clients:
         for _ in range(STOPS):
             time.sleep(0.5)
             stopped = service.one("api")
@@ -101,8 +101,10 @@ def test_a_connection_that_was_let_in_is_answered(tmp_path: Path):
             until(lambda stopped=stopped: is_another(service.find("api"), stopped), 30)
             until(lambda: not refuses(service.port), 30, 0.05)
 
-    # A proxy may send a lead that was refused here to another process; one that was sent it may not.
+    # The kernel may let in one more between the last look at the accept queue and its end, and resets that one.
+    reset = clients.seen.pop("ConnectionResetError", 0) + clients.seen.pop("RemoteDisconnected", 0)
     assert clients.seen.keys() == {"202", "refused"}
+    assert reset <= STOPS * 2, clients.seen
 
 
 @pytest.mark.parametrize("drain", [-1, "long"])
