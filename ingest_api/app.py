@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import falcon.asgi
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 
 from ingest_api import metrics
 from ingest_api.auth import keys
@@ -12,6 +12,7 @@ from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import ReadPath
 from ingest_api.database.replica import Lag, Replica
 from ingest_api.http.access_log import AccessLog
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, answer_defect, serialize_error
 from ingest_api.http.middleware import Around
 from ingest_api.intake.group_commit import GroupCommit
@@ -66,6 +67,7 @@ class _Lifespan:
         queue: QueueReader,
         requests: metrics.Requests,
         access_log: AccessLog,
+        request_log: RequestLog,
     ) -> None:
         self._commit = commit
         self._publisher = publisher
@@ -75,6 +77,7 @@ class _Lifespan:
         self._queue = queue
         self._requests = requests
         self._access_log = access_log
+        self._request_log = request_log
 
     async def process_startup(self, scope: Any, event: Any) -> None:
         """Start sending tickets, and watching the replica."""
@@ -86,6 +89,7 @@ class _Lifespan:
     async def process_shutdown(self, scope: Any, event: Any) -> None:
         """Finish what was begun: by now every open request is answered."""
         await self._commit.close()
+        await self._request_log.close()
         self._publisher.stop(LAST_TICKETS)
         if self._watch is not None:
             self._watch.cancel()
@@ -106,12 +110,9 @@ def create(settings: Settings) -> AsgiCallable:
     private, _ = keys.load(settings)
     tokens = Tokens(private, keys.accepted(settings), settings.token_ttl)
     publisher = TicketPublisher(settings)
-    request_log = RequestLog(settings)
+    request_log = RequestLog(settings, async_redis(settings, timeout=settings.redis_timeout, connections=1))
     commit = GroupCommit(
-        async_redis(settings, timeout=settings.redis_timeout, connections=1),
-        settings,
-        publisher.appended,
-        request_log,
+        async_redis(settings, timeout=settings.redis_timeout, connections=1), settings, publisher.appended
     )
     queue = QueueReader(async_redis(settings, timeout=settings.redis_timeout, connections=QUEUE_READERS))
     stored = _read_path("stored", settings.primary_url, settings, settings.database_pool_size)
@@ -128,9 +129,11 @@ def create(settings: Settings) -> AsgiCallable:
     access_log = AccessLog(settings.access_log)
     body_timeout = settings.http_body_timeout
 
-    app = AsgiApp(media_type=JSON)
+    app = AsgiApp(media_type=JSON, request_type=Request)
     app.add_middleware(Around(limit, requests, access_log, request_log))
-    app.add_middleware(_Lifespan(commit, publisher, (stored, primary), replica, queue, requests, access_log))
+    app.add_middleware(
+        _Lifespan(commit, publisher, (stored, primary), replica, queue, requests, access_log, request_log)
+    )
     app.set_error_serializer(serialize_error)
     app.add_error_handler(Exception, answer_defect)
     app.add_route("/api/login_check", Login(stored, tokens, body_timeout))

@@ -171,6 +171,14 @@ class Settings:
         1000, "Requests a window for each client IP; 0 turns the limit off.", unit="requests", low=0
     )
     rate_limit_window: int = _number(60, "Length of a rate-limit window.", unit="seconds", low=1, high=86400)
+    rate_limit_timeout: float = _number(
+        0.05,
+        "Longest time that a request which appends no lead waits to be counted; after it it goes on without a limit.",
+        unit="seconds",
+        low=0.001,
+        high=60,
+        kind="float",
+    )
     rate_limit_exempt: tuple[Network, ...] = _setting(
         (), "Client networks without a rate limit, comma-separated CIDR.", kind="networks"
     )

@@ -7,9 +7,9 @@ from typing import Any
 import falcon
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
-from falcon.asgi import Request
 
 from ingest_api.auth.keys import key_id
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import Refusal
 
 ALGORITHM = "RS256"

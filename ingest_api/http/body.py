@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import falcon
 import orjson
-from falcon.asgi import Request
 
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import Refusal, invalid
 from ingest_api.http.scope import has_whole_body
 

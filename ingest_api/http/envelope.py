@@ -4,9 +4,10 @@ from typing import Any
 
 import falcon
 import orjson
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from marshmallow import ValidationError
 
+from ingest_api.http.context import Request
 from schema.runtime import logs
 
 log = logs.get(__name__)

@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 import falcon
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 
 from ingest_api import metrics
 from ingest_api.http.access_log import AccessLog
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, serialize_error
 from ingest_api.intake.rate_limit import RateLimit
 from ingest_api.request_log.collector import RequestLog
@@ -19,9 +20,6 @@ SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 # What answers in other media types too: pages for a browser, and the export.
 OTHER_TYPES = ("/api/docs", "/api/leads/export")
-
-# Their leads are counted in the flush that appends them.
-COUNTED_WITH_APPEND = {("POST", "/api/leads"), ("POST", "/api/leads/bulk")}
 
 
 class Around:
@@ -36,30 +34,26 @@ class Around:
         self._request_log = request_log
 
     async def process_request(self, req: Request, resp: Response) -> None:
-        """Give the request its id and count it, unless its append will."""
+        """Give the request its id, and refuse one that wants an answer in another form."""
         context = req.context
         context.started = time.perf_counter()
         given = req.get_header("X-Request-Id")
         context.request_id = given if given and SANE_REQUEST_ID.fullmatch(given) else to_text(os.urandom(16))
-        context.counted = False
-        context.used = 0
-        context.window_left = 0
-        context.reason = ""
-        context.user = ""
-        context.body = None
         path = req.path
         if not path.startswith("/api"):
-            context.counted = True
-            return
-        if (req.method, path) not in COUNTED_WITH_APPEND:
-            await self._limit.count(req)
-        if req.accept != "*/*" and not req.client_accepts(JSON) and not path.startswith(OTHER_TYPES):
+            self._limit.exempt(req)
+        elif req.accept != "*/*" and not req.client_accepts(JSON) and not path.startswith(OTHER_TYPES):
             raise falcon.HTTPNotAcceptable(title="This service answers in application/json only.")
 
+    async def process_resource(self, req: Request, resp: Response, resource: Any, params: dict[str, Any]) -> None:
+        """Count the request, unless its resource says that it is counted in the flush that appends its leads."""
+        if not req.context.is_counted and req.method not in getattr(resource, "COUNTED_IN_APPEND", ()):
+            await self._limit.count(req)
+
     async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:
-        """Count a refused append, write the headers, and note the request."""
+        """Count what was refused before, write the headers, and note the request."""
         context = req.context
-        if not context.counted:
+        if not context.is_counted:
             try:
                 await self._limit.count(req)
             except falcon.HTTPError as error:

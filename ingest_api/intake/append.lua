@@ -3,16 +3,13 @@
 -- Everything in here happens or nothing does. Redis refuses a script at its first write (out of memory,
 -- read-only, disk trouble) before anything is written, and replays it from the append-only file whole.
 --
--- KEYS  1 stream   2 index   3 accepted   4 tickets   5 logged requests   6 logged errors   7 and 8 how many are held in them
+-- KEYS  1 stream   2 index   3 accepted   4 tickets
 -- ARGV  1 most leads waiting   2 rate limit   3 its window (ms)   4 life of an idempotency key (s)   5 operations
 --       then for each operation:  rate key or ""   idempotency key or ""   SHA-256 of the fields or ""
 --                                 1 when the database knows no such key, else 0   leads
 --       and for each of its leads:  id (16 bytes)   minute it was created in (s)   payload
---       then  most requests in the log   pages of requests   pages of errors
---             and for each page:  how many it holds   the page
 -- Returns  1 leads waiting   2 tickets waiting
 --          then for each operation:  verdict   requests used in the window   ms left of it   id, when it was used before
---          then 1 when the requests could not be logged, else 0
 local DONE, LIMITED, FULL, REPEATED, CONFLICT, UNSURE = 0, 1, 2, 3, 4, 5
 local KEY_PREFIX = #'leads:key:'
 
@@ -108,30 +105,4 @@ if next(minutes) then
 end
 
 answer[1], answer[2] = waiting, redis.call('LLEN', tickets)
-
--- The request log comes last and asks nothing of what is above: a lead never depends on it. A page is left out when
--- those after it hold all that is kept; it begins with how many it holds.
-local kept, pages = tonumber(ARGV[at]), {tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])}
-local failed = 0
-at = at + 3
-for which = 1, 2 do
-  local list, held = KEYS[4 + which], KEYS[6 + which]
-  for _ = 1, pages[which] do
-    local done = redis.pcall('RPUSH', list, ARGV[at + 1])
-    if type(done) == 'table' then
-      failed = 1
-    else
-      if done == 1 then redis.call('DEL', held) end
-      local number = redis.call('INCRBY', held, ARGV[at])
-      while number > kept do
-        local first = tonumber(string.match(redis.call('LINDEX', list, 0), '^%d+'))
-        if number - first < kept then break end
-        redis.call('LPOP', list)
-        number = redis.call('DECRBY', held, first)
-      end
-    end
-    at = at + 2
-  end
-end
-answer[#answer + 1] = failed
 return answer

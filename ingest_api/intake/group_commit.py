@@ -17,15 +17,14 @@ from redis.exceptions import RedisError
 
 from ingest_api import metrics
 from ingest_api.intake.redis_script import Argument, ScriptConnection
-from ingest_api.request_log.collector import NOTHING, RequestLog
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
-from schema.queue.stream import ACCEPTED, INDEX, REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD, STREAM
+from schema.queue.stream import ACCEPTED, INDEX, STREAM
 from schema.queue.tickets import QUEUE
 from schema.runtime import logs
 from schema.settings import Settings
 
-KEYS = (STREAM, INDEX, ACCEPTED, QUEUE, REQUESTS, REQUEST_ERRORS, REQUESTS_HELD, REQUEST_ERRORS_HELD)
+KEYS = (STREAM, INDEX, ACCEPTED, QUEUE)
 SCRIPT = (Path(__file__).parent / "append.lua").read_text()
 
 # Bounds on one flush, so that Redis is never held up for long: leads, and bytes of payload.
@@ -94,8 +93,7 @@ class GroupCommit:
     """One process's line to the queue. Use it from the event loop that made it.
 
     `on_appended` is called after each flush that appended leads, with their number, the
-    leads waiting and the tickets waiting, all as of that flush. Each flush takes along what
-    `request_log` has collected.
+    leads waiting and the tickets waiting, all as of that flush.
     """
 
     def __init__(
@@ -103,7 +101,6 @@ class GroupCommit:
         client: redis.asyncio.Redis,
         settings: Settings,
         on_appended: Callable[[int, int, int], None],
-        request_log: RequestLog | None = None,
     ) -> None:
         self._connection = ScriptConnection(client, SCRIPT)
         self._head: list[Argument] = [
@@ -117,10 +114,6 @@ class GroupCommit:
         self._replicas = settings.redis_replicas
         self._next: list[_Waiting] = []
         self._flusher: asyncio.Task[None] | None = None
-        self._log = request_log
-        self._log_due = False
-        if request_log is not None:
-            request_log.send_with(self._flush_log)
 
     async def submit(self, operation: Operation) -> Answer:
         """Put an operation into the next flush and wait for its answer.
@@ -137,28 +130,15 @@ class GroupCommit:
         return await future
 
     async def close(self) -> None:
-        """Wait for what is under way and for the rest of the request log, then close the connection."""
-        before = -1
-        while self._log is not None and self._log.waiting not in (0, before):
-            before = self._log.waiting
-            self._log.write_down()
-            self._flush_log()
-            if self._flusher is not None:
-                await self._flusher
+        """Wait for what is under way, then close the connection."""
         if self._flusher is not None:
             await self._flusher
         await self._connection.close()
 
-    def _flush_log(self) -> None:
-        """Flush what the request log has, with the next operations if there are any."""
-        self._log_due = True
-        if self._flusher is None:
-            self._flusher = asyncio.create_task(self._flush_all())
-
     async def _flush_all(self) -> None:
         try:
             shared = False
-            while self._next or self._log_due:
+            while self._next:
                 if shared:
                     await asyncio.sleep(LINGER)
                 batch = self._take()
@@ -199,21 +179,11 @@ class GroupCommit:
             for lead in operation.leads:
                 second = lead_id.micros_of(lead.id) // 1_000_000
                 arguments += (lead.id, second - second % 60, lead.payload)
-        self._log_due = False
         with metrics.FLUSH_SECONDS.time():
             async with asyncio.timeout(self._timeout):
                 await self._connection.connect()
-                # Not before: while Redis is away the requests wait.
-                logged = self._log.take() if self._log is not None else NOTHING
-                try:
-                    reply = await self._run([*arguments, *logged.arguments])
-                except BaseException:
-                    logged.lost()
-                    raise
-        if reply.pop():
-            logged.lost()
-        if batch:
-            metrics.FLUSH_OPERATIONS.observe(len(batch))
+                reply = await self._run(arguments)
+        metrics.FLUSH_OPERATIONS.observe(len(batch))
         appended = 0
         numbers = iter(reply[2:])
         for waiting, (verdict, used, left, known) in zip(batch, zip(*[numbers] * _FIELDS, strict=True), strict=True):
@@ -237,9 +207,8 @@ class GroupCommit:
     async def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
         """Answer the flush that failed, and all that were waiting behind it: they would wait as long again."""
         batch, self._next = batch + self._next, []
-        if batch:
-            metrics.FLUSH_FAILURES.inc()
-            log.error("flush failed", reason=type(error).__name__, operations=len(batch))
+        metrics.FLUSH_FAILURES.inc()
+        log.error("flush failed", reason=type(error).__name__, operations=len(batch))
         for waiting in batch:
             if not waiting.future.done():
                 waiting.future.set_exception(QueueUnavailable(type(error).__name__))

@@ -7,10 +7,10 @@ from typing import Any
 
 import falcon
 import orjson
-from falcon.asgi import Request
 from sqlalchemy import Connection, select
 
 from ingest_api.database.reader_pool import ReadPath
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import RETRY_FULL, Refusal, invalid, unavailable
 from ingest_api.intake.group_commit import Answer, GroupCommit, Lead, Operation, QueueUnavailable, Verdict
 from ingest_api.intake.rate_limit import RateLimit
@@ -98,7 +98,7 @@ class Accepting:
         try:
             answer = await self._commit.submit(operation)
         except QueueUnavailable:
-            req.context.counted = True
+            self._limit.exempt(req)
             raise unavailable("The queue does not answer. Nothing was accepted.", "queue_away") from None
         self._limit.note(req, answer)
         if answer.verdict is Verdict.FULL:

@@ -1,15 +1,17 @@
 """The rate limit: so many requests a window for each client IP, over all processes and hosts.
 
 The counters live in Redis and are counted by the group commit, a POST of leads in the very
-flush that appends them. While Redis is away nothing can be counted and nobody is limited:
-POSTs of leads are answered with 503 then, and reads go on.
+flush that appends them: its resource says so (COUNTED_IN_APPEND). Nobody else waits long for
+a flush; a request that Redis does not count in time goes on without a limit.
 """
 
+import asyncio
 import math
 
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 
 from ingest_api.http.client_ip import ClientAddresses
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import rate_limited
 from ingest_api.intake.group_commit import Answer, GroupCommit, Operation, QueueUnavailable, Verdict
 from schema.queue.stream import RATE
@@ -23,7 +25,12 @@ class RateLimit:
         self._limit = settings.rate_limit
         self._window = settings.rate_limit_window
         self._addresses = ClientAddresses(settings.trusted_proxies, settings.rate_limit_exempt)
+        self._timeout = settings.rate_limit_timeout
         self._commit = commit
+
+    def exempt(self, req: Request) -> None:
+        """Leave a request uncounted, for good."""
+        req.context.is_counted = True
 
     def key(self, req: Request) -> str:
         """Return the counter's key for the request's client, or "" when it has no limit."""
@@ -37,13 +44,14 @@ class RateLimit:
 
         Raises the 429 when it is over the limit.
         """
-        req.context.counted = True
+        req.context.is_counted = True
         key = self.key(req)
         if not key:
             return
         try:
-            answer = await self._commit.submit(Operation(rate_key=key))
-        except QueueUnavailable:
+            async with asyncio.timeout(self._timeout):
+                answer = await self._commit.submit(Operation(rate_key=key))
+        except (QueueUnavailable, TimeoutError):
             return
         self.note(req, answer)
 
@@ -52,7 +60,7 @@ class RateLimit:
 
         Raises the 429 when the request was over the limit.
         """
-        req.context.counted = True
+        req.context.is_counted = True
         if answer.used:
             req.context.used = answer.used
             req.context.window_left = math.ceil(answer.window_left / 1000)

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from marshmallow import ValidationError
 
 from ingest_api.database.reader_pool import Reads
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import Refusal, broken_fields, invalid, success
 from ingest_api.parameters import list_query
 from ingest_api.parameters.list_query import LIST_QUERY, ListQuery

@@ -1,18 +1,21 @@
-"""Collects the requests of one process and hands them over to the flushes of the group commit.
+"""Collects the requests of one process, and every moment writes them to Redis, apart from the leads.
 
-Nothing of it can fail a request: what Redis does not take is counted and forgotten.
+Nothing of it can fail or delay a request: what Redis does not take is counted and forgotten.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from falcon.asgi import Request, Response
+import redis.asyncio
+from falcon.asgi import Response
+from redis.exceptions import ConnectionError as RedisAway
+from redis.exceptions import RedisError
 
 from ingest_api import metrics
 from ingest_api.http.client_ip import ClientAddresses
-from ingest_api.intake.redis_script import Argument
+from ingest_api.http.context import Request
 from ingest_api.request_log import redaction
 from ingest_api.request_log.record import (
     HEADERS_MAX,
@@ -28,20 +31,23 @@ from ingest_api.request_log.record import (
     kept_of_login,
     page_of,
 )
+from schema.queue.stream import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD
 from schema.runtime import logs
 from schema.settings import Settings
 
-# Seconds that requests wait for others, to be written down one after another: in between, each would take three times
-# as long, because the processor has to fetch all of this code again.
-LINGER = 0.2
+KEYS = (REQUESTS, REQUEST_ERRORS, REQUESTS_HELD, REQUEST_ERRORS_HELD)
+APPEND_PAGES = (Path(__file__).parent / "append_pages.lua").read_text()
+
+# Seconds between two writes. Requests are encoded together: one by one each takes three times as long.
+FLUSH_INTERVAL = 0.2
 
 # Bounds on what waits so: requests, and bytes of bodies and responses.
 NOTED_MAX = 100
 NOTED_BYTES = 256 * 1024
 
-# A page is closed when it holds so many bytes. A flush takes along a page of each list at least, and so many bytes.
+# A page is closed when it holds so many bytes. A flush writes one page at least, and so many bytes.
 PAGE_BYTES = 256 * 1024
-TAKEN_BYTES = 1024 * 1024
+FLUSH_BYTES = 1024 * 1024
 
 # Most requests that one process keeps while Redis is away; the oldest are forgotten when there are more.
 WAITING_MAX = 1000
@@ -63,24 +69,11 @@ class _Page(NamedTuple):
     errors: bool  # whether it is one of the errors' list
 
 
-class Taken(NamedTuple):
-    """What a flush takes along."""
-
-    arguments: list[Argument]  # the script's last ones: see append.lua
-    requests: int
-
-    def lost(self) -> None:
-        """Count them as requests that did not get into the log."""
-        metrics.REQUEST_LOG_LOST.inc(self.requests)
-
-
-NOTHING = Taken([0, 0, 0], 0)
-
-
 class RequestLog:
     """Keeps the last requests, and apart the last errors. Use it from the event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, client: redis.asyncio.Redis) -> None:
+        """Take a client of its own: its commands wait for none of the leads'."""
         self._most = settings.request_log
         # The least status whose bodies are kept.
         self._least = {"all": 0, "errors": 400, "none": 1000}[settings.request_log_bodies]
@@ -89,11 +82,9 @@ class RequestLog:
         self._noted_bytes = 0
         self._pages: list[_Page] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._send: Callable[[], None] = lambda: None
-
-    def send_with(self, send: Callable[[], None]) -> None:
-        """Call `send` when requests have waited for long enough: it makes a flush that takes them."""
-        self._send = send
+        self._flusher: asyncio.Task[None] | None = None
+        self._redis = client
+        self._append = client.register_script(APPEND_PAGES)
 
     def note(self, req: Request, resp: Response, status: int, seconds: float) -> None:
         """Note one answered request."""
@@ -102,7 +93,7 @@ class RequestLog:
         self._noted.append(_Noted(req, resp, status, seconds, time.time()))
         self._noted_bytes += len(req.context.body or b"") + len(resp.data or b"")
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LINGER, self._due)
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self._due)
         if len(self._noted) >= NOTED_MAX or self._noted_bytes >= NOTED_BYTES:
             self.write_down()
 
@@ -112,7 +103,7 @@ class RequestLog:
         return len(self._noted) + sum(page.requests for page in self._pages if not page.errors)
 
     def write_down(self) -> None:
-        """Write down what was noted, for the next flush to take."""
+        """Encode what was noted, for the next flush."""
         noted, self._noted, self._noted_bytes = self._noted, [], 0
         records: list[bytes] = []
         errors: list[bytes] = []
@@ -128,37 +119,66 @@ class RequestLog:
                 errors.append(record)
         self._pages += _pages(records, errors=False)
         self._pages += _pages(errors, errors=True)
-        while self.waiting > WAITING_MAX:
-            page = self._pages.pop(0)
-            if not page.errors:
-                metrics.REQUEST_LOG_LOST.inc(page.requests)
+        self._forget_the_oldest()
 
-    def take(self) -> Taken:
-        """Return what the next flush takes along."""
-        if not self._pages:
-            return NOTHING
-        size = count = 0
-        for page in self._pages:
-            size += len(page.content)
-            if count and size > TAKEN_BYTES:
-                break
-            count += 1
-        taken, self._pages = self._pages[:count], self._pages[count:]
-        # The requests' pages first; sorting keeps the order within each.
-        taken.sort(key=lambda page: page.errors)
-        errors = sum(page.errors for page in taken)
-        arguments: list[Argument] = [self._most, len(taken) - errors, errors]
-        for page in taken:
-            arguments += (page.requests, page.content)
-        return Taken(arguments, sum(page.requests for page in taken if not page.errors))
+    async def close(self) -> None:
+        """Write what is left, if Redis takes it, and close the connection."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._flusher is not None:
+            await self._flusher
+        self.write_down()
+        await self._flush()
+        await self._redis.aclose()
 
     def _due(self) -> None:
         self._timer = None
         self.write_down()
         if self._pages:
             # Again, in case that Redis is away.
-            self._timer = asyncio.get_running_loop().call_later(LINGER, self._due)
-            self._send()
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self._due)
+            if self._flusher is None or self._flusher.done():
+                self._flusher = asyncio.create_task(self._flush())
+
+    async def _flush(self) -> None:
+        """Write the pages; stop at the first that Redis does not take. While nobody reaches it they are kept."""
+        while self._pages:
+            pages = self.take()
+            requests = sum(page.requests for page in pages if not page.errors)
+            # The requests' pages first; sorting keeps the order within each.
+            pages.sort(key=lambda page: page.errors)
+            errors = sum(page.errors for page in pages)
+            contents = [part for page in pages for part in (page.requests, page.content)]
+            try:
+                failed = await self._append(KEYS, [self._most, len(pages) - errors, errors, *contents])
+            except RedisAway:
+                self._pages = pages + self._pages
+                self._forget_the_oldest()
+                return
+            except (RedisError, OSError) as error:
+                log.warning("request log not written", reason=type(error).__name__)
+                metrics.REQUEST_LOG_LOST.inc(requests)
+                return
+            if failed:
+                metrics.REQUEST_LOG_LOST.inc(requests)
+
+    def take(self) -> list[_Page]:
+        """Take the pages of the next flush off those that wait."""
+        size = count = 0
+        for page in self._pages:
+            size += len(page.content)
+            if count and size > FLUSH_BYTES:
+                break
+            count += 1
+        taken, self._pages = self._pages[:count], self._pages[count:]
+        return taken
+
+    def _forget_the_oldest(self) -> None:
+        """Forget the oldest requests when more wait than are kept."""
+        while self.waiting > WAITING_MAX:
+            page = self._pages.pop(0)
+            if not page.errors:
+                metrics.REQUEST_LOG_LOST.inc(page.requests)
 
     def _record(self, noted: _Noted) -> bytes:
         req, resp, status, seconds, moment = noted
@@ -184,7 +204,7 @@ class RequestLog:
                 context.reason,
                 self._client(req),
                 context.user,
-                bounded(redaction.headers(req.scope["headers"]), HEADERS_MAX),
+                bounded(redaction.headers(req.headers.items()), HEADERS_MAX),
                 bounded(redaction.parameters(query.decode("latin-1")), QUERY_MAX) if query else "",
                 body,
                 body_remark,

@@ -39,7 +39,7 @@ _LOGIN_FIELDS = 20
 _LOGIN_VALUE = 320
 
 _harmless: set[str] = set()
-_headers: dict[bytes, tuple[bytes, bool]] = {}
+_headers: dict[str, tuple[str, bool]] = {}
 
 
 class Unreadable(ValueError):
@@ -101,24 +101,24 @@ def _learn(names: dict[str, Any]) -> bool:
     return True
 
 
-def headers(pairs: Iterable[tuple[bytes, bytes]]) -> str:
+def headers(pairs: Iterable[tuple[str, str]]) -> str:
     """Return headers as lines of `name: value`, secret ones redacted."""
     lines = []
     for name, value in pairs:
         known = _headers.get(name)
         start, sensitive = known or _learn_header(name)
         lines.append(start if sensitive else start + value)
-    text = b"\n".join(lines)
-    if b"=" in text or b"eyJ" in text:
+    text = "\n".join(lines)
+    if "=" in text or "eyJ" in text:
         # Such as the address that the client came from, with parameters.
-        return "\n".join(map(parameters, text.decode("latin-1").split("\n")))
-    return text.decode("latin-1")
+        return "\n".join(map(parameters, text.split("\n")))
+    return text
 
 
-def _learn_header(name: bytes) -> tuple[bytes, bool]:
+def _learn_header(name: str) -> tuple[str, bool]:
     """Return how a header's line begins, or the whole line if its value is a secret; and which of both."""
-    sensitive = is_sensitive(name.decode("latin-1"))
-    known = (name + b": " + REDACTED.encode() if sensitive else name + b": ", sensitive)
+    sensitive = is_sensitive(name)
+    known = (f"{name}: {REDACTED}" if sensitive else f"{name}: ", sensitive)
     if len(_headers) < _NAMES_MAX and len(name) <= _NAME_MAX:
         _headers[name] = known
     return known

@@ -3,13 +3,14 @@
 import asyncio
 from typing import Any
 
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from marshmallow import ValidationError
 
 from ingest_api import metrics
 from ingest_api.auth.tokens import Tokens
 from ingest_api.http import body
 from ingest_api.http.body import BULK_BODY_MAX, BULK_MAX, JSON, NDJSON, NotJson
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import invalid, success
 from ingest_api.intake.lead_intake import Accepting
 from schema.lead import lead_id, rules
@@ -20,6 +21,8 @@ CHECKED_AT_ONCE = 50
 
 class Bulk:
     """Many leads in one request, as a JSON array or as NDJSON."""
+
+    COUNTED_IN_APPEND = ("POST",)
 
     def __init__(self, tokens: Tokens, accepting: Accepting, body_timeout: float) -> None:
         self._tokens = tokens

@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 import falcon
 import orjson
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from marshmallow import Schema, ValidationError, fields, validates_schema
 from redis.exceptions import RedisError
 
 from ingest_api.auth.tokens import Tokens
 from ingest_api.http import body
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import Refusal, broken_fields, success, unavailable
 from ingest_api.parameters import list_query
 from ingest_api.parameters.list_query import UNKNOWN, WholeNumber

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import falcon
 import orjson
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 
 from ingest_api import openapi
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON
 from schema.settings import Settings
 

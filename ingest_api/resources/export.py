@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 from sqlalchemy import Connection, Row
 
 from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import Reads
 from ingest_api.http.body import NDJSON
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import broken_fields
 from ingest_api.http.scope import has_gone
 from ingest_api.parameters import list_query

@@ -6,11 +6,12 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 import falcon
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from sqlalchemy import Connection, text
 
 from ingest_api import metrics
 from ingest_api.database.reader_pool import Reads
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import RETRY_AWAY, Refusal, success
 from ingest_api.reads.ledger import Ledgers
 from ingest_api.reads.queue_reader import QueueReader

@@ -3,11 +3,12 @@
 from typing import Any
 
 import falcon
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from sqlalchemy import Connection, bindparam, select
 
 from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import ReadPath, Reads
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import Refusal, success, success_encoded
 from ingest_api.reads.queue_reader import QueueReader
 from ingest_api.reads.serialize import stored_lead

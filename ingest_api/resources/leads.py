@@ -1,10 +1,11 @@
 """/api/leads: POST one lead, GET a list."""
 
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from marshmallow import ValidationError
 
 from ingest_api.auth.tokens import Tokens
 from ingest_api.http import body
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import broken_fields, success_encoded
 from ingest_api.intake.lead_intake import Accepting
 from ingest_api.reads.lists import Lists
@@ -13,6 +14,8 @@ from schema.lead import codec, lead_id, rules
 
 class Leads:
     """The collection."""
+
+    COUNTED_IN_APPEND = ("POST",)
 
     def __init__(self, tokens: Tokens, accepting: Accepting, lists: Lists, body_timeout: float) -> None:
         self._tokens = tokens

@@ -5,13 +5,14 @@ from typing import Any
 
 import falcon
 import orjson
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from marshmallow import Schema, ValidationError, fields, validate
 
 from ingest_api.auth import users
 from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import ReadPath
 from ingest_api.http import body
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, Refusal, broken_fields
 from schema.lead.rules import BLANK, EMAIL_MAX, NOT_OBJECT, NOT_TEXT, UNKNOWN
 

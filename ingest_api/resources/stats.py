@@ -4,12 +4,13 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from falcon.asgi import Request, Response
+from falcon.asgi import Response
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 from sqlalchemy import Connection
 
 from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import Reads
+from ingest_api.http.context import Request
 from ingest_api.http.envelope import broken_fields, success
 from ingest_api.parameters import list_query
 from ingest_api.parameters.list_query import TIME_RULE, UNKNOWN, Moment

@@ -88,6 +88,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
         redis_url=queue.url,
         # Longer than its default: a shared disk may take seconds over one fsync.
         redis_timeout=10.0,
+        rate_limit_timeout=10.0,
         database_url=url,
         database_timeout=5,
         rate_limit=0,

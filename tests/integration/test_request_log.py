@@ -136,29 +136,23 @@ def test_requests_wait_in_bounded_memory_while_redis_is_away(backend: Backend, m
     monkeypatch.setattr(collector, "WAITING_MAX", 40)
     monkeypatch.setattr(collector, "NOTED_MAX", 10)
     away = backend.with_settings(redis_url="redis://127.0.0.1:1", redis_timeout=0.5, rate_limit=0)
-    api = Api(away)
     logs: list[collector.RequestLog] = []
-    made = collector.RequestLog.send_with
-    monkeypatch.setattr(collector.RequestLog, "send_with", lambda self, send: (logs.append(self), made(self, send))[1])
-    api = Api(away)
+    close = collector.RequestLog.close
+    monkeypatch.setattr(collector.RequestLog, "close", lambda self: (logs.append(self), close(self))[1])
 
-    statuses = api.run(*[("GET", f"/api/none/{each}", {}) for each in range(100)])
+    statuses = Api(away).run(*[("GET", f"/api/none/{each}", {}) for each in range(100)])
 
     assert set(statuses) == {404}
     [log] = logs
-    log.write_down()
     assert log.waiting == 40
-    taken = log.take()
-    assert taken.requests == log_pages(taken, 1) == 40
-    assert 40 <= log_pages(taken, 2) <= 50
+    pages = log.take()
+    assert requests_in(pages, errors=False) == 40
+    assert 40 <= requests_in(pages, errors=True) <= 50
 
 
-def log_pages(taken: collector.Taken, which: int) -> int:
-    """Return how many requests are in the pages of requests (1) or of errors (2)."""
-    _, requests, errors, *pages = taken.arguments
-    chosen = pages[: 2 * int(requests)] if which == 1 else pages[2 * int(requests) :]
-    assert len(chosen) == 2 * int(requests if which == 1 else errors)
-    return sum(len(list(records_of(bytes(each)))) for each in chosen[1::2])
+def requests_in(pages: list[Any], *, errors: bool) -> int:
+    """Return how many requests are in the pages of requests or of errors."""
+    return sum(len(list(records_of(each.content))) for each in pages if each.errors == errors)
 
 
 def test_pages_that_hold_more_than_is_kept_are_dropped(backend: Backend):

@@ -61,6 +61,7 @@ class Service:
             "rate_limit": 0,
             # Longer than its default: a shared disk may take seconds over one fsync, and 503 would be right.
             "redis_timeout": 10,
+            "rate_limit_timeout": 10,
             **settings,
         }
         self.base_url = f"http://127.0.0.1:{self.settings['http_port']}"

@@ -79,7 +79,6 @@ KNOTS = {
     # The rate limit and the request log are asked by the middleware, which every request goes through.
     ("ingest_api.http", "ingest_api.intake"),
     ("ingest_api.http", "ingest_api.request_log"),
-    ("ingest_api.request_log", "ingest_api.intake"),
     # Swagger's page is a resource, and the document names the resources' limits.
     ("ingest_api.resources", "ingest_api.openapi"),
 }

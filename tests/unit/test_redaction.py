@@ -169,15 +169,15 @@ def test_no_secret_of_an_address_within_a_text_is_kept(name: str):
     address = f"https://example.com/landing?utm_source=x&{quote(name)}={SECRET}&page=2"
 
     assert "hunter2" not in flat(kept(orjson.dumps({"additionalData": {"from": [address]}}))[0])
-    assert "hunter2" not in redaction.headers([(b"referer", address.encode())])
+    assert "hunter2" not in redaction.headers([("referer", address)])
 
 
 @patient
 @given(st.sampled_from(NAMES), st.booleans())
 def test_no_secret_header_is_kept(name: str, upper: bool):
-    sent = (name.upper() if upper else name.lower()).encode()
+    sent = name.upper() if upper else name.lower()
 
-    text = redaction.headers([(b"accept", b"*/*"), (sent, SECRET.encode())])
+    text = redaction.headers([("accept", "*/*"), (sent, SECRET)])
 
     assert "hunter2" not in text
     assert "accept: */*" in text
@@ -222,7 +222,7 @@ def test_a_token_is_not_kept_whatever_its_name():
 
     for text in (
         flat(kept(orjson.dumps({"note": f"see {token}."}))[0]),
-        redaction.headers([(b"x-debug", token.encode())]),
+        redaction.headers([("x-debug", token)]),
         redaction.parameters(f"/api/leads/{token}"),
     ):
         assert "c2lnbmF0dXJl" not in text
@@ -239,7 +239,7 @@ def test_what_is_no_secret_is_kept_as_it_is(body: dict[str, Any]):
 
 def test_harmless_names_that_sound_like_a_secret_are_kept():
     assert kept(b'{"keyword":"shoes"}') == ({"keyword": "shoes"}, "")
-    assert redaction.headers([(b"idempotency-key", b"order-4711")]) == "idempotency-key: order-4711"
+    assert redaction.headers([("idempotency-key", "order-4711")]) == "idempotency-key: order-4711"
 
 
 def test_a_long_body_is_cut_and_says_so():
