@@ -73,8 +73,8 @@ bench-read: $(VENV)/.test-installed servers ## Measure lists over ROWS leads bes
 	@tests/install-servers wrk
 	@$(BIN)/python -m loadtests.reads --rows $(ROWS) $(ARGS)
 
-build: ## Production form in Docker: build the image, make the secrets, start, show where it listens
-	@compose/stack build
+build: ## Production form in Docker: build the image, make the secrets, start, show where it listens (PYTHON=3.13)
+	@PYTHON_IMAGE="$(if $(filter command,$(origin PYTHON)),$(PYTHON))" compose/stack build
 
 start: ## Start the production form, as it was stopped
 	@compose/stack start
