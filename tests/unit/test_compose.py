@@ -55,6 +55,15 @@ def test_an_image_is_pinned_by_its_version(name: str):
     assert image.startswith("lead-ingest:") or re.search(r":v?\d+\.\d+", image)
 
 
+def test_a_health_check_does_not_start_a_python():
+    checks = [str(service.get("healthcheck", "")) for service in SERVICES.values()]
+    image = (COMPOSE / "Dockerfile").read_text()
+    checks += re.findall(r"HEALTHCHECK (?:.*\\\n)*.*", image)
+
+    assert len(checks) == len(SERVICES) + 1
+    assert not [check for check in checks if "python" in check]
+
+
 def test_only_nginx_is_open_to_all_and_flower_and_grafana_to_loopback():
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
