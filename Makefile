@@ -118,7 +118,7 @@ restore: ## Replace all of MySQL's leads by those of a backup (FILE=compose/back
 key: ## Change the keys of the production form's tokens, logging nobody out (STEP=prepare, use, retire or list)
 	@compose/stack key $(STEP)
 
-test-compose: $(VENV)/.test-installed ## Start, scale, break, stop and start the production form in Docker, under load
+test-compose: $(VENV)/.test-installed servers ## Start, scale, break, stop and start the production form in Docker, under load
 	@$(BIN)/python -m pytest tests/compose -q $(ARGS)
 
 docs: $(VENV)/.run-installed ## Write docs/configuration.md, docs/metrics.md and the dashboard from their declarations

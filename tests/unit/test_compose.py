@@ -49,6 +49,11 @@ def test_a_container_is_bounded_watched_and_started_again(name: str):
 
 
 @pytest.mark.parametrize("name", SERVICES)
+def test_a_container_is_the_same_to_every_release_of_compose_whichever_others_start_with_it(name: str):
+    assert "depends_on" not in SERVICES[name]
+
+
+@pytest.mark.parametrize("name", SERVICES)
 def test_an_image_is_pinned_by_its_version(name: str):
     image = SERVICES[name]["image"]
 
@@ -68,6 +73,7 @@ def test_only_nginx_is_open_to_all_and_flower_and_grafana_to_loopback():
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
     assert published.keys() == {"nginx", "flower", "grafana"}
+    assert published["nginx"] == ["${LEADS_PUBLIC_HOST:-0.0.0.0}:${LEADS_PUBLIC_PORT:-8080}:8080"]
     for name in ("flower", "grafana"):
         assert all(port.startswith("127.0.0.1:") for port in published[name])
 
