@@ -78,8 +78,8 @@ bench-read: $(VENV)/.test-installed servers ## Measure lists over ROWS leads bes
 	@tests/install-servers wrk
 	@$(BIN)/python -m loadtests.reads --rows $(ROWS) $(ON) $(ARGS)
 
-build: ## Production form in Docker: build the image, make the secrets, start, show where it listens
-	@compose/stack build
+build: ## Production form in Docker: build the image, make the secrets, start, show where it listens (PYTHON=3.13)
+	@PYTHON_IMAGE="$(if $(filter command,$(origin PYTHON)),$(PYTHON))" compose/stack build
 
 start: ## Start the production form, as it was stopped
 	@compose/stack start
@@ -123,7 +123,7 @@ restore: ## Replace all of MySQL's leads by those of a backup (FILE=compose/back
 key: ## Change the keys of the production form's tokens, logging nobody out (STEP=prepare, use, retire or list)
 	@compose/stack key $(STEP)
 
-test-compose: $(VENV)/.test-installed ## Start, scale, break, stop and start the production form in Docker, under load
+test-compose: $(VENV)/.test-installed servers ## Start, scale, break, stop and start the production form in Docker, under load
 	@$(BIN)/python -m pytest tests/compose -q $(ARGS)
 
 docs: $(VENV)/.test-installed ## Write docs/configuration.md, metrics.md, support.md and the dashboard from their declarations

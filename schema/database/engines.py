@@ -20,6 +20,9 @@ RECYCLE_SECONDS = 600
 # The isolation level at which all statements of a transaction see one moment; SQLite's only one does as well.
 SNAPSHOT = "REPEATABLE READ"
 
+# Errors rather than guesses. MySQL warns of strict modes without those of dates and of division.
+SQL_MODE = "STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+
 
 class Product(enum.Enum):
     """The databases that the leads can be in. The value is what people call them."""
@@ -114,7 +117,7 @@ def _mysql(
             "connect_timeout": timeout,
             "read_timeout": answer_timeout,
             "write_timeout": answer_timeout,
-            "init_command": "SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+            "init_command": f"SET time_zone = '+00:00', sql_mode = '{SQL_MODE}'",
         },
         **options,
     )

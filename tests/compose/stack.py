@@ -3,12 +3,15 @@
 import json
 import os
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.kit import load
 from tests.kit.leads import a_lead
 from tests.kit.servers import until
 from tests.kit.service import free_port
@@ -22,6 +25,9 @@ COMMAND_DEADLINE = 600
 # Seconds until all that was accepted is stored, after something was killed.
 DRAIN_DEADLINE = 90.0
 
+# Leads sent at once between two looks at whether the disturbance is over.
+ROUND = 200
+
 
 class Stack:
     """One clone with its stack, on free ports and a subnet of its own."""
@@ -33,6 +39,7 @@ class Stack:
         self.settings = {
             "LEADS_PROJECT": PROJECT,
             "LEADS_SUBNET": "172.31.98.0/24",
+            "LEADS_PUBLIC_HOST": "127.0.0.1",
             "LEADS_PUBLIC_PORT": str(self.port),
             "LEADS_PUBLIC_FLOWER_PORT": str(self.flower_port),
             "LEADS_PUBLIC_GRAFANA_PORT": str(free_port()),
@@ -164,6 +171,41 @@ class Stack:
                 return ids
 
 
+def sent_during(stack: Stack, disturb: Callable[[], object]) -> load.Ledger:
+    """Send leads without a pause from before `disturb` until after it; return what the clients saw."""
+    total = load.Ledger(0, 0)
+    problems: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            disturb()
+        except BaseException as error:
+            problems.append(error)
+
+    thread = threading.Thread(target=run)
+    rounds_after = 2
+    while rounds_after:
+        seen = load.send(stack, ROUND, connections=16, deadline=180)
+        total.ids += seen.ids
+        total.refused += seen.refused
+        total.broken += seen.broken
+        total.strange += seen.strange
+        if thread.ident is None:
+            thread.start()
+        elif not thread.is_alive():
+            rounds_after -= 1
+    assert not problems, problems
+    return total
+
+
+def assert_nothing_lost(stack: Stack, seen: load.Ledger) -> None:
+    ledger = stack.wait_until_drained()
+    stored = stack.stored()
+    assert set(seen.ids) <= set(stored)
+    assert len(stored) == len(set(stored)) == ledger["stored"]
+    assert (ledger["off"], ledger["dead"]) == (0, 0)
+
+
 def docker(*arguments: str) -> str:
     """Run the docker command; return its output."""
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True, timeout=120).stdout
@@ -188,6 +230,12 @@ def logs_since(container: str, since: float) -> list[dict[str, Any]]:
     )
     lines = (found.stdout + found.stderr).splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def failures_since(stack: Stack, since: float) -> list[dict[str, Any]]:
+    """Return nginx's log lines of the requests that failed since a moment: whose fault it was, an API's or its own."""
+    (nginx,) = stack.containers("nginx")
+    return [line for line in logs_since(nginx["Id"], since) if line["status"] >= 500]
 
 
 def now() -> float:

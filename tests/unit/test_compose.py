@@ -1,7 +1,10 @@
 """compose/compose.yml: every container is bounded, watched, kept apart, and gets every setting that may be changed."""
 
 import dataclasses
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +49,31 @@ def test_a_container_is_bounded_watched_and_started_again(name: str):
 
 
 @pytest.mark.parametrize("name", SERVICES)
+def test_a_container_is_the_same_to_every_release_of_compose_whichever_others_start_with_it(name: str):
+    assert "depends_on" not in SERVICES[name]
+
+
+@pytest.mark.parametrize("name", SERVICES)
 def test_an_image_is_pinned_by_its_version(name: str):
     image = SERVICES[name]["image"]
 
     assert image.startswith("lead-ingest:") or re.search(r":v?\d+\.\d+", image)
 
 
+def test_a_health_check_does_not_start_a_python():
+    checks = [str(service.get("healthcheck", "")) for service in SERVICES.values()]
+    image = (COMPOSE / "Dockerfile").read_text()
+    checks += re.findall(r"HEALTHCHECK (?:.*\\\n)*.*", image)
+
+    assert len(checks) == len(SERVICES) + 1
+    assert not [check for check in checks if "python" in check]
+
+
 def test_only_nginx_is_open_to_all_and_flower_and_grafana_to_loopback():
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
     assert published.keys() == {"nginx", "flower", "grafana"}
+    assert published["nginx"] == ["${LEADS_PUBLIC_HOST:-0.0.0.0}:${LEADS_PUBLIC_PORT:-8080}:8080"]
     for name in ("flower", "grafana"):
         assert all(port.startswith("127.0.0.1:") for port in published[name])
 
@@ -93,3 +111,32 @@ def test_no_secret_has_a_default():
 
     for secret in re.findall(r"\$\{(\w*PASSWORD\w*)(:?[^}]*)\}", text):
         assert secret[1].startswith(":?"), secret
+
+
+@pytest.mark.parametrize(
+    ("arguments", "image"),
+    [
+        (["PYTHON=3.13"], "python:3.13-slim-trixie"),
+        (["PYTHON=python3.13"], "python:3.13-slim-trixie"),
+        (["PYTHON=registry.example.com/python:3.13"], "registry.example.com/python:3.13"),
+        ([], None),
+    ],
+)
+def test_make_build_takes_another_python(tmp_path: Path, arguments: list[str], image: str | None):
+    # Given a docker that writes down what it is asked for, and builds nothing
+    shutil.copytree(COMPOSE, tmp_path / "compose", ignore=shutil.ignore_patterns("*.env", "backups", "tls"))
+    shutil.copy(COMPOSE.parent / "Makefile", tmp_path)
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(
+        f'#!/bin/sh\ncase $1 in\nbuild) echo "$@" >{tmp_path}/asked; exit 1 ;;\nvolume) exit 1 ;;\nesac\n'
+    )
+    docker.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    # That of the virtual environment is another matter.
+    environment |= {"PYTHON": "python3", "PATH": f"{docker.parent}:{environment['PATH']}"}
+
+    subprocess.run(["make", "build", *arguments], cwd=tmp_path, env=environment, capture_output=True, timeout=60)
+
+    asked = (tmp_path / "asked").read_text().split()
+    assert [word for word in asked if word.startswith("PYTHON=")] == ([f"PYTHON={image}"] if image else [])
