@@ -25,6 +25,7 @@ class Process:
     name: str
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
+    last_signal: str = "TERM"  # what it gets when the one that keeps it alive is killed
 
     def arguments(self, log: Path) -> list[str]:
         """Return the command line that starts it with its output in `log`.
@@ -33,7 +34,7 @@ class Process:
         killed, so that nothing is left behind.
         """
         setpriv = shutil.which("setpriv")
-        tied = [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+        tied = [setpriv, "--pdeathsig", self.last_signal] if setpriv else []
         return ["/bin/sh", "-c", _LOGGED, "sh", str(log), *tied, *self.command]
 
 
@@ -64,7 +65,11 @@ def service(settings: Settings) -> list[Process]:
     }
     return [
         Process("api", [sys.executable, "-m", "ingest_api", "serve"], GIVE_BACK),
-        *(Process(name, each.command, each.environment) for name, each in launches.items()),
+        # Told to stop, Celery may wait half a minute for a pool process; what a killed worker left another stores.
+        *(
+            Process(name, each.command, each.environment, "KILL" if name == "worker" else "TERM")
+            for name, each in launches.items()
+        ),
     ]
 
 
