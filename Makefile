@@ -125,6 +125,7 @@ key: ## Change the keys of the production form's tokens, logging nobody out (STE
 
 test-compose: $(VENV)/.test-installed servers ## Start, scale, break, stop and start the production form in Docker, under load
 	@$(BIN)/python -m pytest tests/compose -q $(ARGS)
+	@$(BIN)/python -m tests.kit.tested keep test-compose
 
 docs: $(VENV)/.test-installed ## Write docs/configuration.md, metrics.md, support.md and the dashboard from their declarations
 	@$(BIN)/python -m schema configuration > docs/configuration.md

@@ -358,6 +358,22 @@ def test_a_forged_address_does_not_change_whose_rate_limit_is_used(stack: Stack)
     assert stack.client.get("/api/leads", headers={"X-Forwarded-For": "198.51.100.1"}).status_code == 429
 
 
+def test_a_request_that_was_sent_and_is_not_answered_is_not_sent_again(stack: Stack):
+    began = now()
+    names = running(stack)["api"]
+    docker("pause", *names)
+    try:
+        # As long as nginx waits for an answer, and some.
+        answer = stack.client.post("/api/leads", json=a_lead(), timeout=90)
+    finally:
+        docker("unpause", *names)
+
+    assert answer.status_code == 503
+    assert answer.json()["message"] == "The service does not answer."
+    (line,) = [line for line in failures_since(stack, began) if line["method"] == "POST"]
+    assert line["upstream_status"] == "504"
+
+
 @pytest.mark.parametrize("name", ["LEADS_FIRST_PASSWORD", "LEADS_FLOWER_PASSWORD"])
 def test_nothing_starts_on_the_password_that_everybody_knows(stack: Stack, name: str):
     stack.make("stop")

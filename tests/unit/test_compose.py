@@ -123,20 +123,38 @@ def test_no_secret_has_a_default():
     ],
 )
 def test_make_build_takes_another_python(tmp_path: Path, arguments: list[str], image: str | None):
-    # Given a docker that writes down what it is asked for, and builds nothing
-    shutil.copytree(COMPOSE, tmp_path / "compose", ignore=shutil.ignore_patterns("*.env", "backups", "tls"))
-    shutil.copy(COMPOSE.parent / "Makefile", tmp_path)
-    docker = tmp_path / "bin" / "docker"
+    # The variable of the environment is that of the virtual environment.
+    asked = first_build(tmp_path, *arguments, PYTHON="python3")
+
+    assert [word for word in asked if word.startswith("PYTHON=")] == ([f"PYTHON={image}"] if image else [])
+
+
+def test_what_is_set_at_the_first_build_stays_set(tmp_path: Path):
+    given = {"LEADS_PUBLIC_HOST": "127.0.0.1", "LEADS_PUBLIC_PORT": "8888", "LEADS_TLS": "1", "MYSQL_MEMORY": "4g"}
+
+    first_build(tmp_path, **given)
+
+    lines = (tmp_path / "compose" / "production.env").read_text().splitlines()
+    assert {f"{name}={value}" for name, value in given.items()} <= set(lines)
+    names = [line.partition("=")[0] for line in lines if not line.startswith("#")]
+    assert len(names) == len(set(names))
+
+
+def first_build(directory: Path, *arguments: str, **environment: str) -> list[str]:
+    """Run `make build` with a Docker that fails when it shall build; return what that was asked for."""
+    ignored = shutil.ignore_patterns("*.env", "backups", "tls")
+    shutil.copytree(COMPOSE, directory / "compose", ignore=ignored)
+    shutil.copy(COMPOSE.parent / "Makefile", directory)
+    docker = directory / "bin" / "docker"
     docker.parent.mkdir()
     docker.write_text(
-        f'#!/bin/sh\ncase $1 in\nbuild) echo "$@" >{tmp_path}/asked; exit 1 ;;\nvolume) exit 1 ;;\nesac\n'
+        f'#!/bin/sh\ncase $1 in\nbuild) echo "$@" >{directory}/asked; exit 1 ;;\nvolume) exit 1 ;;\nesac\n'
     )
     docker.chmod(0o755)
-    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
-    # That of the virtual environment is another matter.
-    environment |= {"PYTHON": "python3", "PATH": f"{docker.parent}:{environment['PATH']}"}
+    inherited = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    inherited["PATH"] = f"{docker.parent}:{inherited['PATH']}"
 
-    subprocess.run(["make", "build", *arguments], cwd=tmp_path, env=environment, capture_output=True, timeout=60)
+    command = ["make", "build", *arguments]
+    subprocess.run(command, cwd=directory, env={**inherited, **environment}, capture_output=True, timeout=60)
 
-    asked = (tmp_path / "asked").read_text().split()
-    assert [word for word in asked if word.startswith("PYTHON=")] == ([f"PYTHON={image}"] if image else [])
+    return (directory / "asked").read_text().split()
