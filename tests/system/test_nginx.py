@@ -19,11 +19,17 @@ from tests.kit.service import ROOT, Service
 class Nginx(Server):
     """nginx with the project's own files, on free ports, with one service behind it."""
 
-    def __init__(self, api: int) -> None:
+    def __init__(self, api: int, *, tls: bool = False) -> None:
         super().__init__()
         self.port = free_port()
+        self.tls_port = free_port()
         self._api = api
-        self._ports = {"listen 8080": f"listen 127.0.0.1:{self.port}", "127.0.0.1:8081": f"127.0.0.1:{free_port()}"}
+        self._tls = tls
+        self._ports = {
+            "listen 8080": f"listen 127.0.0.1:{self.port}",
+            "8443": f"127.0.0.1:{self.tls_port}",
+            "127.0.0.1:8081": f"127.0.0.1:{free_port()}",
+        }
 
     def prepare(self) -> None:
         """Copy the files, with other paths and ports."""
@@ -31,18 +37,27 @@ class Nginx(Server):
         user = "user root; " if os.geteuid() == 0 else ""
         changes = {
             "/tmp": str(self.directory),
+            "/etc/nginx/tls": str(self.directory / "tls"),
             "/etc/nginx/lead-ingest": str(self.directory / "files"),
             **self._ports,
             "api:8080": f"127.0.0.1:{self._api}",
             # One for each core is no help here.
             "worker_processes auto": f"{user}worker_processes 1",
         }
+        if self._tls:
+            self._make_certificate(self.directory / "tls")
         shutil.copytree(ROOT / "compose" / "nginx", self.directory / "files")
         for path in (self.directory / "files").iterdir():
             text = path.read_text()
             for old, new in changes.items():
                 text = text.replace(old, new)
             path.write_text(text)
+
+    def _make_certificate(self, directory: Path) -> None:
+        directory.mkdir()
+        request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+        files = ["-keyout", str(directory / "privkey.pem"), "-out", str(directory / "fullchain.pem")]
+        subprocess.run([program("openssl"), *request, *files], check=True, capture_output=True)
 
     def command(self) -> list[str]:
         """Return the command that runs the server in the foreground."""
@@ -169,24 +184,14 @@ def test_the_log_names_no_path_query_or_address(service: Service, nginx: Nginx, 
         assert piece not in nginx.log
 
 
-def test_tls_can_be_read(nginx: Nginx, tmp_path: Path):
-    key, certificate = tmp_path / "privkey.pem", tmp_path / "fullchain.pem"
-    request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([program("openssl"), *request, *files], check=True, capture_output=True)
-    site = nginx.directory / "files"
-    text = (site / "tls.conf").read_text().replace("/etc/nginx/tls", str(tmp_path)).replace("8443", str(free_port()))
-    chosen = nginx.directory / "lead-ingest" / "tls.conf"
-    before = chosen.read_text()
-    chosen.write_text(text)
-    try:
+def test_the_site_is_served_over_tls_and_http_2(service: Service):
+    with Nginx(service.port, tls=True) as server:
+        curl = [program("curl"), "--silent", "--insecure", "--http2", "--write-out", "\n%{http_code} %{http_version}"]
         done = subprocess.run(
-            [program("nginx"), "-t", "-q", "-c", str(site / "nginx.conf")], capture_output=True, text=True, check=False
+            [*curl, f"https://127.0.0.1:{server.tls_port}/health/live"], capture_output=True, text=True, check=False
         )
-    finally:
-        chosen.write_text(before)
 
-    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "200 2", done.stdout + done.stderr + server.log
 
 
 def test_while_nobody_answers_the_error_is_in_the_envelope():
