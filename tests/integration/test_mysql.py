@@ -86,6 +86,13 @@ def test_a_password_of_mysqls_own_kind_is_taken_over_tcp(mysql_server: MySQLServ
     assert bool(ciphers(text_of(url))) == tls
 
 
+def test_a_server_that_the_given_authority_did_not_sign_is_refused(mysql_server: MySQLServer):
+    url = make_url(mysql_server.create_database())
+
+    with pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED"):
+        ciphers(text_of(url.update_query_dict({"ssl_ca": str(mysql_server.data / "client-cert.pem")})))
+
+
 def text_of(url: Any) -> str:
     return str(url.render_as_string(hide_password=False))
 

@@ -61,13 +61,13 @@ def program_versions() -> Versions:
         "MySQL": find_program("mysqld", takes=is_mysql),
         "MariaDB": find_program("mariadbd"),
         "Redis": find_program("redis-server", newest=True),
-        "Redis (old)": find_program("redis-server"),
+        "Redis (system)": find_program("redis-server"),
         "nginx": find_program("nginx"),
         "Valkey": _embedded(),
     }
     found = {name: _version(path, "-v" if name == "nginx" else "--version") for name, path in programs.items() if path}
-    if found.get("Redis (old)") == found.get("Redis"):
-        found.pop("Redis (old)", None)
+    if found.get("Redis (system)") == found.get("Redis"):
+        found.pop("Redis (system)", None)
     return {"Python": platform.python_version(), **found}
 
 
@@ -162,7 +162,7 @@ def _versions_of(name: str, entries: list[dict[str, object]], run: str) -> list[
         versions = entry["versions"]
         assert isinstance(versions, dict)
         if entry["run"] == run:
-            found |= {version for each, version in versions.items() if each in (name, f"{name} (old)")}
+            found |= {version for each, version in versions.items() if each in (name, f"{name} (system)")}
     return sorted(found, key=lambda version: [int(part) for part in version.split(".")])
 
 
