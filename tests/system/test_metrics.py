@@ -45,6 +45,8 @@ def scraped(
             until(lambda: prometheus.query("leads_rejected_total"), 30, 0.2)
             until(lambda: prometheus.query("leads_stored_total > 0"), 30, 0.2)
             use(service)
+            for name in ("leads_accepted_total", "leads_stored_total"):
+                until(lambda name=name: prometheus.query(f"{name} >= {2 * SENT}"), 30, 0.2)
             yield service, prometheus
 
 
