@@ -1,8 +1,6 @@
 """What must be right before the first process starts: each check ends in one clear line, or in nothing."""
 
-import errno
 import fcntl
-import socket
 import time
 from typing import IO, Any, cast
 
@@ -12,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ingest_api.auth import keys, users
 from ingest_api.auth.users import UserError
+from ingest_api.server import listeners
 from schema.database import engines
 from schema.database.errors import reason_of
 from schema.database.migrations.runner import MigrationFailed, migrate
@@ -66,18 +65,10 @@ def check_ports(settings: Settings) -> None:
 
 
 def _check_port(host: str, port: int, name: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-            return
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-                raise CannotStart(f"{name}: cannot listen on {host} port {port}: {error.strerror}") from None
-            time.sleep(0.2)
+    try:
+        listeners.check_free(host, port, PATIENCE)
+    except OSError as error:
+        raise CannotStart(f"{name}: cannot listen on {host} port {port}: {error.strerror}") from None
 
 
 def check_queue(settings: Settings) -> str:

@@ -1,6 +1,7 @@
 """The application: makes the parts of one API process and joins them."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import falcon.asgi
@@ -51,6 +52,9 @@ PRIMARY_READERS = 2
 # Longest time (seconds) that a request waits for a replica, the primary being there.
 REPLICA_PATIENCE = 1.0
 
+# Seconds that a stopping process gives Redis to take the last requests of the log.
+LAST_REQUESTS = 1.0
+
 # Seconds that a stopping process gives the broker to take the tickets that are owed.
 LAST_TICKETS = 1.0
 
@@ -89,8 +93,10 @@ class _Lifespan:
     async def process_shutdown(self, scope: Any, event: Any) -> None:
         """Finish what was begun: by now every open request is answered."""
         await self._commit.close()
-        await self._request_log.close()
         self._publisher.stop(LAST_TICKETS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_REQUESTS):
+                await self._request_log.close()
         if self._watch is not None:
             self._watch.cancel()
         if self._replica is not None:

@@ -14,9 +14,13 @@ from ingest_api.auth import keys, users
 from ingest_api.auth.users import UserError
 from ingest_api.importer.command import import_file
 from ingest_api.request_log.command import requests
+from ingest_api.server import listeners
 from schema.cli import connected, load_settings
 from schema.runtime import logs
-from schema.settings import Settings, SettingsError
+from schema.settings import Settings, SettingsError, variable
+
+# Seconds that processes of the run before may take to let go of the port.
+PORT_PATIENCE = 5.0
 
 
 @click.group()
@@ -36,6 +40,11 @@ def serve() -> None:
     from ingest_api import app
     from ingest_api.server.gunicorn_app import Server
 
+    try:
+        listeners.check_free(settings.http_host, settings.http_port, PORT_PATIENCE)
+    except OSError as error:
+        place = f"{settings.http_host} port {settings.http_port}"
+        raise click.ClickException(f"{variable('http_port')}: cannot listen on {place}: {error.strerror}") from None
     sys.argv = sys.argv[:1]
     Server(settings, lambda: app.create(settings)).run()
 

@@ -5,7 +5,7 @@
 -- KEYS  1 pages of requests   2 pages of errors   3 and 4 how many requests are held in them
 -- ARGV  1 most requests kept   2 pages of requests   3 pages of errors
 --       then for each page:  how many requests it holds   the page
--- Returns 1 when a page could not be kept, else 0
+-- Returns how many requests are in pages of requests that could not be kept
 local kept, pages = tonumber(ARGV[1]), {tonumber(ARGV[2]), tonumber(ARGV[3])}
 local failed = 0
 local at = 4
@@ -16,7 +16,7 @@ for which = 1, 2 do
     local size, page = ARGV[at], ARGV[at + 1]
     local length = redis.pcall('RPUSH', list, page)
     if type(length) == 'table' then
-      failed = 1
+      if which == 1 then failed = failed + tonumber(size) end
     else
       if length == 1 then redis.call('DEL', held) end
       local number = redis.call('INCRBY', held, size)

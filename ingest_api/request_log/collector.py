@@ -83,6 +83,7 @@ class RequestLog:
         self._pages: list[_Page] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flusher: asyncio.Task[None] | None = None
+        self._away = False  # whether nobody reached Redis at the last try
         self._redis = client
         self._append = client.register_script(APPEND_PAGES)
 
@@ -96,6 +97,8 @@ class RequestLog:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self._due)
         if len(self._noted) >= NOTED_MAX or self._noted_bytes >= NOTED_BYTES:
             self.write_down()
+            if not self._away:
+                self._start_flush()
 
     @property
     def waiting(self) -> int:
@@ -134,11 +137,18 @@ class RequestLog:
     def _due(self) -> None:
         self._timer = None
         self.write_down()
-        if self._pages:
+        self._start_flush()
+        if self._pages or self._is_flushing:
             # Again, in case that Redis is away.
             self._timer = asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self._due)
-            if self._flusher is None or self._flusher.done():
-                self._flusher = asyncio.create_task(self._flush())
+
+    @property
+    def _is_flushing(self) -> bool:
+        return self._flusher is not None and not self._flusher.done()
+
+    def _start_flush(self) -> None:
+        if self._pages and not self._is_flushing:
+            self._flusher = asyncio.create_task(self._flush())
 
     async def _flush(self) -> None:
         """Write the pages; stop at the first that Redis does not take. While nobody reaches it they are kept."""
@@ -152,6 +162,7 @@ class RequestLog:
             try:
                 failed = await self._append(KEYS, [self._most, len(pages) - errors, errors, *contents])
             except RedisAway:
+                self._away = True
                 self._pages = pages + self._pages
                 self._forget_the_oldest()
                 return
@@ -159,8 +170,9 @@ class RequestLog:
                 log.warning("request log not written", reason=type(error).__name__)
                 metrics.REQUEST_LOG_LOST.inc(requests)
                 return
+            self._away = False
             if failed:
-                metrics.REQUEST_LOG_LOST.inc(requests)
+                metrics.REQUEST_LOG_LOST.inc(failed)
 
     def take(self) -> list[_Page]:
         """Take the pages of the next flush off those that wait."""

@@ -73,7 +73,8 @@ class DrainingServer(UvicornServer):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve what is open until the others have let go of it, for the time given, and then stop as uvicorn does."""
         for each in sockets or []:
-            # The shortest accept queue: the kernel drops further SYNs, whose senders try again, here or elsewhere.
+            # The shortest accept queue: while one connection waits in it, the kernel drops further SYNs, whose senders
+            # try again. One that comes between the last look and the end is reset: it was promised nothing.
             each.listen(0)
         given_up = time.monotonic() + ACCEPT_QUEUE_TIMEOUT
         while listeners.has_unaccepted(sockets or []) and time.monotonic() < given_up:

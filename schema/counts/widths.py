@@ -11,7 +11,7 @@ FINEST = 100
 WIDTHS = (SPAN, DAY * MICROS, HOUR * MICROS, MINUTES, SECOND * MICROS, CENTISECOND, FINEST)
 
 # Rows that are no bucket have these in the place of a width.
-MARK = -1  # a minute that leads were added to since it was put in order: see schema.recount
+MARK = -1  # a minute that leads were added to since it was put in order: see schema.counts.recount
 LEDGER = 0  # sums over all time, with one of the following in the place of the first microsecond
 EVER, EXPIRED, REVISION, HORIZON = range(4)
 

@@ -1,4 +1,4 @@
-"""The database: which one it is, engines, and what its errors mean."""
+"""The database: which one it is, and its engines."""
 
 import enum
 from collections.abc import Iterator
