@@ -7,7 +7,7 @@ from typing import Any
 from celery.signals import worker_process_init
 
 from schema.database import engines
-from schema.queue.tickets import MAINTENANCE, STORE_LEADS, SWEEP
+from schema.queue.tickets import MAINTENANCE, OLD_MAINTENANCE, STORE_LEADS, SWEEP
 from schema.runtime.redis_clients import blocking_redis
 from workers import metrics
 from workers.app import app, settings
@@ -36,6 +36,12 @@ def store_leads() -> dict[str, int]:
 def sweep() -> dict[str, int]:
     """Copy the counts of accepted leads to the database, and forget old keys and consumers."""
     return _sweep().run()
+
+
+@app.task(name=OLD_MAINTENANCE)
+def maintain_for_old_beat() -> dict[str, int]:
+    """Do what MAINTENANCE does. To be removed with the release after next."""
+    return _maintenance().run()
 
 
 @app.task(name=MAINTENANCE)

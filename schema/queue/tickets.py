@@ -18,6 +18,9 @@ STORE_LEADS = "store_leads"
 SWEEP = "sweep"
 MAINTENANCE = "maintain"
 
+# What beat of release 0.1 sends for MAINTENANCE: it may run beside new workers.
+OLD_MAINTENANCE = "tend"
+
 # Seconds between two runs of MAINTENANCE.
 MAINTENANCE_INTERVAL = 60.0
 
