@@ -149,7 +149,8 @@ def rebuild(connection: Connection) -> int:
     totals.lock(connection)
     before = totals.version(connection)
     connection.execute(delete(dirty_minutes))
-    connection.execute(delete(lead_counts).where(lead_counts.c.width > 0))
+    # With what a worker of release 0.1 has left there after migration 0006.
+    connection.execute(delete(lead_counts))
     number = recount(connection, 0, _END)
     after = replace(before, total_stored=number + before.expired, revision=before.revision + 1)
     totals.replace(connection, after)
