@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-system coverage lint format chaos bench bench-read fuzz postman-test load-test load-test-sustained load-test-spike docs lock clean
+.PHONY: help run test test-unit test-integration test-system test-releases coverage lint format chaos bench bench-read fuzz postman-test load-test load-test-sustained load-test-spike docs lock clean
 .PHONY: build start stop restart status logs api-logs api-logs-errors api-logs-full api-request-data scale monitoring backup restore key screenshots test-compose
 
 help: ## List the commands
@@ -17,8 +17,8 @@ run: $(VENV)/.run-installed ## Start the whole service here (embedded queue and 
 
 test: $(VENV)/.test-installed servers newman ## Run all tests
 	@$(BIN)/python -m tests.kit.tested say
-	@echo "Testing: unit and integration"
-	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile $(ARGS)
+	@echo "Testing: unit, integration and releases"
+	@$(BIN)/python -m pytest tests/unit tests/integration tests/releases -m "not slow" -q --numprocesses 2 --dist loadfile $(ARGS)
 	@echo "Testing: system (the really started service, over HTTP)"
 	@$(BIN)/python -m pytest tests/system -q $(ARGS)
 	@$(BIN)/python -m tests.kit.tested keep test
@@ -31,6 +31,9 @@ test-integration: $(VENV)/.test-installed servers ## Run the tests against real 
 
 test-system: $(VENV)/.test-installed servers newman ## Run the black-box tests against the started service
 	@$(BIN)/python -m pytest tests/system -q $(ARGS)
+
+test-releases: $(VENV)/.test-installed servers ## Run the last release beside this one: its system tests on the new tables, a rolling upgrade, and the way back
+	@$(BIN)/python -m pytest tests/releases -q --numprocesses 2 --dist loadfile $(ARGS)
 
 coverage: $(VENV)/.test-installed servers ## Show which lines the unit and integration tests leave out
 	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile \
