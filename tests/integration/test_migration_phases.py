@@ -1,8 +1,10 @@
 """The two phases of migrations, and the sums and dirty minutes that they move out of lead_counts and back."""
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, func, select, text
@@ -12,7 +14,7 @@ from schema.counts import maintain, totals, write
 from schema.counts.widths import DAY, MICROS, MINUTES
 from schema.database.lead_row import insert_rows
 from schema.database.migrations import runner
-from schema.database.migrations.runner import downgrade, migrate
+from schema.database.migrations.runner import MigrationFailed, downgrade, migrate
 from schema.database.tables import dirty_minutes, lead_counts
 from tests.integration.killed import DIRECTIONS, killed_before_change
 from tests.integration.test_migrations import a_row, counted, differences, fill
@@ -40,6 +42,27 @@ def test_from_every_revision_each_phase_leads_as_far_as_it_should(url: str):
         assert revision_of(url) == REVISIONS[-1]
         migrate(url, before=True)
         assert differences(url) == []
+
+
+def test_a_release_is_not_skipped_while_old_code_runs(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # Given a release after this one
+    here = shutil.copytree(runner.HERE, tmp_path / "migrations")
+    last = REVISIONS[-1]
+    (here / "versions" / "9998_before_next.py").write_text(
+        f'"""Next."""\nrevision = "9998"\ndown_revision = "{last}"\nphase = "before"\n\n\ndef upgrade(): ...\n'
+    )
+    monkeypatch.setattr(runner, "HERE", here)
+
+    # When tables of the last release are to be made ready for it, then they stay as they are
+    migrate(url, "0004")
+    with pytest.raises(MigrationFailed, match=r"^migration 0006 runs after the code of an earlier release: finish"):
+        migrate(url, before=True)
+    assert revision_of(url) == "0004"
+
+    # And once this one's upgrade is over, they can be
+    migrate(url, last)
+    migrate(url, before=True)
+    assert revision_of(url) == "9998"
 
 
 def test_the_commands_lead_forth_in_two_phases_and_back(url: str):
