@@ -14,7 +14,7 @@ REQUESTS = "leads:requests"
 REQUESTS_HELD = f"{REQUESTS}:held"
 REQUEST_ERRORS = f"{REQUESTS}:errors"
 REQUEST_ERRORS_HELD = f"{REQUEST_ERRORS}:held"
-PROBE_PREFIX = "leads:probe:"
+PROBE_PREFIX = "leads:probe:"  # before the names of the other keys
 
 # Celery's queues; kombu keeps each in a list of the same name. Beat's messages wait apart, so that the length of
 # TICKETS says how many batches are waiting.
@@ -62,5 +62,5 @@ DOCUMENTED = (
     (REQUEST_ERRORS_HELD, "string", f"How many requests the pages of `{REQUEST_ERRORS}` hold."),
     (TICKETS, "list", "Celery's queue of tickets."),
     (SWEEPS, "list", "Celery's queue of beat's tasks."),
-    (f"{PROBE_PREFIX}*", "stream, hash", "What `serve` appends before it takes traffic. Deleted at once."),
+    (f"{PROBE_PREFIX}<id>:*", "stream, hash", "What `serve` appends before it takes traffic. Deleted at once."),
 )
