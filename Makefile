@@ -129,6 +129,7 @@ test-compose: $(VENV)/.test-installed servers ## Start, scale, break, stop and s
 
 docs: $(VENV)/.test-installed ## Write docs/configuration.md, metrics.md, support.md and the dashboard from their declarations
 	@$(BIN)/python -m schema configuration > docs/configuration.md
+	@$(BIN)/python -m schema storage > docs/storage.md
 	@$(BIN)/python -m compose.metrics_reference > docs/metrics.md
 	@$(BIN)/python -m tests.kit.tested document
 	@$(BIN)/python -m compose.dashboard > compose/grafana/dashboards/overview.json
