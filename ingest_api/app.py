@@ -87,7 +87,7 @@ class _Lifespan:
     async def process_startup(self, scope: Any, event: Any) -> None:
         """Start sending tickets, and watching the replica."""
         self._publisher.start()
-        metrics.PROCESSES.set(1)
+        metrics.API_PROCESSES.set(1)
         if self._replica is not None:
             self._watch = asyncio.create_task(self._replica.watch())
 

@@ -4,7 +4,7 @@ import dataclasses
 
 from schema.settings import GROUPS, Settings, variable
 
-HEADER = """\
+SETTINGS_HEADER = """\
 # Settings
 
 Read from the environment at the start of each process. An empty variable counts as absent. A wrong
@@ -27,7 +27,7 @@ def reference() -> str:
     rest = [spec for spec in dataclasses.fields(Settings) if spec.name not in grouped]
     tables = [("Where things are kept", rest)]
     tables += [(title, list(dataclasses.fields(group))) for title, group in GROUPS.items()]
-    return HEADER + "".join(f"\n## {title}\n\n{TABLE}{''.join(map(_row, specs))}" for title, specs in tables)
+    return SETTINGS_HEADER + "".join(f"\n## {title}\n\n{TABLE}{''.join(map(_row, specs))}" for title, specs in tables)
 
 
 def _row(spec: dataclasses.Field[object]) -> str:

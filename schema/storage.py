@@ -3,7 +3,7 @@
 from schema.database.tables import metadata
 from schema.queue.keys import DOCUMENTED
 
-HEADER = """\
+STORAGE_HEADER = """\
 # What is kept where
 
 Made from `schema/queue/keys.py` and `schema/database/tables.py` by `make docs`; a test holds the three together.
@@ -32,4 +32,4 @@ def reference() -> str:
         f"{', '.join(f'`{column.name}`' for column in table.columns)} |\n"
         for table in metadata.sorted_tables
     )
-    return HEADER + keys + TABLES + tables
+    return STORAGE_HEADER + keys + TABLES + tables

@@ -15,7 +15,7 @@ from schema.queue.dead_letters import DeadLetter, DeadLetters, is_name
 from schema.runtime.redis_clients import blocking_redis
 from workers import commands
 
-TIMEOUT = 5.0  # seconds
+QUEUE_TIMEOUT = 5.0  # seconds
 
 
 @click.group()
@@ -95,7 +95,7 @@ def ledger(timeout: float) -> None:
     until they hold still, or else judges the last.
     """
     settings = load_settings()
-    client = blocking_redis(settings, timeout=TIMEOUT)
+    client = blocking_redis(settings, timeout=QUEUE_TIMEOUT)
     deadline = time.monotonic() + timeout
     with _queue_errors(), connected() as connection:
         before, now = None, read_ledger(connection, client)
@@ -129,7 +129,7 @@ def _find(letters: DeadLetters, name: str) -> DeadLetter:
 
 @contextmanager
 def _opened() -> Iterator[DeadLetters]:
-    client = blocking_redis(load_settings(), timeout=TIMEOUT)
+    client = blocking_redis(load_settings(), timeout=QUEUE_TIMEOUT)
     try:
         with _queue_errors():
             yield DeadLetters(client)

@@ -89,7 +89,7 @@ def append_script(prefix: str = "") -> Script:
             "EPOCH_FIELD": EPOCH_FIELD,
             "FIRST_FIELD": FIRST_FIELD,
             "IDEMPOTENCY_PREFIX": IDEMPOTENCY_PREFIX,
-            "ACCEPTED_WIDTHS": accepted_counts.WIDTHS,
+            "ACCEPTED_WIDTHS": accepted_counts.ACCEPTED_WIDTHS,
         },
     )
 
@@ -234,7 +234,7 @@ class GroupCommit:
             if not waiting.future.done():
                 waiting.future.set_result(answer)
         if appended:
-            metrics.ACCEPTED.inc(appended)
+            metrics.LEADS_ACCEPTED.inc(appended)
             self._on_appended(appended, reply[0], reply[1])
 
     async def _run(self, arguments: list[Value]) -> list[Any]:

@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from ingest_api.auth.users import PASSWORD_MAX
-from schema.lead.rules import BLANK, EMAIL_MAX, NOT_OBJECT, NOT_TEXT, UNKNOWN
+from schema.lead.rules import BLANK, EMAIL_MAX, NOT_OBJECT, NOT_TEXT, UNKNOWN_FIELD
 
 _messages: dict[str, Any] = {"required": BLANK, "null": BLANK, "invalid": NOT_TEXT}
 
@@ -18,7 +18,7 @@ def _length(most: int) -> list[validate.Validator]:
 class CredentialsSchema(Schema):
     """Who wants to log in."""
 
-    error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}
+    error_messages = {"unknown": UNKNOWN_FIELD, "type": NOT_OBJECT}
 
     email = fields.String(required=True, error_messages=_messages, validate=_length(EMAIL_MAX))
     password = fields.String(required=True, error_messages=_messages, validate=_length(PASSWORD_MAX))

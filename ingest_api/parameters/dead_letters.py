@@ -4,11 +4,11 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
-from ingest_api.parameters.kinds import UNKNOWN, WholeNumber
+from ingest_api.parameters.kinds import UNKNOWN_PARAMETER, WholeNumber
 from schema.lead.rules import NOT_OBJECT
-from schema.queue.dead_letters import NAME_RULE, is_name
+from schema.queue.dead_letters import LETTER_NAME_RULE, is_name
 
-LIMIT_MAX = 100
+LETTERS_LIMIT_MAX = 100
 
 
 def _name(text: str) -> None:
@@ -19,20 +19,20 @@ def _name(text: str) -> None:
 class LettersQuerySchema(Schema):
     """The parameters of the list."""
 
-    error_messages = {"unknown": UNKNOWN}
+    error_messages = {"unknown": UNKNOWN_PARAMETER}
 
-    limit = WholeNumber(1, LIMIT_MAX, load_default=10, metadata={"description": "Dead letters on a page"})
+    limit = WholeNumber(1, LETTERS_LIMIT_MAX, load_default=10, metadata={"description": "Dead letters on a page"})
     after = fields.String(
-        load_default=None, validate=_name, metadata={"description": "`next` of the page before", **NAME_RULE}
+        load_default=None, validate=_name, metadata={"description": "`next` of the page before", **LETTER_NAME_RULE}
     )
 
 
 class ReplaySchema(Schema):
     """What to replay: one letter, or all."""
 
-    error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}
+    error_messages = {"unknown": UNKNOWN_PARAMETER, "type": NOT_OBJECT}
 
-    letter = fields.String(validate=_name, metadata={"description": "A dead letter's name", **NAME_RULE})
+    letter = fields.String(validate=_name, metadata={"description": "A dead letter's name", **LETTER_NAME_RULE})
     all = fields.Boolean(truthy={True}, falsy={False}, metadata={"description": "Replay all dead letters"})
 
     @validates_schema
@@ -42,4 +42,4 @@ class ReplaySchema(Schema):
 
 
 LETTERS_QUERY = LettersQuerySchema()
-REPLAY = ReplaySchema()
+REPLAY_BODY = ReplaySchema()

@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import Schema, fields, post_load, validate
 
 from ingest_api.http.body import NDJSON
-from ingest_api.parameters.kinds import ORDERS, TIME_RULE, UNKNOWN, Moment, Order, as_stored, one_of
+from ingest_api.parameters.kinds import ORDERS, TIME_RULE, UNKNOWN_PARAMETER, Moment, Order, as_stored, one_of
 from ingest_api.parameters.lists import ListQuery
 from schema.lead.rules import EMAIL_MAX, PHONE_MAX
 
@@ -29,7 +29,7 @@ class ExportQuery:
 class ExportQuerySchema(Schema):
     """The parameters as they stand in the query string."""
 
-    error_messages = {"unknown": UNKNOWN}
+    error_messages = {"unknown": UNKNOWN_PARAMETER}
 
     format = fields.String(
         load_default="csv",

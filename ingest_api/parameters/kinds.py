@@ -9,7 +9,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 ORDERS = ("ASC", "DESC")
 
-UNKNOWN = "This parameter is not known."
+UNKNOWN_PARAMETER = "This parameter is not known."
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _date = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)

@@ -5,7 +5,16 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from ingest_api.parameters.kinds import ORDERS, TIME_RULE, UNKNOWN, Moment, Order, WholeNumber, as_stored, one_of
+from ingest_api.parameters.kinds import (
+    ORDERS,
+    TIME_RULE,
+    UNKNOWN_PARAMETER,
+    Moment,
+    Order,
+    WholeNumber,
+    as_stored,
+    one_of,
+)
 from schema.lead.rules import EMAIL_MAX, PHONE_MAX
 
 LIMIT_MAX = 100
@@ -36,7 +45,7 @@ class ListQuery:
 class ListQuerySchema(Schema):
     """The parameters as they stand in the query string."""
 
-    error_messages = {"unknown": UNKNOWN}
+    error_messages = {"unknown": UNKNOWN_PARAMETER}
 
     page = WholeNumber(1, PAGE_MAX, load_default=None, metadata={"description": "Page, from 1"})
     limit = WholeNumber(1, LIMIT_MAX, load_default=10, metadata={"description": "Leads on a page"})

@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load
 
-from ingest_api.parameters.kinds import TIME_RULE, UNKNOWN, Moment, one_of
+from ingest_api.parameters.kinds import TIME_RULE, UNKNOWN_PARAMETER, Moment, one_of
 from schema.counts.widths import DAY, HOUR, MINUTE
 
 INTERVALS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
@@ -24,7 +24,7 @@ BUCKETS_DEFAULT = 24
 class StatsQuerySchema(Schema):
     """The parameters as they stand in the query string. Loads a width and [start, end) in seconds since 1970."""
 
-    error_messages = {"unknown": UNKNOWN}
+    error_messages = {"unknown": UNKNOWN_PARAMETER}
 
     start = Moment(
         data_key="from", load_default=None, metadata={"description": "A time in the first bucket", **TIME_RULE}

@@ -14,7 +14,7 @@ from ingest_api.http import body
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import ApiError, success, validation_failed
 from ingest_api.parameters import kinds
-from ingest_api.parameters.dead_letters import LETTERS_QUERY, REPLAY
+from ingest_api.parameters.dead_letters import LETTERS_QUERY, REPLAY_BODY
 from schema.lead import lead_id
 from schema.lead.rules import NOT_OBJECT
 from schema.queue.dead_letters import DeadLetter, DeadLetters
@@ -61,7 +61,7 @@ class Replay:
         self._tokens.require(req, "admin")
         data = await body.read_json(req, self._body_timeout)
         try:
-            wanted = REPLAY.load(data) if isinstance(data, dict) else None
+            wanted = REPLAY_BODY.load(data) if isinstance(data, dict) else None
         except ValidationError as error:
             raise validation_failed(error) from None
         if wanted is None:

@@ -22,7 +22,7 @@ from ingest_api.reads.serialize import lead_to_json
 from schema.lead.lead_id import LeadId
 from schema.lead.rules import FIELDS
 
-COLUMNS = ("id", *FIELDS, "createdAt", "updatedAt")
+CSV_COLUMNS = ("id", *FIELDS, "createdAt", "updatedAt")
 
 # Spreadsheets take a cell that begins so for a formula. Of a lead's columns only these can hold any text.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -62,7 +62,7 @@ class Export:
     async def _walk(self, req: Request, query: ExportQuery, chunk: tuple[bytes, LeadId | None]) -> AsyncIterator[bytes]:
         text, last = chunk
         if query.format == "csv":
-            text = _csv([COLUMNS]) + text
+            text = _csv([CSV_COLUMNS]) + text
         while True:
             if text:
                 yield text
@@ -87,7 +87,7 @@ def _cells(row: Row[Any]) -> list[str]:
     for name in GUARDED:
         if lead[name].startswith(FORMULA):
             lead[name] = "'" + lead[name]
-    return [lead[name] for name in COLUMNS]
+    return [lead[name] for name in CSV_COLUMNS]
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> bytes:

@@ -23,7 +23,7 @@ from schema.lead.lead_id import LeadId
 COMPACT_AFTER = 60
 
 # Ids read, and rows written, with one statement.
-CHUNK = 10_000
+ROWS_AT_ONCE = 10_000
 
 Numbers = dict[tuple[int, int], int]  # leads by width and bucket
 
@@ -211,7 +211,7 @@ def _by_minute(connection: Connection, start: int, end: int) -> Iterator[tuple[i
 
 
 def _ids(connection: Connection, first: LeadId, last: LeadId) -> Iterator[LeadId]:
-    statement = select(leads.c.id).where(leads.c.id < last).order_by(leads.c.id).limit(CHUNK)
+    statement = select(leads.c.id).where(leads.c.id < last).order_by(leads.c.id).limit(ROWS_AT_ONCE)
     found = connection.execute(statement.where(leads.c.id >= first)).scalars().all()
     while found:
         yield from map(bytes, found)
@@ -266,5 +266,5 @@ def _write(connection: Connection, numbers: Numbers) -> None:
         {"width": width, "bucket": bucket, "slot": 0, "stored": number}
         for (width, bucket), number in sorted(numbers.items())
     ]
-    for start in range(0, len(rows), CHUNK):
-        connection.execute(insert(lead_counts), rows[start : start + CHUNK])
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        connection.execute(insert(lead_counts), rows[start : start + ROWS_AT_ONCE])

@@ -1,6 +1,7 @@
 """The direction of imports: ingest_api -> schema <- workers, and within each from room to room one way."""
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,3 +111,30 @@ def test_every_room_has_its_place(side: str):
     there = {path.stem for path in (ROOT / side).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
 
     assert there - {"__init__", "__main__"} == set(ROOMS[side])
+
+
+# The API's processes and the workers' have one of their own each.
+PER_PROCESS = {"GC_THRESHOLD"}
+
+
+def constants_of(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the public constants of a module, each with what it is."""
+    for node in ast.parse(path.read_text()).body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id.isupper() and len(target.id) > 1 and target.id[0] != "_":
+                yield target.id, ast.unparse(node.value) if node.value else ""
+
+
+def test_no_constant_has_two_meanings():
+    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for package in FORBIDDEN:
+        for path in modules_of(package):
+            if "migrations" not in path.parts:
+                for name, value in constants_of(path):
+                    found[name][str(path.relative_to(ROOT))] = value
+
+    two = {name: places for name, places in found.items() if len(set(places.values())) > 1}
+    assert two.keys() <= PER_PROCESS, two
