@@ -79,49 +79,49 @@ bench-read: $(VENV)/.test-installed servers ## Measure lists over ROWS leads bes
 	@$(BIN)/python -m loadtests.reads --rows $(ROWS) $(ON) $(ARGS)
 
 build: ## Production form in Docker: build the image, make the secrets, start, show where it listens (PYTHON=3.13)
-	@PYTHON_IMAGE="$(if $(filter command,$(origin PYTHON)),$(PYTHON))" compose/stack build
+	@PYTHON_IMAGE="$(if $(filter command,$(origin PYTHON)),$(PYTHON))" compose/production/stack build
 
 start: ## Start the production form, as it was stopped
-	@compose/stack start
+	@compose/production/stack start
 
 stop: ## Stop the production form; everything is kept
-	@compose/stack stop
+	@compose/production/stack stop
 
 restart: ## Stop and start the production form
-	@compose/stack restart
+	@compose/production/stack restart
 
 status: ## Show the production form's containers and the ledger
-	@compose/stack status
+	@compose/production/stack status
 
 logs: ## Show the production form's logs (SERVICE=api TAIL=100 FOLLOW=1)
-	@TAIL="$(TAIL)" FOLLOW="$(FOLLOW)" compose/stack logs $(SERVICE)
+	@TAIL="$(TAIL)" FOLLOW="$(FOLLOW)" compose/production/stack logs $(SERVICE)
 
 api-logs: ## Show the last requests, of make run or of the production form (N=10)
-	@compose/requests last -n $(or $(N),10)
+	@compose/request-log last -n $(or $(N),10)
 
 api-logs-errors: ## Show the last requests that were answered with an error (N=10)
-	@compose/requests errors -n $(or $(N),10)
+	@compose/request-log errors -n $(or $(N),10)
 
 api-logs-full: ## Show one request for reading: timing, headers, query, bodies cut to a screen (ID=, the request id)
-	@$(if $(ID),,echo "ID= is missing: a request id, the last column of make api-logs" >&2; exit 1;) compose/requests show -- "$(ID)"
+	@$(if $(ID),,echo "ID= is missing: a request id, the last column of make api-logs" >&2; exit 1;) compose/request-log show -- "$(ID)"
 
 api-request-data: ## Show one request and its response as JSON, with all that is kept (ID=, the request id; for jq)
-	@$(if $(ID),,echo "ID= is missing: a request id, the last column of make api-logs" >&2; exit 1;) compose/requests show --json -- "$(ID)"
+	@$(if $(ID),,echo "ID= is missing: a request id, the last column of make api-logs" >&2; exit 1;) compose/request-log show --json -- "$(ID)"
 
 scale: ## Run so many containers of the API and of the workers (API=3 WORKERS=4)
-	@compose/stack scale $(if $(API),api=$(API)) $(if $(WORKERS),worker=$(WORKERS))
+	@compose/production/stack scale $(if $(API),api=$(API)) $(if $(WORKERS),worker=$(WORKERS))
 
 monitoring: ## Start Prometheus, Alertmanager and Grafana beside the production form
-	@compose/stack monitoring
+	@compose/production/stack monitoring
 
 backup: ## Write all of MySQL's leads into compose/backups, while it runs
-	@compose/stack backup
+	@compose/production/stack backup
 
 restore: ## Replace all of MySQL's leads by those of a backup (FILE=compose/backups/... YES=1 to not be asked)
-	@YES="$(YES)" compose/stack restore "$(FILE)"
+	@YES="$(YES)" compose/production/stack restore "$(FILE)"
 
 key: ## Change the keys of the production form's tokens, logging nobody out (STEP=prepare, use, retire or list)
-	@compose/stack key $(STEP)
+	@compose/production/stack key $(STEP)
 
 test-compose: $(VENV)/.test-installed servers ## Start, scale, break, stop and start the production form in Docker, under load
 	@$(BIN)/python -m pytest tests/compose -q $(ARGS)
@@ -129,9 +129,9 @@ test-compose: $(VENV)/.test-installed servers ## Start, scale, break, stop and s
 
 docs: $(VENV)/.test-installed ## Write docs/configuration.md, metrics.md, support.md and the dashboard from their declarations
 	@$(BIN)/python -m schema configuration > docs/configuration.md
-	@$(BIN)/python -m compose.metrics_reference > docs/metrics.md
+	@$(BIN)/python -m compose.monitoring.metrics_reference > docs/metrics.md
 	@$(BIN)/python -m tests.kit.tested document
-	@$(BIN)/python -m compose.dashboard > compose/grafana/dashboards/overview.json
+	@$(BIN)/python -m compose.monitoring.dashboard > compose/monitoring/grafana/dashboards/overview.json
 
 screenshots: $(VENV)/.test-installed servers ## Take the README's pictures anew
 	@SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/system/test_flower.py -q
@@ -145,7 +145,7 @@ compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-header --no-annotate --no-emit-index-url $(if $(UPGRADE),--upgrade) $(2) setup.cfg --output-file $(1)
 
 clean: ## Remove the virtual environment, the stopped containers, and what the tools left (not var/ nor volumes: leads)
-	@[ ! -e compose/production.env ] || compose/stack clean
+	@[ ! -e compose/production.env ] || compose/production/stack clean
 	rm -rf $(VENV) .servers postman/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
 
 .PHONY: servers newman
