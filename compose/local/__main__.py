@@ -7,7 +7,7 @@ import sys
 
 from compose import preflight
 from compose.local.banner import banner
-from compose.local.supervisor import Local
+from compose.local.supervisor import Supervisor
 from compose.preflight import CannotStart
 from schema import settings as settings_module
 from schema.settings import SettingsError
@@ -33,7 +33,7 @@ def main() -> int:
         return 2
 
     async def run() -> int:
-        return await Local(settings).run(
+        return await Supervisor(settings).run(
             banner(settings, test_user=test_user, warning=warning), with_parent=options.stop_with_parent
         )
 

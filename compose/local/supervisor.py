@@ -38,7 +38,7 @@ LOG_MAX = 64 * 1024 * 1024
 LOG_CHECK = 10  # seconds
 
 
-class Local:
+class Supervisor:
     """One run of the service."""
 
     def __init__(self, settings: Settings) -> None:
