@@ -59,10 +59,11 @@ coverage: $(VENV)/.test-installed servers ## Show which lines the unit and integ
 	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile \
 		--cov --cov-report=term:skip-covered $(ARGS)
 
-lint: $(VENV)/.test-installed ## Check style and types
+lint: $(VENV)/.test-installed ## Check style and types, and the shell and Lua scripts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@tests/lint-scripts
 
 format: $(VENV)/.test-installed ## Put the code into the house style
 	@$(BIN)/ruff check --fix .

@@ -9,7 +9,7 @@
 --                                 1 when the database knows no such key, else 0   leads
 --       and for each of its leads:  id (16 bytes)   minute it was created in (s)   payload
 -- Returns  1 leads waiting   2 tickets waiting
---          then for each operation:  verdict   requests used in the window   ms left of it   id, when it was used before
+--          then for each operation:  verdict   requests used in the window   ms left of it   id, if it was used before
 local DONE, LIMITED, FULL, REPEATED, CONFLICT, UNSURE = 0, 1, 2, 3, 4, 5
 local KEY_PREFIX = #'leads:key:'
 
