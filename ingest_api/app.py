@@ -6,23 +6,24 @@ from typing import Any
 
 import falcon.asgi
 from falcon.asgi import Response
+from redis.exceptions import RedisError
 
 from ingest_api import metrics
 from ingest_api.auth import keys
 from ingest_api.auth.tokens import Tokens
-from ingest_api.database.reader_pool import ReadPath
+from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.database.replica import Lag, Replica
 from ingest_api.http.access_log import AccessLog
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import JSON, answer_defect, serialize_error
-from ingest_api.http.middleware import Around
-from ingest_api.intake.group_commit import GroupCommit
-from ingest_api.intake.lead_intake import Accepting
+from ingest_api.http.envelope import JSON, handle_queue_unavailable, handle_unexpected, serialize_error
+from ingest_api.http.middleware import RequestMiddleware
+from ingest_api.intake.group_commit import GroupCommit, QueueUnavailable
+from ingest_api.intake.lead_intake import LeadIntake
 from ingest_api.intake.rate_limit import RateLimit
 from ingest_api.intake.tickets import TicketPublisher
 from ingest_api.reads.cursor import Cursors
-from ingest_api.reads.data_version import DataVersion
-from ingest_api.reads.ledger import Ledgers
+from ingest_api.reads.data_version import DataVersionReader
+from ingest_api.reads.ledger import LedgerReader
 from ingest_api.reads.lists import Lists
 from ingest_api.reads.queue_reader import QueueReader
 from ingest_api.request_log.collector import RequestLog
@@ -35,7 +36,7 @@ from ingest_api.resources.lead import Lead
 from ingest_api.resources.leads import Leads
 from ingest_api.resources.login import Login
 from ingest_api.resources.stats import Stats
-from ingest_api.server.asgi import AsgiCallable, begin_at_once
+from ingest_api.server.early_start import AsgiCallable, start_before_body
 from schema.database import engines
 from schema.queue.dead_letters import DeadLetters
 from schema.runtime.redis_clients import async_redis, blocking_redis
@@ -50,13 +51,13 @@ QUEUE_READERS = 8
 PRIMARY_READERS = 2
 
 # Longest time (seconds) that a request waits for a replica, the primary being there.
-REPLICA_PATIENCE = 1.0
+REPLICA_TIMEOUT = 1.0
 
 # Seconds that a stopping process gives Redis to take the last requests of the log.
-LAST_REQUESTS = 1.0
+REQUEST_LOG_STOP_TIMEOUT = 1.0
 
 # Seconds that a stopping process gives the broker to take the tickets that are owed.
-LAST_TICKETS = 1.0
+TICKETS_STOP_TIMEOUT = 1.0
 
 
 class _Lifespan:
@@ -66,7 +67,7 @@ class _Lifespan:
         self,
         commit: GroupCommit,
         publisher: TicketPublisher,
-        read_paths: tuple[ReadPath, ...],
+        read_paths: tuple[ReaderPool, ...],
         replica: Replica | None,
         queue: QueueReader,
         requests: metrics.Requests,
@@ -93,9 +94,9 @@ class _Lifespan:
     async def process_shutdown(self, scope: Any, event: Any) -> None:
         """Finish what was begun: by now every open request is answered."""
         await self._commit.close()
-        self._publisher.stop(LAST_TICKETS)
+        self._publisher.stop(TICKETS_STOP_TIMEOUT)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_REQUESTS):
+            async with asyncio.timeout(REQUEST_LOG_STOP_TIMEOUT):
                 await self._request_log.close()
         if self._watch is not None:
             self._watch.cancel()
@@ -118,34 +119,36 @@ def create(settings: Settings) -> AsgiCallable:
     publisher = TicketPublisher(settings)
     request_log = RequestLog(settings, async_redis(settings, timeout=settings.redis_timeout, connections=1))
     commit = GroupCommit(
-        async_redis(settings, timeout=settings.redis_timeout, connections=1), settings, publisher.appended
+        async_redis(settings, timeout=settings.redis_timeout, connections=1), settings, publisher.on_flush
     )
     queue = QueueReader(async_redis(settings, timeout=settings.redis_timeout, connections=QUEUE_READERS))
-    stored = _read_path("stored", settings.primary_url, settings, settings.database_pool_size)
-    primary = _read_path("primary", settings.primary_url, settings, PRIMARY_READERS)
+    stored = _reader_pool("stored", settings.primary_url, settings, settings.database_pool_size)
+    primary = _reader_pool("primary", settings.primary_url, settings, PRIMARY_READERS)
     replica = _replica(settings, stored, primary) if settings.database_read_url else None
     read_path = replica or stored
     blocking = blocking_redis(settings, timeout=settings.redis_timeout)
-    ledgers = Ledgers(primary, blocking)
+    ledgers = LedgerReader(primary, blocking)
     letters = DeadLetters(blocking)
     limit = RateLimit(settings, commit)
-    accepting = Accepting(commit, limit, primary)
-    lists = Lists(read_path, DataVersion(primary), Cursors(private), settings.list_max_age)
+    intake = LeadIntake(commit, limit, primary)
+    lists = Lists(read_path, DataVersionReader(primary), Cursors(private), settings.list_max_age)
     requests = metrics.Requests()
     access_log = AccessLog(settings.access_log)
     body_timeout = settings.http_body_timeout
 
     app = AsgiApp(media_type=JSON, request_type=Request)
-    app.add_middleware(Around(limit, requests, access_log, request_log))
+    app.add_middleware(RequestMiddleware(limit, requests, access_log, request_log))
     app.add_middleware(
         _Lifespan(commit, publisher, (stored, primary), replica, queue, requests, access_log, request_log)
     )
     app.set_error_serializer(serialize_error)
-    app.add_error_handler(Exception, answer_defect)
+    app.add_error_handler(Exception, handle_unexpected)
+    app.add_error_handler(RedisError, handle_queue_unavailable)
+    app.add_error_handler(QueueUnavailable, handle_queue_unavailable)
     app.add_route("/api/login_check", Login(stored, tokens, body_timeout))
-    app.add_route("/api/leads", Leads(tokens, accepting, lists, body_timeout))
+    app.add_route("/api/leads", Leads(tokens, intake, lists, body_timeout))
     app.add_route("/api/leads/export", Export(tokens, read_path))
-    app.add_route("/api/leads/bulk", Bulk(tokens, accepting, body_timeout))
+    app.add_route("/api/leads/bulk", Bulk(tokens, intake, body_timeout))
     app.add_route("/api/leads/stats", Stats(tokens, read_path, queue))
     app.add_route("/api/leads/{lead}", Lead(tokens, read_path, primary, queue))
     app.add_route("/api/dead-letters", Letters(tokens, letters))
@@ -156,17 +159,17 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_route("/health/live", Live())
     app.add_route("/health/ready", Ready(read_path, queue, ledgers))
     app.add_route("/metrics", Metrics(ledgers, requests))
-    return begin_at_once(app)
+    return start_before_body(app)
 
 
-def _read_path(name: str, url: str, settings: Settings, threads: int, patience: float | None = None) -> ReadPath:
-    patience = patience or settings.database_read_timeout
-    engine = engines.reader(url, timeout=patience, pool_size=threads)
+def _reader_pool(name: str, url: str, settings: Settings, threads: int, timeout: float | None = None) -> ReaderPool:
+    timeout = timeout or settings.database_read_timeout
+    engine = engines.reader(url, timeout=timeout, pool_size=threads)
     metrics.watch_pool(engine, name, threads)
-    return ReadPath(engine, threads, patience=patience)
+    return ReaderPool(engine, threads, timeout=timeout)
 
 
-def _replica(settings: Settings, stored: ReadPath, primary: ReadPath) -> Replica:
-    patience = min(REPLICA_PATIENCE, settings.database_read_timeout)
-    path = _read_path("replica", settings.replica_url, settings, settings.database_pool_size, patience)
+def _replica(settings: Settings, stored: ReaderPool, primary: ReaderPool) -> Replica:
+    timeout = min(REPLICA_TIMEOUT, settings.database_read_timeout)
+    path = _reader_pool("replica", settings.replica_url, settings, settings.database_pool_size, timeout)
     return Replica(path, stored, primary, Lag(settings.database_read_lag))

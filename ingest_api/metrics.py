@@ -51,9 +51,9 @@ REPLICA_LAG = Gauge(
 PROCESSES = Gauge("leads_api_processes", "API processes that serve.", multiprocess_mode="livesum")
 
 # What is read from Redis when somebody asks. All API processes and hosts answer the same: take their maximum.
-QUEUE = {
+QUEUE_GAUGES = {
     "waiting": ("leads_queue_waiting", "Leads in the queue, those being stored too."),
-    "pending": ("leads_queue_pending", "Leads that a worker has taken and not settled."),
+    "pending": ("leads_queue_pending", "Leads that a worker has read and not acknowledged."),
     "oldest": ("leads_queue_oldest_age_seconds", "Age of the lead that waits longest, by Redis's clock; 0: none."),
     "dead": ("leads_dead_letters", "Dead letters."),
     "tickets": ("leads_tickets_waiting", "Tickets that no worker has fetched."),
@@ -65,7 +65,7 @@ QUEUE = {
 
 
 # Seconds that answered requests wait for others to be counted with.
-LINGER = 0.1
+COUNT_INTERVAL = 0.1
 
 
 class Requests:
@@ -77,7 +77,7 @@ class Requests:
     def note(self, route: str, method: str, status: int, seconds: float) -> None:
         """Note one answered request and its time. `route` is the template of its path."""
         if not self._seconds:
-            asyncio.get_running_loop().call_later(LINGER, self.count)
+            asyncio.get_running_loop().call_later(COUNT_INTERVAL, self.count)
         self._seconds.setdefault((route, method, status), []).append(seconds)
 
     def count(self) -> None:
@@ -102,14 +102,14 @@ class StateCollector(Collector):
         if self._ledger is not None:
             family = GaugeMetricFamily(
                 "leads_ledger",
-                "Leads by where they are; `off` is how many accepted ones are nowhere.",
+                "Leads by where they are; `imbalance` is how many accepted ones are nowhere.",
                 labels=["place"],
             )
             for place, number in self._ledger.items():
                 family.add_metric([place], number)
             yield family
         if self._queue is not None:
-            for key, (name, text) in QUEUE.items():
+            for key, (name, text) in QUEUE_GAUGES.items():
                 yield GaugeMetricFamily(name, text, self._queue[key])
 
 

@@ -4,8 +4,7 @@ import click
 
 from schema import configuration
 from schema.cli import connected, database_errors, load_settings
-from schema.counts import recount
-from schema.counts.widths import LEDGER
+from schema.counts import maintain
 from schema.database import engines
 from schema.database.migrations import runner
 from schema.database.migrations.runner import MigrationFailed
@@ -18,14 +17,15 @@ def main() -> None:
 
 @main.command()
 @click.option("--revision", default="head", show_default=True, help="The revision to go to.")
-def migrate(revision: str) -> None:
+@click.option("--before", is_flag=True, help="Only what the code that runs now can live with.")
+def migrate(revision: str, before: bool) -> None:
     """Bring the tables to a revision."""
     settings = load_settings()
     if not settings.database_url:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     try:
         with database_errors():
-            runner.migrate(settings.primary_url, revision)
+            runner.migrate(settings.primary_url, revision, before=before)
     except MigrationFailed as error:
         raise click.ClickException(str(error)) from None
     click.echo("The tables are up to date.")
@@ -41,14 +41,14 @@ def check_counts(rebuild: bool) -> None:
     with connected() as connection:
         if rebuild:
             with connection.begin():
-                number = recount.rebuild(connection)
+                number = maintain.rebuild(connection)
             click.echo(f"The counts are made anew from {number} rows.")
             return
         wrong = 0
         connection.execution_options(isolation_level=engines.SNAPSHOT)
         with connection.begin():
-            for width, bucket, counted, rows in recount.differences(connection):
-                place = "in all" if width == LEDGER else f"in {width / 1e6:g} s from {bucket / 1e6:.6f}"
+            for width, bucket, counted, rows in maintain.differences(connection):
+                place = "in all" if width == maintain.ALL_TIME else f"in {width / 1e6:g} s from {bucket / 1e6:.6f}"
                 click.echo(f"{place}: {counted} counted, {rows} rows")
                 wrong += 1
     if wrong:

@@ -11,10 +11,10 @@ from typing import cast
 import redis
 from sqlalchemy import Connection, func, select
 
-from schema.counts import lookup
+from schema.counts import totals
 from schema.database.tables import dropped_leads, leads
-from schema.queue import accepted, stream
-from schema.queue.accepted import Accepted
+from schema.queue import accepted_counts, keys
+from schema.queue.accepted_counts import Accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +29,18 @@ class Ledger:
     waiting: int  # in the stream, those being stored too
 
     @property
-    def off(self) -> int:
+    def imbalance(self) -> int:
         """How many accepted leads are nowhere; negative when more are somewhere than were accepted."""
         return self.accepted - self.stored - self.expired - self.dead - self.dropped - self.waiting
 
     def verdict(self) -> str:
         """Say in one sentence whether the ledger balances, or which way it is off."""
-        if self.off == 0:
+        if self.imbalance == 0:
             return "Balanced: accepted = stored + expired + dead + dropped + waiting."
-        if self.off > 0:
-            return f"Off: {self.off} accepted leads are nowhere. Redis or the database has lost data."
+        if self.imbalance > 0:
+            return f"Off: {self.imbalance} accepted leads are nowhere. Redis or the database has lost data."
         return (
-            f"Off: {-self.off} more leads are stored, expired, dead, dropped or waiting than were accepted. "
+            f"Off: {-self.imbalance} more leads are stored, expired, dead, dropped or waiting than were accepted. "
             "Something else writes to the queue or the table, or the accepted counts were lost."
         )
 
@@ -51,11 +51,11 @@ def read_ledger(connection: Connection, client: redis.Redis) -> Ledger:
     Raises RedisError and SQLAlchemyError.
     """
     with connection.begin():
-        fresh = Accepted.parse(cast(dict[bytes, bytes], client.hgetall(stream.ACCEPTED)))
-        came = accepted.total(connection, fresh)
+        fresh = Accepted.parse(cast(dict[bytes, bytes], client.hgetall(keys.ACCEPTED)))
+        came = accepted_counts.total(connection, fresh)
         dropped = connection.execute(select(func.count()).select_from(dropped_leads)).scalar_one()
-        waiting, dead = client.xlen(stream.STREAM), client.xlen(stream.DEAD)
-        version = lookup.version(connection)
+        waiting, dead = client.xlen(keys.STREAM), client.xlen(keys.DEAD)
+        version = totals.version(connection)
         return Ledger(came, version.total, version.expired, dead, int(dropped), waiting)
 
 

@@ -204,8 +204,34 @@ class Settings:
         low=0.1,
         kind="float",
     )
+    poll_interval: float = _number(
+        2.0,
+        "Time between two polls of a pool process for leads that no ticket speaks of; it varies by a third.",
+        unit="seconds",
+        low=0.1,
+        kind="float",
+    )
     sweep_interval: float = _number(
-        2.0, "Time between two sweeps for leads that no ticket speaks of.", unit="seconds", low=0.1, kind="float"
+        2.0,
+        "Time between two sweeps, which copy the counts of accepted leads to the database.",
+        unit="seconds",
+        low=0.1,
+        kind="float",
+    )
+    dead_letter_max_share: float = _number(
+        0.1,
+        "Share of a batch that may become dead letters for one reason; when it is more (and ten leads or more), "
+        "storing stops and nothing is dead-lettered. 1 turns it off.",
+        unit="share",
+        low=0,
+        high=1,
+        kind="float",
+    )
+    dead_letter_max_in_a_row: int = _number(
+        100,
+        "Leads in a row that may become dead letters for one reason, before storing stops. 0 turns it off.",
+        unit="leads",
+        low=0,
     )
     deliveries_alone: int = _number(
         10, "Deliveries after which an unfinished entry is tried alone.", unit="deliveries", low=1

@@ -26,19 +26,19 @@ def main() -> None:
 @main.command()
 def worker() -> None:
     """Store leads until SIGTERM."""
-    commands.worker(load_settings()).become()
+    commands.worker(load_settings()).exec()
 
 
 @main.command()
 def beat() -> None:
     """Send the sweeps until SIGTERM."""
-    commands.beat(load_settings()).become()
+    commands.beat(load_settings()).exec()
 
 
 @main.command()
 def flower() -> None:
     """Show the workers and their tasks on a web page until SIGTERM."""
-    commands.flower(load_settings()).become()
+    commands.flower(load_settings()).exec()
 
 
 @main.group("dead-letters")
@@ -108,7 +108,7 @@ def ledger(timeout: float) -> None:
         click.echo(f"{name:9} {number:>12}")
     click.echo(f"{'rows':9} {rows:>12}")
     click.echo(now.verdict())
-    if now.off or rows != now.stored:
+    if now.imbalance or rows != now.stored:
         if rows != now.stored:
             click.echo(f"The counts say {now.stored} are stored, the table holds {rows}.")
         raise SystemExit(1)

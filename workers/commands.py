@@ -17,34 +17,34 @@ FLOWER_SAVE_INTERVAL = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class ProcessCommand:
     """A command line, and what is added to the environment."""
 
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
 
-    def become(self) -> NoReturn:
+    def exec(self) -> NoReturn:
         """Put the command in the place of this process."""
         os.execve(self.command[0], self.command, {**os.environ, **self.environment})  # noqa: S606 (no shell is wanted)
 
 
-def worker(settings: Settings) -> Launch:
+def worker(settings: Settings) -> ProcessCommand:
     """Return how a worker is started, with an empty directory for the metrics of its pool processes."""
     directory = settings.data_dir / "metrics" / "worker"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     # prometheus_client reads it at its import, which Celery does before it looks at our app: Flower is a part of it.
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(directory)}
-    return Launch(_celery("worker", "-E", "--without-mingle", "--without-gossip"), environment)
+    return ProcessCommand(_celery("worker", "-E", "--without-mingle", "--without-gossip"), environment)
 
 
-def beat(settings: Settings) -> Launch:
+def beat(settings: Settings) -> ProcessCommand:
     """Return how beat is started."""
     (settings.data_dir / "beat").mkdir(parents=True, exist_ok=True)
-    return Launch(_celery("beat", "--pidfile="))
+    return ProcessCommand(_celery("beat", "--pidfile="))
 
 
-def flower(settings: Settings) -> Launch:
+def flower(settings: Settings) -> ProcessCommand:
     """Return how Flower is started. What it has seen outlives a restart."""
     database = settings.flower_database_path
     database.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def flower(settings: Settings) -> Launch:
         "FLOWER_MAX_TASKS": str(FLOWER_TASKS),
         "FLOWER_TASKS_COLUMNS": FLOWER_COLUMNS,
     }
-    return Launch(_celery("flower"), environment)
+    return ProcessCommand(_celery("flower"), environment)
 
 
 def _celery(*arguments: str) -> list[str]:

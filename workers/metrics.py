@@ -25,14 +25,14 @@ log = logs.get(__name__)
 
 
 STORED = Counter("leads_stored", "Leads whose rows a worker committed.")
-PRESENT = Counter("leads_present", "Leads that a worker found stored already: delivered twice, stored once.")
+DUPLICATES = Counter("leads_duplicates", "Leads that a worker found stored already: delivered twice, stored once.")
 DEAD = Counter("leads_dead_lettered", "Leads that a worker made dead letters.")
 BATCH_LEADS = Histogram(
     "leads_batch_leads", "Leads in one batch.", buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
 )
 BATCH_SECONDS = Histogram(
     "leads_batch_duration_seconds",
-    "Time from taking a batch to settling it.",
+    "Time from reading a batch to acknowledging it.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 STORING_SECONDS = Histogram(
@@ -41,8 +41,13 @@ STORING_SECONDS = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200),
 )
 BATCH_FAILURES = Counter("leads_batch_failures", "Batches that were not stored and stay in the queue.", ["reason"])
-for _reason in ("DatabaseAway", "StoringFailed"):
+for _reason in ("DatabaseAway", "StoringFailed", "DeadLetterLimitReached"):
     BATCH_FAILURES.labels(_reason)
+STOPPED = Gauge(
+    "leads_storing_stopped",
+    "1 while a process stores nothing because too many leads fail alike; see docs/operations.md.",
+    multiprocess_mode="livemax",
+)
 BUSY = Gauge("leads_worker_busy_processes", "Pool processes that store a batch now.", multiprocess_mode="livesum")
 PROCESSES = Gauge("leads_worker_processes", "Pool processes.", multiprocess_mode="livesum")
 
@@ -51,7 +56,7 @@ class Outcome(Protocol):
     """What became of a batch, in leads."""
 
     stored: int
-    present: int
+    duplicates: int
     dead: int
 
 
@@ -68,9 +73,9 @@ def batch(outcome: Outcome) -> Iterator[None]:
     finally:
         BUSY.dec()
         STORED.inc(outcome.stored)
-        PRESENT.inc(outcome.present)
+        DUPLICATES.inc(outcome.duplicates)
         DEAD.inc(outcome.dead)
-        leads = outcome.stored + outcome.present + outcome.dead
+        leads = outcome.stored + outcome.duplicates + outcome.dead
         if leads:
             BATCH_LEADS.observe(leads)
             BATCH_SECONDS.observe(time.perf_counter() - started)

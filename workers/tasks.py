@@ -7,16 +7,16 @@ from typing import Any
 from celery.signals import worker_process_init
 
 from schema.database import engines
-from schema.queue.tickets import STORE_LEADS, SWEEP, TEND
+from schema.queue.tickets import MAINTENANCE, STORE_LEADS, SWEEP
 from schema.runtime.redis_clients import blocking_redis
 from workers import metrics
 from workers.app import app, settings
-from workers.store import standby
+from workers.store import fallback_poller
 from workers.store.batch import Storing
 from workers.store.consumer import Consumer
-from workers.store.standby import StandBy
-from workers.upkeep.maintenance import Tending
-from workers.upkeep.sweep import Sweeping
+from workers.store.fallback_poller import FallbackPoller
+from workers.upkeep.maintenance import Maintenance
+from workers.upkeep.sweep import Sweep
 
 # Seconds a worker waits for Redis: there is no client to answer, but a hung server must not hold it for ever.
 REDIS_TIMEOUT = 5.0
@@ -28,24 +28,20 @@ GC_THRESHOLD = 50_000
 
 @app.task(name=STORE_LEADS)
 def store_leads() -> dict[str, int]:
-    """Store a batch of waiting leads, or more; return how many were stored, present before, and dead-lettered."""
+    """Store a batch of waiting leads, or more; return how many became rows, were rows before, or are dead letters."""
     return _storing().run()
 
 
 @app.task(name=SWEEP)
 def sweep() -> dict[str, int]:
-    """Publish the tickets that are missing, and copy the counts of accepted leads to the database."""
-    return _sweeping().run()
+    """Copy the counts of accepted leads to the database, and forget old keys and consumers."""
+    return _sweep().run()
 
 
-@app.task(name=TEND)
-def tend() -> dict[str, int]:
+@app.task(name=MAINTENANCE)
+def maintain() -> dict[str, int]:
     """Put the counts of minutes that are over in order, make partitions ahead, and remove leads past the retention."""
-    return _tending().run()
-
-
-def _publish() -> None:
-    app.send_task(STORE_LEADS, retry=False)
+    return _maintenance().run()
 
 
 @worker_process_init.connect
@@ -54,7 +50,9 @@ def _prepare(**_: Any) -> None:
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     metrics.PROCESSES.set(1)
-    standby.start(lambda: StandBy(blocking_redis(settings, timeout=REDIS_TIMEOUT), _new_storing()))
+    fallback_poller.start(
+        lambda: FallbackPoller(blocking_redis(settings, timeout=REDIS_TIMEOUT), _new_storing()), settings.poll_interval
+    )
 
 
 # Made at the first task of a pool process, so never before its fork.
@@ -66,16 +64,16 @@ def _storing() -> Storing:
 def _new_storing() -> Storing:
     client = blocking_redis(settings, timeout=REDIS_TIMEOUT)
     engine = engines.writer(settings.primary_url, timeout=settings.database_timeout)
-    return Storing(Consumer(client, settings), engine, settings, publish=_publish)
+    return Storing(Consumer(client, settings), engine, settings)
 
 
 @cache
-def _sweeping() -> Sweeping:
+def _sweep() -> Sweep:
     client = blocking_redis(settings, timeout=REDIS_TIMEOUT)
     engine = engines.writer(settings.primary_url, timeout=settings.database_timeout)
-    return Sweeping(client, engine, settings, publish=_publish)
+    return Sweep(client, engine, settings)
 
 
 @cache
-def _tending() -> Tending:
-    return Tending(engines.writer(settings.primary_url, timeout=settings.database_timeout), settings)
+def _maintenance() -> Maintenance:
+    return Maintenance(engines.writer(settings.primary_url, timeout=settings.database_timeout), settings)

@@ -71,7 +71,9 @@ ALARMS = (
     ),
     Stat("Oldest waiting lead", "max(leads_queue_oldest_age_seconds)", "s", bad=60, warn=10),
     Stat("Dead letters", "max(leads_dead_letters)", "none", bad=1),
-    Stat("Ledger off by", 'max(leads_ledger{place="off"})', "none", bad=1, text="Accepted leads that are nowhere."),
+    Stat(
+        "Ledger off by", 'max(leads_ledger{place="imbalance"})', "none", bad=1, text="Accepted leads that are nowhere."
+    ),
 )
 
 ROWS: tuple[tuple[str, tuple[Chart, ...]], ...] = (

@@ -44,7 +44,7 @@ def _of(module: object) -> list[str]:
 
 def _state() -> list[str]:
     """Return the rows of what is read at each scrape, with numbers that are made up."""
-    families = api.StateCollector({"off": 0}, dict.fromkeys(api.QUEUE, 0.0)).collect()
+    families = api.StateCollector({"imbalance": 0}, dict.fromkeys(api.QUEUE_GAUGES, 0.0)).collect()
     return _rows((each, tuple(each.samples[0].labels)) for each in families)
 
 

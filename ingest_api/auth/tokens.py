@@ -10,18 +10,18 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ingest_api.auth.keys import key_id
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import Refusal
+from ingest_api.http.envelope import ApiError
 
 ALGORITHM = "RS256"
 
 # Verified tokens that are remembered; a verification costs about 50 µs, a look-up less than one.
-REMEMBERED = 10_000
+VERIFIED_MAX = 10_000
 
 # Characters of an Authorization header that is remembered; a token of ours has some 600.
 HEADER_MAX = 4096
 
 # Seconds by which the clock of the host that issued a token may be ahead of ours.
-AHEAD = 60
+CLOCK_SKEW_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Tokens:
 
     def _remember(self, header: str) -> Identity:
         identity = self._decode(_bearer(header))
-        if len(self._verified) >= REMEMBERED:
+        if len(self._verified) >= VERIFIED_MAX:
             self._verified.clear()
         if len(header) <= HEADER_MAX:
             self._verified[header] = identity
@@ -105,7 +105,7 @@ class Tokens:
                 continue
             # Not by PyJWT, which has one allowance for this and for the end of a token's life.
             issued = claims["iat"]
-            if not isinstance(issued, int | float) or not issued <= time.time() + AHEAD:
+            if not isinstance(issued, int | float) or not issued <= time.time() + CLOCK_SKEW_MAX:
                 raise jwt.ImmatureSignatureError
             return claims
         raise jwt.InvalidSignatureError
@@ -119,9 +119,9 @@ def _bearer(header: str) -> str:
     return token
 
 
-def _unauthorized(message: str, reason: str) -> Refusal:
-    return Refusal(falcon.HTTP_401, message, reason, headers={"WWW-Authenticate": "Bearer"})
+def _unauthorized(message: str, reason: str) -> ApiError:
+    return ApiError(falcon.HTTP_401, message, reason, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _forbidden(reason: str) -> Refusal:
-    return Refusal(falcon.HTTP_403, "Invalid JWT Token", reason)
+def _forbidden(reason: str) -> ApiError:
+    return ApiError(falcon.HTTP_403, "Invalid JWT Token", reason)

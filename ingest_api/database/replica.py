@@ -16,16 +16,16 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingest_api import metrics
-from ingest_api.database.reader_pool import ReadPath
-from ingest_api.http.envelope import Refusal
-from schema.counts import lookup
+from ingest_api.database.reader_pool import ReaderPool
+from ingest_api.http.envelope import ApiError
+from schema.counts import totals
 from schema.runtime import logs
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 # Seconds between two looks at the replica.
-INTERVAL = 0.5
+CHECK_INTERVAL = 0.5
 
 log = logs.get(__name__)
 
@@ -66,7 +66,7 @@ class Lag:
 class Replica:
     """The way to leads for whoever can do with a state a little old."""
 
-    def __init__(self, replica: ReadPath, primary: ReadPath, looks: ReadPath, lag: Lag) -> None:
+    def __init__(self, replica: ReaderPool, primary: ReaderPool, looks: ReaderPool, lag: Lag) -> None:
         """Take the two ways, and one to the primary that does not wait behind requests."""
         self._replica = replica
         self._primary = primary
@@ -79,22 +79,26 @@ class Replica:
         """Whether reads go to the replica at the moment."""
         return self._usable
 
-    async def run(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def in_snapshot(
+        self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Return `function(connection, ...)`, from the primary when the replica cannot be read.
 
         Raises the 503 when neither can.
         """
-        return await self._either(lambda path: path.run(function, *args, **kwargs))
+        return await self._either(lambda path: path.in_snapshot(function, *args, **kwargs))
 
-    async def single(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do as `run` does for a function that runs one statement."""
-        return await self._either(lambda path: path.single(function, *args, **kwargs))
+    async def one_statement(
+        self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do as `in_snapshot` does for a function that runs one statement."""
+        return await self._either(lambda path: path.one_statement(function, *args, **kwargs))
 
-    async def _either(self, read: Callable[[ReadPath], Awaitable[T]]) -> T:
+    async def _either(self, read: Callable[[ReaderPool], Awaitable[T]]) -> T:
         if self._usable:
             try:
                 return await read(self._replica)
-            except Refusal as error:
+            except ApiError as error:
                 # Nobody else waits for it: the next look may bring it back.
                 self._turn(False, error.reason)
         return await read(self._primary)
@@ -103,15 +107,15 @@ class Replica:
         """Look at both servers again and again, until cancelled."""
         while True:
             await self.look()
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(CHECK_INTERVAL)
 
     async def look(self) -> None:
         """Decide anew where reads go. While the primary is away, the replica is not measured and goes on."""
-        with contextlib.suppress(Refusal, SQLAlchemyError):
-            self._lag.primary_at((await self._looks.single(lookup.version)).progress)
+        with contextlib.suppress(ApiError, SQLAlchemyError):
+            self._lag.primary_at((await self._looks.one_statement(totals.version)).progress)
         try:
-            progress = (await self._replica.single(lookup.version)).progress
-        except (Refusal, SQLAlchemyError):
+            progress = (await self._replica.one_statement(totals.version)).progress
+        except (ApiError, SQLAlchemyError):
             metrics.REPLICA_LAG.set(self._lag.seconds(None))
             self._turn(False, "away")
         else:

@@ -8,8 +8,8 @@ import falcon
 import orjson
 
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import Refusal, invalid
-from ingest_api.http.scope import has_whole_body
+from ingest_api.http.envelope import ApiError, invalid
+from ingest_api.http.scope import is_body_buffered
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -37,11 +37,11 @@ def media_type(req: Request, *allowed: str) -> str:
     kind, options = falcon.parse_header(given)
     kind = kind.strip().lower()
     if kind not in allowed:
-        raise Refusal(falcon.HTTP_415, f"The Content-Type must be {' or '.join(allowed)}.", "media_type")
+        raise ApiError(falcon.HTTP_415, f"The Content-Type must be {' or '.join(allowed)}.", "media_type")
     if not _UTF8.match(options.get("charset", "utf-8").strip('"')):
-        raise Refusal(falcon.HTTP_415, "The body must be in UTF-8.", "media_type")
+        raise ApiError(falcon.HTTP_415, "The body must be in UTF-8.", "media_type")
     if (encoding or "identity").lower() != "identity":
-        raise Refusal(falcon.HTTP_415, "The body must not be compressed.", "media_type")
+        raise ApiError(falcon.HTTP_415, "The body must not be compressed.", "media_type")
     return kind
 
 
@@ -53,7 +53,7 @@ async def read(req: Request, most: int, timeout: float) -> bytes:
     length = req.content_length
     if length is not None and length > most:
         raise _too_large(most)
-    if length is not None and has_whole_body(req.scope):
+    if length is not None and is_body_buffered(req.scope):
         content: bytes = await req.stream.readall()
         req.context.body = content
         return content
@@ -67,16 +67,16 @@ async def read(req: Request, most: int, timeout: float) -> bytes:
                     raise _too_large(most)
                 chunks.append(chunk)
     except TimeoutError:
-        raise Refusal(
+        raise ApiError(
             falcon.HTTP_408, "The body took too long to arrive.", "body_timeout", headers={"Connection": "close"}
         ) from None
     req.context.body = content = b"".join(chunks)
     return content
 
 
-def _too_large(most: int) -> Refusal:
+def _too_large(most: int) -> ApiError:
     # Closing spares both sides the rest of the body.
-    return Refusal(
+    return ApiError(
         falcon.HTTP_413, f"The body is over {most} bytes.", "body_too_large", headers={"Connection": "close"}
     )
 

@@ -19,7 +19,7 @@ RETRY_FULL = 5
 RETRY_AWAY = 2
 
 
-class Refusal(falcon.HTTPError):
+class ApiError(falcon.HTTPError):
     """A request that is answered with an error.
 
     `reason` is the code that the log line and the metric's label share; `message` and
@@ -45,24 +45,24 @@ class Refusal(falcon.HTTPError):
         self.retry_after = retry_after
 
 
-def invalid(errors: dict[str, list[str]], reason: str = "invalid") -> Refusal:
+def invalid(errors: dict[str, list[str]], reason: str = "invalid") -> ApiError:
     """Make the answer to a request whose fields, parameters or body are wrong."""
-    return Refusal(falcon.HTTP_400, "Validation failed", reason, errors=errors)
+    return ApiError(falcon.HTTP_400, "Validation failed", reason, errors=errors)
 
 
-def broken_fields(error: ValidationError) -> Refusal:
+def validation_failed(error: ValidationError) -> ApiError:
     """Make the answer to fields or parameters that marshmallow refused."""
     return invalid(error.messages_dict)
 
 
-def unavailable(message: str, reason: str, retry_after: int = RETRY_AWAY) -> Refusal:
+def unavailable(message: str, reason: str, retry_after: int = RETRY_AWAY) -> ApiError:
     """Make the answer for when something of ours cannot serve right now."""
-    return Refusal(falcon.HTTP_503, message, reason, retry_after=retry_after)
+    return ApiError(falcon.HTTP_503, message, reason, retry_after=retry_after)
 
 
-def rate_limited(retry_after: int) -> Refusal:
+def rate_limited(retry_after: int) -> ApiError:
     """Make the answer to a client that used up its window; `retry_after` in seconds."""
-    return Refusal(falcon.HTTP_429, "Rate limit exceeded", "rate_limited", retry_after=retry_after)
+    return ApiError(falcon.HTTP_429, "Rate limit exceeded", "rate_limited", retry_after=retry_after)
 
 
 def success(resp: Response, status: int, message: str, data: Any) -> None:
@@ -84,7 +84,7 @@ def serialize_error(req: Request, resp: Response, error: falcon.HTTPError) -> No
         "code": error.status_code,
         "message": error.title or falcon.code_to_http_status(error.status_code)[4:],
     }
-    if isinstance(error, Refusal):
+    if isinstance(error, ApiError):
         if error.errors is not None:
             body["errors"] = error.errors
         if error.retry_after is not None:
@@ -94,7 +94,13 @@ def serialize_error(req: Request, resp: Response, error: falcon.HTTPError) -> No
     resp.data = orjson.dumps(body)
 
 
-async def answer_defect(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
+async def handle_queue_unavailable(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
+    """Answer every error of Redis with the 503. A POST of leads is told that none was accepted."""
+    nothing = " Nothing was accepted." if req.method == "POST" else ""
+    raise unavailable(f"The queue does not answer.{nothing}", "queue_away")
+
+
+async def handle_unexpected(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
     """Answer what nobody foresaw with a 500 that shows nothing of the inside; the log has the place."""
     request_id = req.context.request_id
     log.error("defect", exc_info=error, request_id=request_id)

@@ -22,7 +22,7 @@ SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 OTHER_TYPES = ("/api/docs", "/api/leads/export")
 
 
-class Around:
+class RequestMiddleware:
     """Runs before and after each resource."""
 
     def __init__(

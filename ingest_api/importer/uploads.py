@@ -22,7 +22,7 @@ PAUSE = 0.5
 PAUSE_MAX = 30.0
 
 # Statuses after which the same request may go well. With its key it is safe to send again.
-AGAIN = {408, 429, 500, 502, 503, 504}
+RETRY = {408, 429, 500, 502, 503, 504}
 
 Results = list[dict[str, Any]]
 
@@ -108,7 +108,7 @@ class Uploads:
                 self.unsure = self.unsure or IDEMPOTENCY_KEY in headers
                 what = _name(error)
             else:
-                if answer.status not in AGAIN:
+                if answer.status not in RETRY:
                     self._tell("")
                     return answer.status, _json(answer.data)
                 # These two promise that nothing was accepted.

@@ -16,26 +16,35 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from ingest_api import metrics
-from ingest_api.intake.redis_script import Argument, ScriptConnection
+from ingest_api.intake.redis_script import ScriptConnection
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
-from schema.queue.stream import ACCEPTED, INDEX, STREAM
-from schema.queue.tickets import QUEUE
+from schema.queue import accepted_counts
+from schema.queue.keys import (
+    ACCEPTED,
+    DIGEST_FIELD,
+    EPOCH_FIELD,
+    FIRST_FIELD,
+    IDEMPOTENCY_PREFIX,
+    INDEX,
+    KEY_FIELD,
+    LEAD_FIELD,
+    STREAM,
+    TICKETS,
+)
+from schema.queue.script import Script, Value
 from schema.runtime import logs
 from schema.settings import Settings
-
-KEYS = (STREAM, INDEX, ACCEPTED, QUEUE)
-SCRIPT = (Path(__file__).parent / "append.lua").read_text()
 
 # Bounds on one flush, so that Redis is never held up for long: leads, and bytes of payload.
 FLUSH_LEADS = 1000
 FLUSH_BYTES = 4 * 1024 * 1024
 
-# Seconds that a flush waits for more, after one that was shared. A flush costs Redis and us 300 µs, whatever is in it:
-# with 32 clients this saves a tenth of the processor time of a lead, and they are answered sooner.
-LINGER = 0.001
+# Seconds that a flush is delayed after one that was shared, so that more requests share it: a flush costs 300 µs,
+# whatever is in it.
+FLUSH_DELAY = 0.001
 
-_FIELDS = 4  # of the script's answer, for each operation
+RESULT_FIELDS = 4  # of the script's answer, for each request
 
 log = logs.get(__name__)
 
@@ -45,38 +54,68 @@ class QueueUnavailable(Exception):
 
 
 class Verdict(enum.IntEnum):
-    """What the script did with an operation. Its numbers are those in append.lua."""
+    """What append.lua did with a request; it gets the numbers from here."""
 
-    DONE = 0
-    LIMITED = 1
+    APPENDED = 0
+    RATE_LIMITED = 1
     FULL = 2
-    REPEATED = 3
+    DUPLICATE = 3
     CONFLICT = 4
-    UNSURE = 5  # Redis may have forgotten the key: ask the database, and come again
+    KEY_UNVERIFIED = 5  # Redis may have forgotten the key: ask the database, and come again
 
 
 _VERDICTS = tuple(Verdict)  # by number; Verdict(number) would take longer than all the rest of an answer
 
+LEAD_ARGUMENTS = 3  # of each lead: id, minute, payload
 
-class Lead(NamedTuple):
+
+def append_script(prefix: str = "") -> Script:
+    """Make the script that appends; with a prefix to keys of their own, for a probe."""
+    return Script(
+        Path(__file__).parent / "append.lua",
+        keys={
+            "STREAM": prefix + STREAM,
+            "INDEX": prefix + INDEX,
+            "ACCEPTED": prefix + ACCEPTED,
+            "TICKETS": prefix + TICKETS,
+        },
+        arguments=("queue_max", "rate_limit", "rate_window", "key_ttl", "requests"),
+        constants={
+            **{verdict.name: int(verdict) for verdict in Verdict},
+            "LEAD_ARGUMENTS": LEAD_ARGUMENTS,
+            "LEAD_FIELD": LEAD_FIELD,
+            "KEY_FIELD": KEY_FIELD,
+            "DIGEST_FIELD": DIGEST_FIELD,
+            "EPOCH_FIELD": EPOCH_FIELD,
+            "FIRST_FIELD": FIRST_FIELD,
+            "IDEMPOTENCY_PREFIX": IDEMPOTENCY_PREFIX,
+            "ACCEPTED_WIDTHS": accepted_counts.WIDTHS,
+        },
+    )
+
+
+APPEND = append_script()
+
+
+class NewLead(NamedTuple):
     """A lead to append: its id and its JSON."""
 
     id: LeadId
     payload: bytes
 
 
-class Operation(NamedTuple):
+class AppendRequest(NamedTuple):
     """What one request asks of a flush: be counted, and have leads appended, all of them or none."""
 
     rate_key: str = ""  # empty: not limited
-    leads: tuple[Lead, ...] = ()
+    leads: tuple[NewLead, ...] = ()
     key: str = ""  # of the idempotency record; empty: none
     digest: bytes = b""  # SHA-256 of the lead's fields
-    unknown: bool = False  # whether the database was asked and does not know the key
+    key_absent_in_database: bool = False  # whether the database was asked and does not know the key
 
 
-class Answer(NamedTuple):
-    """What became of an operation."""
+class AppendResult(NamedTuple):
+    """What became of a request."""
 
     verdict: Verdict
     used: int  # requests in the client's window, this one included; 0 when not limited
@@ -85,8 +124,8 @@ class Answer(NamedTuple):
 
 
 class _Waiting(NamedTuple):
-    operation: Operation
-    future: asyncio.Future[Answer]
+    request: AppendRequest
+    future: asyncio.Future[AppendResult]
 
 
 class GroupCommit:
@@ -102,8 +141,8 @@ class GroupCommit:
         settings: Settings,
         on_appended: Callable[[int, int, int], None],
     ) -> None:
-        self._connection = ScriptConnection(client, SCRIPT)
-        self._head: list[Argument] = [
+        self._connection = ScriptConnection(client, APPEND)
+        self._head: list[Value] = [
             settings.queue_max,
             settings.rate_limit,
             settings.rate_limit_window * 1000,
@@ -115,7 +154,7 @@ class GroupCommit:
         self._next: list[_Waiting] = []
         self._flusher: asyncio.Task[None] | None = None
 
-    async def submit(self, operation: Operation) -> Answer:
+    async def submit(self, request: AppendRequest) -> AppendResult:
         """Put an operation into the next flush and wait for its answer.
 
         On return with DONE, the operation's leads are in the stream, as durable as Redis's
@@ -123,8 +162,8 @@ class GroupCommit:
 
         Raises QueueUnavailable within twice the Redis timeout.
         """
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._next.append(_Waiting(operation, future))
+        future: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
+        self._next.append(_Waiting(request, future))
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush_all())
         return await future
@@ -140,7 +179,7 @@ class GroupCommit:
             shared = False
             while self._next:
                 if shared:
-                    await asyncio.sleep(LINGER)
+                    await asyncio.sleep(FLUSH_DELAY)
                 batch = self._take()
                 shared = len(batch) > 1
                 try:
@@ -157,8 +196,8 @@ class GroupCommit:
         """Take the next flush's operations off the line: always one, then as many as the bounds allow."""
         leads = size = taken = 0
         for waiting in self._next:
-            leads += len(waiting.operation.leads)
-            size += sum(len(lead.payload) for lead in waiting.operation.leads)
+            leads += len(waiting.request.leads)
+            size += sum(len(lead.payload) for lead in waiting.request.leads)
             if taken and (leads > FLUSH_LEADS or size > FLUSH_BYTES):
                 break
             taken += 1
@@ -166,17 +205,17 @@ class GroupCommit:
         return batch
 
     async def _flush(self, batch: list[_Waiting]) -> None:
-        arguments: list[Argument] = [*self._head, len(batch)]
+        arguments: list[Value] = [*self._head, len(batch)]
         for waiting in batch:
-            operation = waiting.operation
+            request = waiting.request
             arguments += (
-                operation.rate_key,
-                operation.key,
-                operation.digest,
-                int(operation.unknown),
-                len(operation.leads),
+                request.rate_key,
+                request.key,
+                request.digest,
+                int(request.key_absent_in_database),
+                len(request.leads),
             )
-            for lead in operation.leads:
+            for lead in request.leads:
                 second = lead_id.micros_of(lead.id) // 1_000_000
                 arguments += (lead.id, second - second % 60, lead.payload)
         with metrics.FLUSH_SECONDS.time():
@@ -186,18 +225,20 @@ class GroupCommit:
         metrics.FLUSH_OPERATIONS.observe(len(batch))
         appended = 0
         numbers = iter(reply[2:])
-        for waiting, (verdict, used, left, known) in zip(batch, zip(*[numbers] * _FIELDS, strict=True), strict=True):
-            answer = Answer(_VERDICTS[verdict], used, left, known)
-            if verdict == Verdict.DONE:
-                appended += len(waiting.operation.leads)
+        for waiting, (verdict, used, left, known) in zip(
+            batch, zip(*[numbers] * RESULT_FIELDS, strict=True), strict=True
+        ):
+            answer = AppendResult(_VERDICTS[verdict], used, left, known)
+            if verdict == Verdict.APPENDED:
+                appended += len(waiting.request.leads)
             if not waiting.future.done():
                 waiting.future.set_result(answer)
         if appended:
             metrics.ACCEPTED.inc(appended)
             self._on_appended(appended, reply[0], reply[1])
 
-    async def _run(self, arguments: list[Argument]) -> list[Any]:
-        answer = await self._connection.run(KEYS, arguments)
+    async def _run(self, arguments: list[Value]) -> list[Any]:
+        answer = await self._connection.run(arguments)
         if self._replicas:
             found = await self._connection.wait_for_replicas(self._replicas, int(self._timeout * 1000 / 2))
             if found < self._replicas:

@@ -9,30 +9,30 @@ import falcon
 import orjson
 from sqlalchemy import Connection, select
 
-from ingest_api.database.reader_pool import ReadPath
+from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import RETRY_FULL, Refusal, invalid, unavailable
-from ingest_api.intake.group_commit import Answer, GroupCommit, Lead, Operation, QueueUnavailable, Verdict
+from ingest_api.http.envelope import RETRY_FULL, ApiError, invalid, unavailable
+from ingest_api.intake.group_commit import AppendRequest, AppendResult, GroupCommit, NewLead, QueueUnavailable, Verdict
 from ingest_api.intake.rate_limit import RateLimit
 from schema.database import idempotency
 from schema.database.idempotency import IDEMPOTENCY_KEY
 from schema.database.tables import leads
 from schema.lead import codec
 from schema.lead.lead_id import LeadId, new_lead_id, new_lead_ids, same_lead_ids
-from schema.queue.stream import KEY
+from schema.queue.keys import IDEMPOTENCY_PREFIX
 
 _visible_ascii = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-class Accepting:
+class LeadIntake:
     """Appends leads and tells what to answer. The request is counted in the same flush."""
 
-    def __init__(self, commit: GroupCommit, limit: RateLimit, primary: ReadPath) -> None:
+    def __init__(self, commit: GroupCommit, limit: RateLimit, primary: ReaderPool) -> None:
         self._commit = commit
         self._limit = limit
         self._primary = primary
 
-    async def one(self, req: Request, user: str, fields: dict[str, Any]) -> tuple[LeadId, bytes]:
+    async def accept(self, req: Request, user: str, fields: dict[str, Any]) -> tuple[LeadId, bytes]:
         """Append one checked lead; return its id and its JSON.
 
         On return the lead is durable in the queue, or was already under this request's
@@ -40,14 +40,14 @@ class Accepting:
         """
         key = _key(req, user)
         new_id = new_lead_id()
-        new = Lead(new_id, codec.encode(new_id, fields))
+        new = NewLead(new_id, codec.encode(new_id, fields))
         if key is None:
-            await self._append(req, Operation(self._limit.key(req), (new,)))
+            await self._append(req, AppendRequest(self._limit.key(req), (new,)))
             return new_id, new.payload
         known, _ = await self._with_key(req, key, (new,), _digest(fields))
         return (new_id, new.payload) if known is None else (known, codec.encode(known, fields))
 
-    async def many(self, req: Request, user: str, batch: list[dict[str, Any]]) -> list[LeadId]:
+    async def accept_bulk(self, req: Request, user: str, batch: list[dict[str, Any]]) -> list[LeadId]:
         """Append checked leads, all or none, and return their ids in the same order.
 
         On return they are durable in the queue, or were already under this request's
@@ -56,7 +56,7 @@ class Accepting:
         key = _key(req, user)
         if key is None:
             ids = [new_lead_id() for _ in batch]
-            await self._append(req, Operation(self._limit.key(req), _encoded(ids, batch)))
+            await self._append(req, AppendRequest(self._limit.key(req), _encoded(ids, batch)))
             return ids
         ids = new_lead_ids(key, len(batch))
         digest = _digest(batch)
@@ -66,40 +66,41 @@ class Accepting:
         ids = same_lead_ids(known, key, len(batch))
         if forgotten:
             # What was not stored by then is lost with Redis's data, and comes in again.
-            stored = await self._primary.run(_stored, ids)
+            stored = await self._primary.in_snapshot(_stored, ids)
             lost = [(each, fields) for each, fields in zip(ids, batch, strict=True) if each not in stored]
             if lost:
-                await self._append(
-                    req, Operation("", _encoded(*zip(*lost, strict=True)), KEY + key.hex(), digest, unknown=True)
-                )
+                again = _encoded(*zip(*lost, strict=True))
+                name = IDEMPOTENCY_PREFIX + key.hex()
+                await self._append(req, AppendRequest("", again, name, digest, key_absent_in_database=True))
         return ids
 
     async def _with_key(
-        self, req: Request, key: bytes, new: tuple[Lead, ...], digest: bytes
+        self, req: Request, key: bytes, new: tuple[NewLead, ...], digest: bytes
     ) -> tuple[LeadId | None, bool]:
         """Append leads under their key.
 
         Returns None, or the id of one that was appended under it before, and whether Redis
         has forgotten that one and the database knows it.
         """
-        operation = Operation(self._limit.key(req), new, KEY + key.hex(), digest)
-        answer = await self._append(req, operation)
-        if answer.verdict is Verdict.UNSURE:
+        request = AppendRequest(self._limit.key(req), new, IDEMPOTENCY_PREFIX + key.hex(), digest)
+        answer = await self._append(req, request)
+        if answer.verdict is Verdict.KEY_UNVERIFIED:
             # Redis has lost its data within the life of a key.
-            stored = await self._primary.run(idempotency.find, key)
+            stored = await self._primary.in_snapshot(idempotency.find, key)
             if stored is not None and stored.digest != digest:
                 raise _conflict()
             if stored is not None:
                 return stored.lead, True
-            answer = await self._append(req, operation._replace(rate_key="", unknown=True))
-        return (answer.id if answer.verdict is Verdict.REPEATED else None), False
+            answer = await self._append(req, request._replace(rate_key="", key_absent_in_database=True))
+        return (answer.id if answer.verdict is Verdict.DUPLICATE else None), False
 
-    async def _append(self, req: Request, operation: Operation) -> Answer:
+    async def _append(self, req: Request, request: AppendRequest) -> AppendResult:
         try:
-            answer = await self._commit.submit(operation)
+            answer = await self._commit.submit(request)
         except QueueUnavailable:
+            # Redis would not count it either.
             self._limit.exempt(req)
-            raise unavailable("The queue does not answer. Nothing was accepted.", "queue_away") from None
+            raise
         self._limit.note(req, answer)
         if answer.verdict is Verdict.FULL:
             raise unavailable("The queue is full. Nothing was accepted.", "queue_full", RETRY_FULL)
@@ -125,13 +126,13 @@ def _digest(content: object) -> bytes:
     return hashlib.sha256(orjson.dumps(content)).digest()
 
 
-def _encoded(ids: Iterable[LeadId], batch: Iterable[dict[str, Any]]) -> tuple[Lead, ...]:
-    return tuple(Lead(each, codec.encode(each, fields)) for each, fields in zip(ids, batch, strict=True))
+def _encoded(ids: Iterable[LeadId], batch: Iterable[dict[str, Any]]) -> tuple[NewLead, ...]:
+    return tuple(NewLead(each, codec.encode(each, fields)) for each, fields in zip(ids, batch, strict=True))
 
 
 def _stored(connection: Connection, ids: list[LeadId]) -> set[LeadId]:
     return {bytes(each) for each in connection.execute(select(leads.c.id).where(leads.c.id.in_(ids))).scalars()}
 
 
-def _conflict() -> Refusal:
-    return Refusal(falcon.HTTP_409, f"This {IDEMPOTENCY_KEY} was used with another body.", "idempotency_conflict")
+def _conflict() -> ApiError:
+    return ApiError(falcon.HTTP_409, f"This {IDEMPOTENCY_KEY} was used with another body.", "idempotency_conflict")

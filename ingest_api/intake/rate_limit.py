@@ -13,8 +13,8 @@ from falcon.asgi import Response
 from ingest_api.http.client_ip import ClientAddresses
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import rate_limited
-from ingest_api.intake.group_commit import Answer, GroupCommit, Operation, QueueUnavailable, Verdict
-from schema.queue.stream import RATE
+from ingest_api.intake.group_commit import AppendRequest, AppendResult, GroupCommit, QueueUnavailable, Verdict
+from schema.queue.keys import RATE_PREFIX
 from schema.settings import Settings
 
 
@@ -37,7 +37,7 @@ class RateLimit:
         if not self._limit:
             return ""
         client = self._addresses.find(req.remote_addr, req.get_header("X-Forwarded-For"))
-        return "" if self._addresses.is_exempt(client) else RATE + client
+        return "" if self._addresses.is_exempt(client) else RATE_PREFIX + client
 
     async def count(self, req: Request) -> None:
         """Count a request that appends nothing.
@@ -50,12 +50,12 @@ class RateLimit:
             return
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._commit.submit(Operation(rate_key=key))
+                answer = await self._commit.submit(AppendRequest(rate_key=key))
         except (QueueUnavailable, TimeoutError):
             return
         self.note(req, answer)
 
-    def note(self, req: Request, answer: Answer) -> None:
+    def note(self, req: Request, answer: AppendResult) -> None:
         """Keep the count that a flush answered with for the headers.
 
         Raises the 429 when the request was over the limit.
@@ -64,7 +64,7 @@ class RateLimit:
         if answer.used:
             req.context.used = answer.used
             req.context.window_left = math.ceil(answer.window_left / 1000)
-        if answer.verdict is Verdict.LIMITED:
+        if answer.verdict is Verdict.RATE_LIMITED:
             raise rate_limited(req.context.window_left)
 
     def write_headers(self, req: Request, resp: Response) -> None:

@@ -12,20 +12,20 @@ import hiredis
 import redis.asyncio
 from redis.exceptions import NoScriptError
 
-Argument = str | bytes | int
+from schema.queue.script import Script, Value
 
 
 class ScriptConnection:
     """One connection, connected at first use and again after `drop`. One caller at a time."""
 
-    def __init__(self, client: redis.asyncio.Redis, script: str) -> None:
+    def __init__(self, client: redis.asyncio.Redis, script: Script) -> None:
         self._client = client
         self._pool = client.connection_pool
         self._connection: Any = self._pool.make_connection()
         # The caller bounds the whole of a run; a timeout around each step would cost more than the step.
         self._connection.socket_timeout = None
         self._script = script
-        self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+        self._sha = hashlib.sha1(script.source.encode(), usedforsecurity=False).hexdigest()
 
     async def connect(self) -> None:
         """Connect, unless that was done; find out that the server closed an idle connection, and connect anew.
@@ -34,17 +34,17 @@ class ScriptConnection:
         """
         await self._pool.ensure_connection(self._connection)
 
-    async def run(self, keys: tuple[str, ...], arguments: list[Argument]) -> list[Any]:
+    async def run(self, arguments: list[Value]) -> list[Any]:
         """Run the script and return its answer. It is sent once: after an error it may have run, or not.
 
         Call `connect` first. Raises RedisError or OSError; call `drop` then.
         """
-        command = ("EVALSHA", self._sha, len(keys), *keys, *arguments)
+        command = ("EVALSHA", self._sha, len(self._script.keys), *self._script.keys, *arguments)
         try:
             answer = await self._call(command)
         except NoScriptError:
             # A Redis that was started again has forgotten the script, and has not run it.
-            await self._call(("SCRIPT", "LOAD", self._script))
+            await self._call(("SCRIPT", "LOAD", self._script.source))
             answer = await self._call(command)
         return list(answer)
 

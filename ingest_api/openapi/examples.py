@@ -90,7 +90,7 @@ def letters() -> dict[str, Any]:
 
 def ready() -> dict[str, Any]:
     """Return what a service whose parts all answer says of itself."""
-    ledger = {"accepted": 2000, "stored": 1990, "dead": 0, "dropped": 0, "waiting": 10, "off": 0}
+    ledger = {"accepted": 2000, "stored": 1990, "dead": 0, "dropped": 0, "waiting": 10, "imbalance": 0}
     return {"queue": True, "database": True, "ledger": ledger}
 
 

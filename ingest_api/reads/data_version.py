@@ -7,20 +7,20 @@ one read: each waits for one that began after it came.
 
 import asyncio
 
-from ingest_api.database.reader_pool import ReadPath
-from schema.counts import lookup
-from schema.counts.lookup import Version
+from ingest_api.database.reader_pool import ReaderPool
+from schema.counts import totals
+from schema.counts.totals import DataVersion
 
 
-class DataVersion:
+class DataVersionReader:
     """Reads the version for any number of requests, one read at a time. Use it from one event loop."""
 
-    def __init__(self, primary: ReadPath) -> None:
+    def __init__(self, primary: ReaderPool) -> None:
         self._primary = primary
-        self._running: asyncio.Task[Version] | None = None
-        self._next: asyncio.Task[Version] | None = None
+        self._running: asyncio.Task[DataVersion] | None = None
+        self._next: asyncio.Task[DataVersion] | None = None
 
-    async def read(self) -> Version:
+    async def read(self) -> DataVersion:
         """Return the version as it is now: whatever was stored before the call is in it.
 
         Raises the 503.
@@ -29,9 +29,9 @@ class DataVersion:
             self._next = asyncio.create_task(self._read(self._running))
         return await asyncio.shield(self._next)
 
-    async def _read(self, before: asyncio.Task[Version] | None) -> Version:
+    async def _read(self, before: asyncio.Task[DataVersion] | None) -> DataVersion:
         if before is not None:
             await asyncio.wait([before])
         # Who comes from here on needs a read that begins later.
         self._running, self._next = self._next, None
-        return await self._primary.single(lookup.version)
+        return await self._primary.one_statement(totals.version)

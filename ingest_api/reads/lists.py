@@ -8,36 +8,37 @@ from urllib.parse import urlencode
 from falcon.asgi import Response
 from marshmallow import ValidationError
 
-from ingest_api.database.reader_pool import Reads
+from ingest_api.database.reader_pool import DatabaseReader
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import Refusal, broken_fields, invalid, success
+from ingest_api.http.envelope import ApiError, invalid, success, validation_failed
 from ingest_api.parameters import list_query
 from ingest_api.parameters.list_query import LIST_QUERY, ListQuery
 from ingest_api.reads import pages
 from ingest_api.reads.cursor import After, BadCursor, Cursors
-from ingest_api.reads.data_version import DataVersion
-from ingest_api.reads.pages import Costly, Found, Page
-from ingest_api.reads.serialize import stored_lead
+from ingest_api.reads.data_version import DataVersionReader
+from ingest_api.reads.pages import Costly, Page, PageStart
+from ingest_api.reads.serialize import lead_to_json
 from schema import __version__
-from schema.counts.lookup import Levels, Version
+from schema.counts.lookup import BucketCache
+from schema.counts.totals import DataVersion
 
-# Query strings whose parameters are remembered, since reading them takes longer than a 304; and pages found.
-REMEMBERED = 2_000
+# Query strings whose parameters are remembered, since reading them takes longer than a 304; and pages start.
+CACHED_MAX = 2_000
 
 
 class Lists:
     """The lists of one process."""
 
-    def __init__(self, reads: Reads, versions: DataVersion, cursors: Cursors, max_age: int) -> None:
+    def __init__(self, reads: DatabaseReader, versions: DataVersionReader, cursors: Cursors, max_age: int) -> None:
         self._reads = reads
         self._versions = versions
         self._cursors = cursors
         self._cache_control = f"private, max-age={max_age}" if max_age else "private, no-cache"
         self._parsed: dict[str, ListQuery] = {}
-        self._found: dict[ListQuery, Found] = {}
-        self._levels = Levels()
-        # The last one seen: where pages were found to begin in another one is not tried.
-        self._version: Version | None = None
+        self._starts: dict[ListQuery, PageStart] = {}
+        self._levels = BucketCache()
+        # The last one seen: where pages were start to begin in another one is not tried.
+        self._version: DataVersion | None = None
 
     async def answer(self, req: Request, resp: Response) -> None:
         """Answer a page; or 304, without reading a lead, when nothing was stored since the client read it.
@@ -61,7 +62,7 @@ class Lists:
         except Costly as error:
             raise invalid({error.parameter: [error.message]}) from None
         data: dict[str, Any] = {
-            "items": [stored_lead(row) for row in page.rows],
+            "items": [lead_to_json(row) for row in page.rows],
             "pagination": {
                 "total": page.total,
                 "page": query.page,
@@ -85,8 +86,8 @@ class Lists:
             try:
                 query = list_query.parse(LIST_QUERY, req.params)
             except ValidationError as error:
-                raise broken_fields(error) from None
-            if len(self._parsed) >= REMEMBERED:
+                raise validation_failed(error) from None
+            if len(self._parsed) >= CACHED_MAX:
                 self._parsed.clear()
             self._parsed[req.query_string] = query
         return query
@@ -95,26 +96,26 @@ class Lists:
         """Return the tag that the primary's data would have by now, or None while it does not answer."""
         try:
             return tag(query, await self._versions.read())
-        except Refusal:
+        except ApiError:
             return None
 
     async def _page(self, query: ListQuery, after: After | None) -> Page:
         """Read a page, in one round trip when it is known where it begins; while nothing is stored, that stays true."""
-        found = self._found.get(query) or pages.near(query)
+        start = self._starts.get(query) or pages.start_of_short_offset(query)
         page = None
-        if found is not None and found.version in (None, self._version):
-            page = await self._reads.single(pages.at, query, found)
+        if start is not None and start.version in (None, self._version):
+            page = await self._reads.one_statement(pages.fetch_page_from, query, start)
         if page is None:
-            page = await self._reads.run(pages.find, query, after, self._levels)
-            if page.found is not None:
-                if len(self._found) >= REMEMBERED:
-                    self._found.clear()
-                self._found[query] = page.found
+            page = await self._reads.in_snapshot(pages.fetch_page, query, after, self._levels)
+            if page.start is not None:
+                if len(self._starts) >= CACHED_MAX:
+                    self._starts.clear()
+                self._starts[query] = page.start
         self._version = page.version
         return page
 
 
-def tag(query: ListQuery, version: Version) -> str:
+def tag(query: ListQuery, version: DataVersion) -> str:
     """Return what stands for a page of the data's version, in quotes.
 
     A tag is weak: two answers with it say the same, though their cursors are written differently.

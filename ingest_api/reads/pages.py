@@ -13,9 +13,10 @@ from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, bindpara
 
 from ingest_api.parameters.list_query import ListQuery
 from ingest_api.reads.cursor import After
-from schema.counts import lookup
-from schema.counts.lookup import Levels, Place, Version, Within
-from schema.counts.widths import LEAF
+from schema.counts import lookup, totals
+from schema.counts.lookup import BucketCache, KnownBuckets, Place
+from schema.counts.totals import DataVersion
+from schema.counts.widths import LEAF_SIZE
 from schema.database.tables import leads
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
@@ -47,10 +48,10 @@ class Costly(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PageStart:
     """Where a page begins in the order of creation, at one version of the data."""
 
-    version: Version | None  # None: at any
+    version: DataVersion | None  # None: at any
     bound: LeadId  # no row of the page lies before it, in the list's order
     skip: int
 
@@ -62,31 +63,31 @@ class Page:
     rows: Sequence[Row[Any]]
     total: int
     after: After | None
-    version: Version
-    found: Found | None = None
+    version: DataVersion
+    start: PageStart | None = None
 
 
-def find(connection: Connection, query: ListQuery, after: After | None, levels: Levels) -> Page:
-    """Return the page that `query` asks for, or the one after `after`. What `levels` knows is not read again.
+def fetch_page(connection: Connection, query: ListQuery, after: After | None, cache: BucketCache) -> Page:
+    """Return the page that `query` asks for, or the one after `after`. What `cache` holds is not read again.
 
     All numbers and rows are of one snapshot, so the connection must be in a transaction.
 
     Raises Costly.
     """
-    version = lookup.version(connection)
-    if version.horizon:
-        query = replace(query, created_from=max(version.horizon, query.created_from or 0))
+    version = totals.version(connection)
+    if version.retention_cutoff:
+        query = replace(query, created_from=max(version.retention_cutoff, query.created_from or 0))
     in_order = query.sort == "createdAt"
     if query.email is None and query.phone is None:
         span = _Span.of(connection, query, version)
         total = span.end - span.start
         if in_order:
-            rows, place = _by_creation(connection, query, span, after, levels.of(version))
-            found = None
+            rows, place = _by_creation(connection, query, span, after, cache.of(version))
+            start = None
             if place is not None and not span.bounded:
                 skip = place.skip if query.ascending else place.stored - 1 - place.skip
-                found = Found(version, place.first if query.ascending else place.last, skip)
-            return _page(query, rows, total, version, found)
+                start = PageStart(version, place.first if query.ascending else place.last, skip)
+            return _page(query, rows, total, version, start)
         if span.bounded:
             ids = _sorted(connection, query, total, "PRIMARY", after)
         else:
@@ -100,23 +101,23 @@ def find(connection: Connection, query: ListQuery, after: After | None, levels: 
     return _page(query, _rows(connection, ids), total, version)
 
 
-def near(query: ListQuery) -> Found | None:
+def start_of_short_offset(query: ListQuery) -> PageStart | None:
     """Return where a page begins when that needs no counts: near the list's end."""
-    if query.sort != "createdAt" or query.page is None or _is_filtered(query) or _offset(query) > LEAF:
+    if query.sort != "createdAt" or query.page is None or _is_filtered(query) or _offset(query) > LEAF_SIZE:
         return None
-    return Found(None, lead_id.FIRST if query.ascending else lead_id.LAST, _offset(query))
+    return PageStart(None, lead_id.FIRST if query.ascending else lead_id.LAST, _offset(query))
 
 
-def at(connection: Connection, query: ListQuery, found: Found) -> Page | None:
+def fetch_page_from(connection: Connection, query: ListQuery, start: PageStart) -> Page | None:
     """Return a page from where it was found to begin, in one statement; None when it must be looked for."""
     statement = _AT_ASCENDING if query.ascending else _AT_DESCENDING
-    rows = connection.execute(statement, {"bound": found.bound, "skip": found.skip, "number": query.limit + 1}).all()
+    rows = connection.execute(statement, {"bound": start.bound, "skip": start.skip, "number": query.limit + 1}).all()
     if not rows:
         return None
-    version = lookup.read_version(rows[0].version)
-    if version.horizon or found.version not in (None, version):
+    version = totals.parse_version(rows[0].version)
+    if version.retention_cutoff or start.version not in (None, version):
         return None
-    return _page(query, rows, version.total, version, found)
+    return _page(query, rows, version.total, version, start)
 
 
 def _is_filtered(query: ListQuery) -> bool:
@@ -125,7 +126,7 @@ def _is_filtered(query: ListQuery) -> bool:
 
 def _at(bound: ColumnElement[bool], order: Any) -> Select[Any]:
     return (
-        select(leads, lookup.VERSION_TEXT.label("version"))
+        select(leads, totals.VERSION_TEXT.label("version"))
         .where(bound)
         .order_by(order)
         .limit(bindparam("number", type_=Integer))
@@ -137,14 +138,14 @@ _AT_ASCENDING = _at(leads.c.id >= bindparam("bound"), leads.c.id)
 _AT_DESCENDING = _at(leads.c.id <= bindparam("bound"), leads.c.id.desc())
 
 
-def follow(connection: Connection, query: ListQuery, after: LeadId | None) -> Sequence[Row[Any]]:
+def scan(connection: Connection, query: ListQuery, after: LeadId | None) -> Sequence[Row[Any]]:
     """Return the next `query.limit` rows of a list in the order of creation, those after the lead `after`.
 
     It counts nothing, so that a list of any length can be walked from end to end.
     """
-    horizon = lookup.version(connection).horizon
-    if horizon:
-        query = replace(query, created_from=max(horizon, query.created_from or 0))
+    retention_cutoff = totals.version(connection).retention_cutoff
+    if retention_cutoff:
+        query = replace(query, created_from=max(retention_cutoff, query.created_from or 0))
     filtered = query.email is not None or query.phone is not None
     columns = select(leads.c.id) if filtered else select(leads)
     statement = _matching(columns, query).order_by(leads.c.id if query.ascending else leads.c.id.desc())
@@ -157,11 +158,13 @@ def follow(connection: Connection, query: ListQuery, after: LeadId | None) -> Se
     return _rows(connection, _ids(connection, statement.with_hint(leads, index, "mysql")))
 
 
-def _page(query: ListQuery, rows: Sequence[Row[Any]], total: int, version: Version, found: Found | None = None) -> Page:
+def _page(
+    query: ListQuery, rows: Sequence[Row[Any]], total: int, version: DataVersion, start: PageStart | None = None
+) -> Page:
     """Make the page of its rows and, where there is a next page, one more."""
     more = len(rows) > query.limit
     rows = rows[: query.limit]
-    return Page(rows, total, _after(query, rows[-1]) if more else None, version, found)
+    return Page(rows, total, _after(query, rows[-1]) if more else None, version, start)
 
 
 def _after(query: ListQuery, row: Row[Any]) -> After:
@@ -182,7 +185,7 @@ class _Span:
     bounded: bool
 
     @classmethod
-    def of(cls, connection: Connection, query: ListQuery, version: Version) -> "_Span":
+    def of(cls, connection: Connection, query: ListQuery, version: DataVersion) -> "_Span":
         low, high = query.created_from, query.created_to
         start = 0 if low is None else lookup.before(connection, low)
         end = version.total if high is None else lookup.before(connection, high + 1)
@@ -190,7 +193,7 @@ class _Span:
 
 
 def _by_creation(
-    connection: Connection, query: ListQuery, span: _Span, after: After | None, known: Within
+    connection: Connection, query: ListQuery, span: _Span, after: After | None, known: KnownBuckets
 ) -> tuple[Sequence[Row[Any]], Place | None]:
     """Return the rows of a page in the order of creation, one more when there is a next page, and what led there."""
     order = leads.c.id if query.ascending else leads.c.id.desc()
@@ -201,7 +204,7 @@ def _by_creation(
     offset = _offset(query)
     if offset >= span.end - span.start:
         return [], None
-    if offset <= LEAF:
+    if offset <= LEAF_SIZE:
         return _leads(connection, _matching(statement, query).offset(offset)), None
     place = lookup.locate(connection, span.start + offset if query.ascending else span.end - 1 - offset, known)
     if place is None:
@@ -328,5 +331,5 @@ def _leads(connection: Connection, statement: Select[Any]) -> Sequence[Row[Any]]
 def _rows(connection: Connection, ids: list[LeadId]) -> Sequence[Row[Any]]:
     if not ids:
         return []
-    found = {bytes(lead.id): lead for lead in _leads(connection, select(leads).where(leads.c.id.in_(ids)))}
-    return [found[each] for each in ids]
+    start = {bytes(lead.id): lead for lead in _leads(connection, select(leads).where(leads.c.id.in_(ids)))}
+    return [start[each] for each in ids]

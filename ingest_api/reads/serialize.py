@@ -9,7 +9,7 @@ from schema.lead import lead_id
 from schema.lead.codec import format_time
 
 
-def stored_lead(lead: Row[Any]) -> dict[str, Any]:
+def lead_to_json(lead: Row[Any]) -> dict[str, Any]:
     """Return a row of the table `leads` as the JSON object of the contract."""
     data = lead.additional_data
     return {

@@ -2,21 +2,19 @@
 --
 -- A page is left out when those after it hold all that is kept; it begins with how many requests it holds.
 --
--- KEYS  1 pages of requests   2 pages of errors   3 and 4 how many requests are held in them
--- ARGV  1 most requests kept   2 pages of requests   3 pages of errors
---       then for each page:  how many requests it holds   the page
--- Returns how many requests are in pages of requests that could not be kept
-local kept, pages = tonumber(ARGV[1]), {tonumber(ARGV[2]), tonumber(ARGV[3])}
-local failed = 0
-local at = 4
+-- Arguments: most requests kept, pages of requests, pages of errors; then for each page how many requests it holds,
+-- and the page. Returns how many requests are in pages of requests that could not be kept.
+local kept = tonumber(most)
+local place = FIRST_REST
 
-for which = 1, 2 do
-  local list, held = KEYS[which], KEYS[2 + which]
-  for _ = 1, pages[which] do
-    local size, page = ARGV[at], ARGV[at + 1]
+local function append(pages, list, held)
+  local lost = 0
+  for _ = 1, tonumber(pages) do
+    local size, page = ARGV[place], ARGV[place + 1]
+    place = place + 2
     local length = redis.pcall('RPUSH', list, page)
     if type(length) == 'table' then
-      if which == 1 then failed = failed + tonumber(size) end
+      lost = lost + tonumber(size)
     else
       if length == 1 then redis.call('DEL', held) end
       local number = redis.call('INCRBY', held, size)
@@ -27,7 +25,10 @@ for which = 1, 2 do
         number = redis.call('DECRBY', held, first)
       end
     end
-    at = at + 2
   end
+  return lost
 end
+
+local failed = append(request_pages, REQUESTS, REQUESTS_HELD)
+append(error_pages, REQUEST_ERRORS, REQUEST_ERRORS_HELD)
 return failed

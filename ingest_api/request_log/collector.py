@@ -31,12 +31,21 @@ from ingest_api.request_log.record import (
     kept_of_login,
     page_of,
 )
-from schema.queue.stream import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD
+from schema.queue.keys import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD
+from schema.queue.script import Script
 from schema.runtime import logs
 from schema.settings import Settings
 
-KEYS = (REQUESTS, REQUEST_ERRORS, REQUESTS_HELD, REQUEST_ERRORS_HELD)
-APPEND_PAGES = (Path(__file__).parent / "append_pages.lua").read_text()
+APPEND_PAGES = Script(
+    Path(__file__).parent / "append_pages.lua",
+    keys={
+        "REQUESTS": REQUESTS,
+        "REQUEST_ERRORS": REQUEST_ERRORS,
+        "REQUESTS_HELD": REQUESTS_HELD,
+        "REQUEST_ERRORS_HELD": REQUEST_ERRORS_HELD,
+    },
+    arguments=("most", "request_pages", "error_pages"),
+)
 
 # Seconds between two writes. Requests are encoded together: one by one each takes three times as long.
 FLUSH_INTERVAL = 0.2
@@ -85,7 +94,7 @@ class RequestLog:
         self._flusher: asyncio.Task[None] | None = None
         self._away = False  # whether nobody reached Redis at the last try
         self._redis = client
-        self._append = client.register_script(APPEND_PAGES)
+        self._append = client.register_script(APPEND_PAGES.source)
 
     def note(self, req: Request, resp: Response, status: int, seconds: float) -> None:
         """Note one answered request."""
@@ -158,9 +167,10 @@ class RequestLog:
             # The requests' pages first; sorting keeps the order within each.
             pages.sort(key=lambda page: page.errors)
             errors = sum(page.errors for page in pages)
+            named = {"most": self._most, "request_pages": len(pages) - errors, "error_pages": errors}
             contents = [part for page in pages for part in (page.requests, page.content)]
             try:
-                failed = await self._append(KEYS, [self._most, len(pages) - errors, errors, *contents])
+                failed = await self._append(APPEND_PAGES.keys, [*APPEND_PAGES.values(named), *contents])
             except RedisAway:
                 self._away = True
                 self._pages = pages + self._pages

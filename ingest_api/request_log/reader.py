@@ -7,7 +7,7 @@ from typing import Any
 import redis
 
 from ingest_api.request_log.record import Record, records_of
-from schema.queue.stream import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD
+from schema.queue.keys import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD
 
 PAGES = 8  # read at once
 

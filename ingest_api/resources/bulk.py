@@ -12,7 +12,7 @@ from ingest_api.http import body
 from ingest_api.http.body import BULK_BODY_MAX, BULK_MAX, JSON, NDJSON, NotJson
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import invalid, success
-from ingest_api.intake.lead_intake import Accepting
+from ingest_api.intake.lead_intake import LeadIntake
 from schema.lead import lead_id, rules
 
 # Leads checked between two turns of the event loop: some 2 ms.
@@ -24,9 +24,9 @@ class Bulk:
 
     COUNTED_IN_APPEND = ("POST",)
 
-    def __init__(self, tokens: Tokens, accepting: Accepting, body_timeout: float) -> None:
+    def __init__(self, tokens: Tokens, intake: LeadIntake, body_timeout: float) -> None:
         self._tokens = tokens
-        self._accepting = accepting
+        self._intake = intake
         self._body_timeout = body_timeout
 
     async def on_post(self, req: Request, resp: Response) -> None:
@@ -38,7 +38,7 @@ class Bulk:
         places: list[int] = []
         for index, item in enumerate(items):
             try:
-                valid.append(rules.check(body.decode(item) if isinstance(item, bytes) else item))
+                valid.append(rules.validate(body.decode(item) if isinstance(item, bytes) else item))
                 places.append(index)
                 results.append({"index": index})
             except NotJson as error:
@@ -49,7 +49,7 @@ class Bulk:
                 await asyncio.sleep(0)
         if not valid:
             raise invalid(_flattened(results))
-        ids = await self._accepting.many(req, identity.user, valid)
+        ids = await self._intake.accept_bulk(req, identity.user, valid)
         for index, new_id in zip(places, ids, strict=True):
             results[index]["id"] = lead_id.to_text(new_id)
         rejected = len(results) - len(valid)

@@ -1,7 +1,6 @@
 """/api/dead-letters: GET a list, POST to replay; for users with the role `admin`."""
 
 import asyncio
-from collections.abc import Callable
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -9,12 +8,11 @@ import falcon
 import orjson
 from falcon.asgi import Response
 from marshmallow import Schema, ValidationError, fields, validates_schema
-from redis.exceptions import RedisError
 
 from ingest_api.auth.tokens import Tokens
 from ingest_api.http import body
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import Refusal, broken_fields, success, unavailable
+from ingest_api.http.envelope import ApiError, success, validation_failed
 from ingest_api.parameters import list_query
 from ingest_api.parameters.list_query import UNKNOWN, WholeNumber
 from schema.lead import lead_id
@@ -73,8 +71,8 @@ class Letters:
         try:
             query = list_query.parse(LETTERS_QUERY, req.params)
         except ValidationError as error:
-            raise broken_fields(error) from None
-        success(resp, 200, "Dead letters", await _in_thread(self._page, query["limit"], query["after"]))
+            raise validation_failed(error) from None
+        success(resp, 200, "Dead letters", await asyncio.to_thread(self._page, query["limit"], query["after"]))
 
     on_head = on_get
 
@@ -103,10 +101,10 @@ class Replay:
         try:
             wanted = REPLAY.load(data) if isinstance(data, dict) else None
         except ValidationError as error:
-            raise broken_fields(error) from None
+            raise validation_failed(error) from None
         if wanted is None:
-            raise broken_fields(ValidationError({"body": [NOT_OBJECT]}))
-        replayed = await _in_thread(self._replay, wanted.get("letter"))
+            raise validation_failed(ValidationError({"body": [NOT_OBJECT]}))
+        replayed = await asyncio.to_thread(self._replay, wanted.get("letter"))
         success(resp, 200, "Replayed", {"replayed": replayed})
 
     def _replay(self, name: str | None) -> int:
@@ -114,7 +112,7 @@ class Replay:
             return sum(self._letters.replay(letter) for letter in self._letters)
         letter = self._letters.find(name)
         if letter is None:
-            raise Refusal(falcon.HTTP_404, "There is no such dead letter.", "letter_unknown")
+            raise ApiError(falcon.HTTP_404, "There is no such dead letter.", "letter_unknown")
         return int(self._letters.replay(letter))
 
 
@@ -130,10 +128,3 @@ def _shown(letter: DeadLetter) -> dict[str, Any]:
         "id": lead_id.to_text(letter.lead) if letter.lead else None,
         "lead": lead,
     }
-
-
-async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    try:
-        return await asyncio.to_thread(function, *arguments)
-    except RedisError:
-        raise unavailable("The queue does not answer.", "queue_away") from None

@@ -13,15 +13,15 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate
 from sqlalchemy import Connection, Row
 
 from ingest_api.auth.tokens import Tokens
-from ingest_api.database.reader_pool import Reads
+from ingest_api.database.reader_pool import DatabaseReader
 from ingest_api.http.body import NDJSON
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import broken_fields
-from ingest_api.http.scope import has_gone
+from ingest_api.http.envelope import validation_failed
+from ingest_api.http.scope import client_disconnected
 from ingest_api.parameters import list_query
 from ingest_api.parameters.list_query import ORDERS, TIME_RULE, UNKNOWN, ListQuery, Moment, Order
 from ingest_api.reads import pages
-from ingest_api.reads.serialize import stored_lead
+from ingest_api.reads.serialize import lead_to_json
 from schema.lead.lead_id import LeadId
 from schema.lead.rules import EMAIL_MAX, FIELDS, PHONE_MAX
 
@@ -90,7 +90,7 @@ EXPORT_QUERY = ExportQuerySchema()
 class Export:
     """All leads of a filter, as one file."""
 
-    def __init__(self, tokens: Tokens, reads: Reads) -> None:
+    def __init__(self, tokens: Tokens, reads: DatabaseReader) -> None:
         self._tokens = tokens
         self._reads = reads
 
@@ -100,9 +100,9 @@ class Export:
         try:
             query: ExportQuery = list_query.parse(EXPORT_QUERY, req.params)
         except ValidationError as error:
-            raise broken_fields(error) from None
+            raise validation_failed(error) from None
         # The first chunk before the first byte: what is wrong by now still gets an answer of its own.
-        first = await self._reads.run(_chunk, query, None)
+        first = await self._reads.in_snapshot(_chunk, query, None)
         resp.content_type = FORMATS[query.format]
         resp.set_headers(
             {
@@ -124,23 +124,23 @@ class Export:
         while True:
             if text:
                 yield text
-            if last is None or has_gone(req.scope):
+            if last is None or client_disconnected(req.scope):
                 return
             # A server that goes away now breaks the stream off: the client sees that it is not whole.
-            text, last = await self._reads.run(_chunk, query, last)
+            text, last = await self._reads.in_snapshot(_chunk, query, last)
 
 
 def _chunk(connection: Connection, query: ExportQuery, after: LeadId | None) -> tuple[bytes, LeadId | None]:
     """Return the next leads as text, and the last one's id, or None when there are no more."""
-    rows = pages.follow(connection, query.leads, after)
+    rows = pages.scan(connection, query.leads, after)
     last = bytes(rows[-1].id) if len(rows) == query.leads.limit else None
     if query.format == "ndjson":
-        return b"".join(orjson.dumps(stored_lead(row)) + b"\n" for row in rows), last
+        return b"".join(orjson.dumps(lead_to_json(row)) + b"\n" for row in rows), last
     return _csv([_cells(row) for row in rows]), last
 
 
 def _cells(row: Row[Any]) -> list[str]:
-    lead = stored_lead(row)
+    lead = lead_to_json(row)
     lead["additionalData"] = row.additional_data or ""
     for name in GUARDED:
         if lead[name].startswith(FORMULA):

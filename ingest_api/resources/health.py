@@ -7,20 +7,21 @@ from typing import TypeVar
 
 import falcon
 from falcon.asgi import Response
+from redis.exceptions import RedisError
 from sqlalchemy import Connection, text
 
 from ingest_api import metrics
-from ingest_api.database.reader_pool import Reads
+from ingest_api.database.reader_pool import DatabaseReader
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import RETRY_AWAY, Refusal, success
-from ingest_api.reads.ledger import Ledgers
+from ingest_api.http.envelope import RETRY_AWAY, ApiError, success
+from ingest_api.reads.ledger import LedgerReader
 from ingest_api.reads.queue_reader import QueueReader
 from schema.runtime.process_metrics import ProcessCollector
 
 T = TypeVar("T")
 
 # Longest time (seconds) for a part to answer before it counts as away.
-PATIENCE = 2.0
+PART_TIMEOUT = 2.0
 
 
 class Live:
@@ -36,18 +37,20 @@ class Live:
 class Ready:
     """Whether the queue and the database answer, and whether every accepted lead is somewhere."""
 
-    def __init__(self, read_path: Reads, queue: QueueReader, ledgers: Ledgers) -> None:
-        self._read_path = read_path
+    def __init__(self, read_path: DatabaseReader, queue: QueueReader, ledgers: LedgerReader) -> None:
+        self._reader_pool = read_path
         self._queue = queue
         self._ledgers = ledgers
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer 200, or 503 with the parts that are away."""
-        queue, database = await asyncio.gather(_answers(self._queue.ping()), _answers(self._read_path.run(_select_one)))
+        queue, database = await asyncio.gather(
+            _answers(self._queue.ping()), _answers(self._reader_pool.in_snapshot(_select_one))
+        )
         away = {"queue": queue, "database": database}
         errors = {part: ["This part does not answer."] for part, answers in away.items() if not answers}
         if errors:
-            raise Refusal(
+            raise ApiError(
                 falcon.HTTP_503,
                 f"Not ready: {', '.join(errors)}",
                 "not_ready",
@@ -62,7 +65,7 @@ class Ready:
 class Metrics:
     """The metrics, for Prometheus."""
 
-    def __init__(self, ledgers: Ledgers, requests: metrics.Requests) -> None:
+    def __init__(self, ledgers: LedgerReader, requests: metrics.Requests) -> None:
         self._ledgers = ledgers
         self._requests = requests
         self._processes = ProcessCollector("api", os.getppid())
@@ -78,15 +81,15 @@ class Metrics:
 
 async def _or_none(question: Awaitable[T]) -> T | None:
     try:
-        return await asyncio.wait_for(question, PATIENCE)
-    except (Refusal, TimeoutError):
+        return await asyncio.wait_for(question, PART_TIMEOUT)
+    except (ApiError, RedisError, TimeoutError):
         return None
 
 
 async def _answers(question: Awaitable[object]) -> bool:
     try:
-        await asyncio.wait_for(question, PATIENCE)
-    except (Refusal, TimeoutError):
+        await asyncio.wait_for(question, PART_TIMEOUT)
+    except (ApiError, RedisError, TimeoutError):
         return False
     return True
 

@@ -7,11 +7,11 @@ from falcon.asgi import Response
 from sqlalchemy import Connection, bindparam, select
 
 from ingest_api.auth.tokens import Tokens
-from ingest_api.database.reader_pool import ReadPath, Reads
+from ingest_api.database.reader_pool import DatabaseReader, ReaderPool
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import Refusal, success, success_encoded
+from ingest_api.http.envelope import ApiError, success, success_encoded
 from ingest_api.reads.queue_reader import QueueReader
-from ingest_api.reads.serialize import stored_lead
+from ingest_api.reads.serialize import lead_to_json
 from schema.database.tables import leads
 from schema.lead import lead_id
 from schema.lead.codec import with_state
@@ -21,9 +21,9 @@ from schema.lead.lead_id import LeadId
 class Lead:
     """One lead, wherever it is."""
 
-    def __init__(self, tokens: Tokens, read_path: Reads, primary: ReadPath, queue: QueueReader) -> None:
+    def __init__(self, tokens: Tokens, read_path: DatabaseReader, primary: ReaderPool, queue: QueueReader) -> None:
         self._tokens = tokens
-        self._read_path = read_path
+        self._reader_pool = read_path
         self._primary = primary
         self._queue = queue
 
@@ -34,14 +34,14 @@ class Lead:
             wanted = lead_id.from_text(lead)
         except ValueError:
             raise _not_found() from None
-        found = await self._read_path.single(_stored, wanted)
+        found = await self._reader_pool.one_statement(_stored, wanted)
         if found is None:
             payload = await self._queue.find(wanted)
             if payload is not None:
                 success_encoded(resp, 200, "Lead", with_state(payload, "queued"))
                 return
             # It may have been stored between the two looks, and a replica may not have it yet.
-            found = await self._primary.single(_stored, wanted)
+            found = await self._primary.one_statement(_stored, wanted)
         if found is None:
             raise _not_found()
         success(resp, 200, "Lead", found)
@@ -54,8 +54,8 @@ _BY_ID = select(leads).where(leads.c.id == bindparam("wanted"))
 
 def _stored(connection: Connection, wanted: LeadId) -> dict[str, Any] | None:
     row = connection.execute(_BY_ID, {"wanted": wanted}).first()
-    return stored_lead(row) if row else None
+    return lead_to_json(row) if row else None
 
 
-def _not_found() -> Refusal:
-    return Refusal(falcon.HTTP_404, "There is no lead with this id.", "lead_unknown")
+def _not_found() -> ApiError:
+    return ApiError(falcon.HTTP_404, "There is no lead with this id.", "lead_unknown")

@@ -6,8 +6,8 @@ from marshmallow import ValidationError
 from ingest_api.auth.tokens import Tokens
 from ingest_api.http import body
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import broken_fields, success_encoded
-from ingest_api.intake.lead_intake import Accepting
+from ingest_api.http.envelope import success_encoded, validation_failed
+from ingest_api.intake.lead_intake import LeadIntake
 from ingest_api.reads.lists import Lists
 from schema.lead import codec, lead_id, rules
 
@@ -17,9 +17,9 @@ class Leads:
 
     COUNTED_IN_APPEND = ("POST",)
 
-    def __init__(self, tokens: Tokens, accepting: Accepting, lists: Lists, body_timeout: float) -> None:
+    def __init__(self, tokens: Tokens, intake: LeadIntake, lists: Lists, body_timeout: float) -> None:
         self._tokens = tokens
-        self._accepting = accepting
+        self._intake = intake
         self._lists = lists
         self._body_timeout = body_timeout
 
@@ -28,10 +28,10 @@ class Leads:
         identity = self._tokens.require(req, "ingest")
         data = await body.read_json(req, self._body_timeout)
         try:
-            fields = rules.check(data)
+            fields = rules.validate(data)
         except ValidationError as error:
-            raise broken_fields(error) from None
-        new_id, payload = await self._accepting.one(req, identity.user, fields)
+            raise validation_failed(error) from None
+        new_id, payload = await self._intake.accept(req, identity.user, fields)
         resp.set_header("Location", f"/api/leads/{lead_id.to_text(new_id)}")
         success_encoded(resp, 202, "Lead accepted", codec.with_state(payload, "queued"))
 

@@ -10,10 +10,10 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from ingest_api.auth import users
 from ingest_api.auth.tokens import Tokens
-from ingest_api.database.reader_pool import ReadPath
+from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.http import body
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import JSON, Refusal, broken_fields
+from ingest_api.http.envelope import JSON, ApiError, validation_failed
 from schema.lead.rules import BLANK, EMAIL_MAX, NOT_OBJECT, NOT_TEXT, UNKNOWN
 
 # Password checks at once in one process: each takes 19 MiB and a core for some 20 ms, unless it is remembered.
@@ -42,8 +42,8 @@ CREDENTIALS = CredentialsSchema()
 class Login:
     """Gives a token for an address and a password."""
 
-    def __init__(self, read_path: ReadPath, tokens: Tokens, body_timeout: float) -> None:
-        self._read_path = read_path
+    def __init__(self, read_path: ReaderPool, tokens: Tokens, body_timeout: float) -> None:
+        self._reader_pool = read_path
         self._tokens = tokens
         self._body_timeout = body_timeout
         self._checks = asyncio.Semaphore(CHECKS)
@@ -56,10 +56,12 @@ class Login:
                 raise ValidationError({"body": [NOT_OBJECT]})
             given = CREDENTIALS.load(data)
         except ValidationError as error:
-            raise broken_fields(error) from None
+            raise validation_failed(error) from None
         async with self._checks:
-            user = await self._read_path.run(users.authenticate, given["email"], given["password"])
+            user = await self._reader_pool.in_snapshot(users.authenticate, given["email"], given["password"])
         if user is None:
-            raise Refusal(falcon.HTTP_401, "Invalid credentials", "credentials", headers={"WWW-Authenticate": "Bearer"})
+            raise ApiError(
+                falcon.HTTP_401, "Invalid credentials", "credentials", headers={"WWW-Authenticate": "Bearer"}
+            )
         resp.content_type = JSON
         resp.data = orjson.dumps({"token": self._tokens.issue(user.email, user.roles)})

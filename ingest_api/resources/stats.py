@@ -9,16 +9,16 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate
 from sqlalchemy import Connection
 
 from ingest_api.auth.tokens import Tokens
-from ingest_api.database.reader_pool import Reads
+from ingest_api.database.reader_pool import DatabaseReader
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import broken_fields, success
+from ingest_api.http.envelope import success, validation_failed
 from ingest_api.parameters import list_query
 from ingest_api.parameters.list_query import TIME_RULE, UNKNOWN, Moment
 from ingest_api.reads.queue_reader import QueueReader
 from schema.counts import lookup
 from schema.counts.widths import DAY, HOUR, MINUTE
-from schema.queue import accepted
-from schema.queue.accepted import Accepted
+from schema.queue import accepted_counts
+from schema.queue.accepted_counts import Accepted
 
 WIDTHS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
 
@@ -74,9 +74,9 @@ STATS_QUERY = StatsQuerySchema()
 class Stats:
     """How many leads came in and how many are stored, over time, from the counts alone."""
 
-    def __init__(self, tokens: Tokens, read_path: Reads, queue: QueueReader) -> None:
+    def __init__(self, tokens: Tokens, read_path: DatabaseReader, queue: QueueReader) -> None:
         self._tokens = tokens
-        self._read_path = read_path
+        self._reader_pool = read_path
         self._queue = queue
 
     async def on_get(self, req: Request, resp: Response) -> None:
@@ -85,16 +85,16 @@ class Stats:
         try:
             width, start, end = list_query.parse(STATS_QUERY, req.params)
         except ValidationError as error:
-            raise broken_fields(error) from None
+            raise validation_failed(error) from None
         fresh = await self._queue.accepted()
-        success(resp, 200, "Statistics", await self._read_path.run(_stats, fresh, width, start, end))
+        success(resp, 200, "Statistics", await self._reader_pool.in_snapshot(_stats, fresh, width, start, end))
 
     on_head = on_get
 
 
 def _stats(connection: Connection, fresh: Accepted, width: int, start: int, end: int) -> dict[str, Any]:
     stored = lookup.by_bucket(connection, width, start, end)
-    came = accepted.by_bucket(connection, fresh, width, start, end)
+    came = accepted_counts.by_bucket(connection, fresh, width, start, end)
     return {
         "interval": next(name for name, each in WIDTHS.items() if each == width),
         "from": _text(start),

@@ -19,7 +19,7 @@ from uvicorn.config import Config
 from uvicorn.server import Server as UvicornServer
 from uvicorn_worker import UvicornWorker
 
-from ingest_api.server import listeners, one_write
+from ingest_api.server import coalescing_transport, listeners
 from schema.settings import Settings
 
 # Seconds between two looks at whether gunicorn's master still lives.
@@ -37,16 +37,16 @@ DRAIN_CHECK = 0.05
 # Longest time (seconds) that a stopping process spends on emptying its accept queue: under load it may never be empty.
 ACCEPT_QUEUE_TIMEOUT = 1.0
 
-# Seconds by which the worker's own patience at a stop is shorter than the master's.
-MARGIN = 3
+# Seconds by which uvicorn's stop timeout is shorter than gunicorn's.
+STOP_MARGIN = 3
 
 # New objects between two looks of the garbage collector; a request in flight keeps some hundred. With 50,000 the looks
 # were pauses of up to 50 ms, and the garbage took 10 MiB more.
 GC_THRESHOLD = 10_000
 
-# Seconds for which a thread with an answer of the database waits at most for the event loop, at each of the up to ten
-# answers of one list: with Python's five milliseconds that is most of a list's time while leads come in.
-SWITCH_INTERVAL = 0.0005
+# GIL switch interval, seconds. A reader thread asks for the GIL up to ten times per list; at CPython's 5 ms that wait
+# dominates list latency under write load.
+GIL_SWITCH_INTERVAL = 0.0005
 
 
 class Log(Logger):
@@ -77,7 +77,7 @@ class DrainingServer(UvicornServer):
             # try again. One that comes between the last look and the end is reset: it was promised nothing.
             each.listen(0)
         given_up = time.monotonic() + ACCEPT_QUEUE_TIMEOUT
-        while listeners.has_unaccepted(sockets or []) and time.monotonic() < given_up:
+        while listeners.has_pending_connections(sockets or []) and time.monotonic() < given_up:
             await asyncio.sleep(0)  # each turn of the event loop accepts
         for server in self.servers:
             server.close()
@@ -96,7 +96,7 @@ class Worker(UvicornWorker):
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
-        "http": one_write.Protocol,
+        "http": coalescing_transport.Protocol,
         "ws": "none",
         "lifespan": "on",
         "access_log": False,
@@ -115,10 +115,10 @@ class Worker(UvicornWorker):
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
-        patience = int(self.cfg.graceful_timeout) - math.ceil(self.drain)
-        self.config.timeout_graceful_shutdown = max(1, patience - MARGIN)
+        timeout = int(self.cfg.graceful_timeout) - math.ceil(self.drain)
+        self.config.timeout_graceful_shutdown = max(1, timeout - STOP_MARGIN)
         for each in self.sockets:
-            listeners.bound_sending(each, self.send_timeout)
+            listeners.set_send_timeout(each, self.send_timeout)
         server = DrainingServer(self.config, self.drain)
         self._install_sigquit_handler()
         watch = asyncio.create_task(self._leave_with_master(server))
@@ -171,7 +171,7 @@ class Server(BaseApplication):
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
-        sys.setswitchinterval(SWITCH_INTERVAL)
+        sys.setswitchinterval(GIL_SWITCH_INTERVAL)
         return made
 
 

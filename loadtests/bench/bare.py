@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from loadtests.bench import wrk
 from loadtests.bench.figures import new_tag
 from loadtests.bench.wrk import BadAnswers
-from schema.counts.write import UPSERTS, numbers_of
+from schema.counts.write import changes_of
 from schema.database.engines import Product
 from schema.database.migrations.runner import migrate
 from schema.lead import lead_id
@@ -107,23 +107,18 @@ def rows_of(tag: str, first: int, number: int, micros: int, apart: int = APART) 
     return rows
 
 
-def counts_of(rows: list[Row], slot: int) -> list[Row]:
-    """Return the rows of lead_counts that count these, as the service makes them."""
-    numbers = numbers_of(row[0] for row in rows)
-    return [(width, bucket, slot, number) for (width, bucket), number in sorted(numbers.items())]
-
-
 def _insert(url: str, product: Product, tag: str, first: int, number: int, slot: int, barrier: Any) -> None:
     rows = rows_of(tag, first, number, time.time_ns() // 1000)
     batches = [rows[start : start + BATCH] for start in range(0, number, BATCH)]
-    work = [(batch, counts_of(batch, slot)) for batch in batches]
+    work = [(batch, changes_of((row[0] for row in batch), slot)) for batch in batches]
     connection = connect(url)
     with connection, connection.cursor() as cursor:
         # By default PyMySQL cuts a statement at a megabyte: these are far below.
         barrier.wait()
         for batch, counted in work:
             cursor.executemany(INSERT, batch)
-            cursor.executemany(UPSERTS[product], counted)
+            for upsert, numbers in counted:
+                cursor.executemany(upsert.statements[product], numbers)
             connection.commit()
         barrier.wait()
 

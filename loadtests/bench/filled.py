@@ -11,7 +11,7 @@ from loadtests.bench.contenders import Ours
 from loadtests.bench.figures import new_tag
 from schema.counts.widths import MICROS
 from schema.counts.write import UPSERTS
-from schema.queue.accepted import WIDTHS
+from schema.queue.accepted_counts import WIDTHS
 
 CHUNK = 100_000  # rows in a file
 

@@ -17,7 +17,7 @@ WAYS = {"kill -9": 4, "SIGSTOP": 2, "SIGTERM": 2}
 
 # Seconds: how long a stopped process stays stopped, and a server that was ended stays away.
 STOPPED = (0.5, 12.0)
-AWAY = (0.2, 4.0)
+UNAVAILABLE = (0.2, 4.0)
 
 SIGNALS = {"kill -9": signal.SIGKILL, "SIGTERM": signal.SIGTERM}
 
@@ -87,7 +87,7 @@ class Faults:
             mend()
             self._busy.discard(kind)
 
-        self._later(_between(AWAY, share), mended)
+        self._later(_between(UNAVAILABLE, share), mended)
         return True
 
     def _later(self, seconds: float, action: Callable[[], None]) -> None:

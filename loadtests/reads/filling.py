@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from itertools import islice
 from typing import Any
 
-from schema.counts import recount
+from schema.counts import maintain
 from schema.counts.widths import DAY, MICROS
 from schema.database import engines
 from schema.lead import lead_id
@@ -66,7 +66,7 @@ def fill(url: str, rows: int, days: int) -> None:
     engine = engines.writer(url, timeout=600)
     # What `python -m schema counts --rebuild` does.
     with engine.connect() as connection, connection.begin():
-        found = recount.rebuild(connection)
+        found = maintain.rebuild(connection)
     engine.dispose()
     print(f"  counted {found:,} rows in {time.monotonic() - begun:,.0f} s", flush=True)
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from loadtests.bench import wrk
 from loadtests.bench.figures import new_tag
 from loadtests.reads.lists import Measured, System
-from schema.counts import lookup
+from schema.counts import totals
 from schema.database.engines import snapshot
 from schema.lead import lead_id
 from tests.kit.servers import until
@@ -143,7 +143,7 @@ def _back(seen: list[_Seen]) -> list[str]:
 def _compare(system: System, engine: Engine, base: int, first: bytes) -> list[str]:
     """Compare counts and rows in one snapshot, and a list with the rows before and after it."""
     with engine.connect() as connection, snapshot(connection):
-        total = lookup.total(connection)
+        total = totals.total(connection)
         before = base + _since(connection, first)
     listed = _total(system)
     with engine.connect() as connection, snapshot(connection):

@@ -3,11 +3,11 @@
 A bucket is a span of the ids' own time. Buckets come in widths that nest, from 32 days down to
 a tenth of a millisecond. A batch adds to them in the transaction that inserts it. To find the
 lead at a position, walk down: the widest buckets, the days of one, the hours of that day, and
-so on, until a bucket holds no more than LEAF leads.
+so on, until a bucket holds no more than LEAF_SIZE leads.
 
 From 32 days to minutes every lead is counted. Below a minute the buckets may be missing: those
 of quiet minutes are removed after a while, and the narrowest are only made where leads are
-dense (see schema.counts.recount). So the narrower buckets of one wider are believed only when they
+dense (see schema.counts.maintain). So the narrower buckets of one wider are believed only when they
 add up to it. Each holds a part of its leads and none twice: when the sum is right, all are there.
 
 A bucket has a few slots, one row each: workers that store at the same moment add to
@@ -17,69 +17,13 @@ different rows and do not wait for each other's COMMIT.
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, String, cast, func, select
+from sqlalchemy import Connection, Select, func, select
 
-from schema.counts.widths import END, EVER, EXPIRED, HORIZON, LEAF, LEDGER, MICROS, REVISION, WIDTHS, first_of
+from schema.counts.totals import DataVersion
+from schema.counts.widths import END, LEAF_SIZE, MICROS, WIDTHS, first_of
 from schema.database.tables import lead_counts, leads
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """The state of the whole table. Two that are equal: nothing was stored or removed between them."""
-
-    ever: int  # leads ever stored
-    expired: int  # of those, removed again because they were older than the retention
-    revision: int  # times that the counts were made anew
-    horizon: int  # while a month is being removed: the first microsecond that is kept; else 0
-
-    @property
-    def total(self) -> int:
-        """The number of stored leads."""
-        return self.ever - self.expired
-
-    @property
-    def progress(self) -> int:
-        """A number that only grows: a replica with a smaller one has not come as far."""
-        return (self.revision << 56) + self.ever + self.expired
-
-
-_VERSION = (
-    select(lead_counts.c.bucket, func.sum(lead_counts.c.stored))
-    .where(lead_counts.c.width == LEDGER)
-    .group_by(lead_counts.c.bucket)
-)
-
-
-# The same as one text, for those who want it beside something else. With all slots of all four it is shorter than
-# the 1,024 characters that MySQL makes of a GROUP_CONCAT.
-VERSION_TEXT = (
-    select(func.group_concat(cast(lead_counts.c.bucket, String) + ":" + cast(lead_counts.c.stored, String)))
-    .where(lead_counts.c.width == LEDGER)
-    .scalar_subquery()
-)
-
-
-def read_version(text: str | None) -> Version:
-    """Return the version that VERSION_TEXT gave."""
-    numbers = [0, 0, 0, 0]
-    for each in (text or "").split(","):
-        bucket, _, number = each.partition(":")
-        if number:
-            numbers[int(bucket)] += int(number)
-    return Version(*numbers)
-
-
-def version(connection: Connection) -> Version:
-    """Return the version as of the connection's snapshot, with the exact total: it reads about ten rows."""
-    found = {int(bucket): int(number) for bucket, number in connection.execute(_VERSION)}
-    return Version(*(found.get(name, 0) for name in (EVER, EXPIRED, REVISION, HORIZON)))
-
-
-def total(connection: Connection) -> int:
-    """Return the number of stored leads, exactly, without counting rows."""
-    return version(connection).total
 
 
 def by_bucket(connection: Connection, width: int, start: int, end: int) -> dict[int, int]:
@@ -94,7 +38,7 @@ def by_bucket(connection: Connection, width: int, start: int, end: int) -> dict[
 def before(connection: Connection, micros: int) -> int:
     """Return how many stored leads were created before `micros` (microseconds since 1970).
 
-    Rows are counted in one bucket of at most LEAF leads.
+    Rows are counted in one bucket of at most LEAF_SIZE leads.
     """
     number, start, end, inside = 0, 0, END, None
     for width in WIDTHS:
@@ -106,7 +50,7 @@ def before(connection: Connection, micros: int) -> int:
         start, end, inside = edge, edge + width, found.get(edge, 0)
         if micros == edge or not inside:
             return number
-        if inside <= LEAF:
+        if inside <= LEAF_SIZE:
             break
     within = select(func.count()).where(leads.c.id >= lead_id.at(start), leads.c.id < lead_id.at(micros))
     return number + int(connection.execute(within).scalar_one())
@@ -123,10 +67,10 @@ class Place:
 
 
 # By width, first microsecond and leads of the wider bucket: the leads of each bucket within that one.
-Within = dict[tuple[int, int, int], dict[int, int]]
+KnownBuckets = dict[tuple[int, int, int], dict[int, int]]
 
 
-class Levels:
+class BucketCache:
     """Buckets that were read before and are the same still, however many leads were stored elsewhere since.
 
     Leads are added to a bucket and to all wider ones in one transaction: while a bucket holds as many as it did, so do
@@ -137,11 +81,11 @@ class Levels:
     MOST = 2_000
 
     def __init__(self) -> None:
-        self._known: tuple[tuple[int, ...], Within] = ((), {})
+        self._known: tuple[tuple[int, ...], KnownBuckets] = ((), {})
 
-    def of(self, version: Version) -> Within:
+    def of(self, version: DataVersion) -> KnownBuckets:
         """Return what is known of the table of that version, for `locate` to read and to add to."""
-        history = (version.expired, version.revision, version.horizon)
+        history = (version.expired, version.revision, version.retention_cutoff)
         known, within = self._known
         if known != history or len(within) > self.MOST:
             within = {}
@@ -149,7 +93,7 @@ class Levels:
         return within
 
 
-def locate(connection: Connection, position: int, known: Within | None = None) -> Place | None:
+def locate(connection: Connection, position: int, known: KnownBuckets | None = None) -> Place | None:
     """Find the lead at `position` (from 0) in the order of creation; None past the end.
 
     What is in `known` is not read again, and what is read is added to it.
@@ -173,7 +117,7 @@ def locate(connection: Connection, position: int, known: Within | None = None) -
             position -= number
         else:
             return None
-        if stored <= LEAF:
+        if stored <= LEAF_SIZE:
             break
     return Place(lead_id.at(start), lead_id.at(end), position, stored)
 

@@ -1,4 +1,4 @@
-"""The widths of the buckets, and what stands in the place of a width."""
+"""The widths of the buckets, and the bounds by which they are made."""
 
 DAY, HOUR, MINUTE, SECOND = 86400, 3600, 60, 1  # seconds
 
@@ -7,23 +7,21 @@ MICROS = 1_000_000
 SPAN = 32 * DAY * MICROS
 MINUTES = MINUTE * MICROS
 CENTISECOND = 10_000
-FINEST = 100
-WIDTHS = (SPAN, DAY * MICROS, HOUR * MICROS, MINUTES, SECOND * MICROS, CENTISECOND, FINEST)
+TENTH_MS = 100
+WIDTHS = (SPAN, DAY * MICROS, HOUR * MICROS, MINUTES, SECOND * MICROS, CENTISECOND, TENTH_MS)
 
-# Rows that are no bucket have these in the place of a width.
-MARK = -1  # a minute that leads were added to since it was put in order: see schema.counts.recount
-LEDGER = 0  # sums over all time, with one of the following in the place of the first microsecond
-EVER, EXPIRED, REVISION, HORIZON = range(4)
-
+# Rows of each bucket: workers that store at the same moment add to different ones.
 SLOTS = 8
 
 # Leads in a bucket that are found by a short OFFSET: no narrower buckets are needed.
-LEAF = 200
+LEAF_SIZE = 200
 
-# Leads of one batch in a bucket from which it counts in the narrower ones too: fewer do not make it more than a leaf.
-# A batch within two buckets may be one of many, and always does. The narrowest ones are for what is really dense.
-USEFUL = 30
-DENSE = 100
+# Smallest number of leads that a batch adds to a bucket before it also writes the next finer level. Batches within two
+# buckets always do, since their neighbours may fill the same bucket.
+MIN_PER_LEVEL = 30
+
+# The same for the finest level, which is for what is really dense.
+FINE_LEVEL_MIN = 100
 
 END = 1 << 62  # microseconds since 1970, later than any id's time
 

@@ -11,49 +11,49 @@ class Reaction(enum.Enum):
     """What an error of the database calls for."""
 
     DUPLICATE = "duplicate"  # a key is there already: look which, insert the rest
-    AGAIN = "again"  # the server gave up this transaction in favour of another: run it again at once
-    POISON = "poison"  # a row cannot be stored, whoever tries
-    AWAY = "away"  # no database that takes writes: keep everything, try later
+    RETRY = "retry"  # the server gave up this transaction in favour of another: run it again at once
+    REJECT_ROW = "reject row"  # a row cannot be stored, whoever tries
+    UNAVAILABLE = "unavailable"  # no database that takes writes: keep everything, try later
     UNKNOWN = "unknown"  # anything else
 
 
 # Numbers from MySQL's server error reference and MariaDB's; 4025 is MariaDB's failed CHECK.
 _DUPLICATE = {1062, 1586}
 # 1305: no such savepoint, since the transaction it was in is gone (1213 in a nested one).
-_AGAIN = {1205, 1213, 1305}
-_POISON = {
+_RETRY = {1205, 1213, 1305}
+_REJECT_ROW = {
     *(1048, 1264, 1265, 1292, 1364, 1366, 1367, 1406, 1411, 1452, 1525, 1644, 1690),
     *(3140, 3819, 4025),
 }
 # Client errors: no connection, connection lost, packet out of order.
-_AWAY = {0, 2002, 2003, 2005, 2006, 2013, 2014, 2026, 2027, 2055}
+_UNAVAILABLE = {0, 2002, 2003, 2005, 2006, 2013, 2014, 2026, 2027, 2055}
 # Too many connections, shutdown, disk or table full, no rights, no such database or table yet, interrupted,
 # read-only, a required primary gone.
-_AWAY |= {1021, 1036, 1040, 1041, 1044, 1045, 1049, 1053, 1114, 1129, 1142, 1146, 1152, 1158, 1159, 1160, 1161}
+_UNAVAILABLE |= {1021, 1036, 1040, 1041, 1044, 1045, 1049, 1053, 1114, 1129, 1142, 1146, 1152, 1158, 1159, 1160, 1161}
 # A failing disk or memory of the server, a lock on all of it, a cluster without a quorum, tables older than this code.
-_AWAY |= {1026, 1028, 1030, 1037, 1038, 1047, 1054, 1130, 1135, 1180, 1206, 1223, 1698, 1815, 4151}
-_AWAY |= {1184, 1203, 1226, 1290, 1317, 1792, 1836, 1927, 1969, 3024, 3100, 3168, 4031}
+_UNAVAILABLE |= {1026, 1028, 1030, 1037, 1038, 1047, 1054, 1130, 1135, 1180, 1206, 1223, 1698, 1815, 4151}
+_UNAVAILABLE |= {1184, 1203, 1226, 1290, 1317, 1792, 1836, 1927, 1969, 3024, 3100, 3168, 4031}
 
 
 def reaction_to(error: BaseException) -> Reaction:
     """Tell what `error`, raised by a statement or by connecting, calls for."""
     if isinstance(error, PoolTimeout):
-        return Reaction.AWAY
+        return Reaction.UNAVAILABLE
     if not isinstance(error, DBAPIError):
-        return Reaction.POISON if _is_unencodable(error) else Reaction.UNKNOWN
+        return Reaction.REJECT_ROW if _is_unencodable(error) else Reaction.UNKNOWN
     cause = error.orig
     if error.connection_invalidated:
-        return Reaction.AWAY
+        return Reaction.UNAVAILABLE
     if isinstance(cause, sqlite3.Error):
         return _reaction_to_sqlite(cause)
     if cause is not None and _is_unencodable(cause):
-        return Reaction.POISON
+        return Reaction.REJECT_ROW
     code = cause.args[0] if cause is not None and cause.args else None
     for codes, reaction in (
         (_DUPLICATE, Reaction.DUPLICATE),
-        (_AGAIN, Reaction.AGAIN),
-        (_POISON, Reaction.POISON),
-        (_AWAY, Reaction.AWAY),
+        (_RETRY, Reaction.RETRY),
+        (_REJECT_ROW, Reaction.REJECT_ROW),
+        (_UNAVAILABLE, Reaction.UNAVAILABLE),
     ):
         if code in codes:
             return reaction
@@ -71,13 +71,13 @@ def _reaction_to_sqlite(error: sqlite3.Error) -> Reaction:
     # The low byte is the error's class: https://sqlite.org/rescode.html
     match code and code & 0xFF:
         case sqlite3.SQLITE_CONSTRAINT | sqlite3.SQLITE_MISMATCH | sqlite3.SQLITE_TOOBIG:
-            return Reaction.POISON
+            return Reaction.REJECT_ROW
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return Reaction.AGAIN
+            return Reaction.RETRY
         case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
-            return Reaction.AWAY
+            return Reaction.UNAVAILABLE
     if "no such table" in str(error):
-        return Reaction.AWAY
+        return Reaction.UNAVAILABLE
     return Reaction.UNKNOWN
 
 

@@ -1,7 +1,7 @@
 """Idempotency keys: remembered in Redis with the append, and in the database with the row.
 
 Redis answers for the life of a key, as long as it has not lost its data. Its epoch says since
-when it remembers (see schema.queue.accepted). While that is less than a key's life, and it is not
+when it remembers (see schema.queue.accepted_counts). While that is less than a key's life, and it is not
 the first epoch there ever was, the database is asked as well.
 """
 

@@ -11,13 +11,13 @@ from itertools import takewhile
 
 from sqlalchemy import Connection, delete, select, text
 
-from schema.counts import lookup, recount, write
-from schema.counts.widths import EVER, EXPIRED, HORIZON, LEDGER, MICROS, SLOTS
+from schema.counts import maintain, totals
+from schema.counts.widths import MICROS
 from schema.database.tables import leads
 from schema.lead import lead_id
 
 # Months made beyond the current one.
-AHEAD = 3
+MONTHS_AHEAD = 3
 
 # Most months that one statement makes partitions for: no more are behind when a table is first partitioned.
 MONTHS_MAX = 240
@@ -26,9 +26,9 @@ MONTHS_MAX = 240
 DELETE_MAX = 2_000
 
 # Seconds that a change of the table waits for others to leave it; everybody else waits behind it.
-LOCK_SECONDS = 3
+LOCK_WAIT_TIMEOUT = 3
 
-LAST = "pmax"
+CATCH_ALL = "pmax"
 
 # What serializes those who change the partitions.
 _LOCK = "lead-ingest partitions"
@@ -82,26 +82,26 @@ def partition(connection: Connection, now: int) -> None:
     if connection.dialect.name == "sqlite" or existing(connection):
         return
     oldest = connection.execute(select(leads.c.id).order_by(leads.c.id).limit(1)).scalar()
-    end = Month.at(now) + AHEAD
+    end = Month.at(now) + MONTHS_AHEAD
     first = Month.at(now if oldest is None else lead_id.micros_of(bytes(oldest)))
     if end - first >= MONTHS_MAX:
         first = end + (1 - MONTHS_MAX)
     # Leads of the future do not move the months that are made.
-    months = _clauses(first, end - first + 1) if end - first >= 0 else _clauses(Month.at(now), AHEAD + 1)
+    months = _clauses(first, end - first + 1) if end - first >= 0 else _clauses(Month.at(now), MONTHS_AHEAD + 1)
     connection.execute(text(f"ALTER TABLE leads PARTITION BY RANGE COLUMNS (id) ({months})"))
 
 
 def make_ahead(connection: Connection, now: int) -> int:
-    """Make the partitions of the months up to AHEAD from now; return how many. Without partitions do nothing."""
+    """Make the partitions of the months up to MONTHS_AHEAD from now; return how many. Without partitions do nothing."""
     with _alone(connection) as alone:
         there = existing(connection) if alone else []
-        if len(there) < 2 or there[-1] != LAST:
+        if len(there) < 2 or there[-1] != CATCH_ALL:
             return 0
         newest = Month.named(there[-2])
-        missing = min(Month.at(now) + AHEAD - newest, MONTHS_MAX)
+        missing = min(Month.at(now) + MONTHS_AHEAD - newest, MONTHS_MAX)
         if missing > 0:
             months = _clauses(newest + 1, missing)
-            connection.execute(text(f"ALTER TABLE leads REORGANIZE PARTITION {LAST} INTO ({months})"))
+            connection.execute(text(f"ALTER TABLE leads REORGANIZE PARTITION {CATCH_ALL} INTO ({months})"))
         return max(missing, 0)
 
 
@@ -120,42 +120,49 @@ def expire(connection: Connection, months: int, now: int) -> int:
     """Remove all leads of months more than `months` before the current one, for good; return how many.
 
     At every moment the lists and the total agree, whenever this is cut short: first the
-    horizon hides the leads and takes them out of the counts, then the rows go, and then the
-    horizon goes. Leads from before the horizon that are stored meanwhile are counted or gone.
+    cutoff hides the leads and takes them out of the counts, then the rows go, and then the
+    cutoff goes. Leads from before the cutoff that are stored meanwhile are counted or gone.
     """
-    horizon = (Month.at(now) + -months).start
+    cutoff = (Month.at(now) + -months).start
     with _alone(connection) as alone:
         if not alone:
             return 0
         with connection.begin():
-            before = lookup.version(connection)
-            if not before.horizon and not _has_older(connection, horizon):
+            if totals.is_upgrading(connection):
+                return 0
+            before = totals.version(connection)
+            if not before.retention_cutoff and not _has_older(connection, cutoff):
                 return 0
             # One that was cut short goes on to where it meant to.
-            horizon = before.horizon or horizon
-            if not before.horizon:
-                write.upsert(connection, {(LEDGER, HORIZON): horizon})
-                recount.expire(connection, horizon)
-        _remove(connection, horizon)
+            cutoff = before.retention_cutoff or cutoff
+            if not before.retention_cutoff:
+                totals.add(connection, retention_cutoff=cutoff)
+                maintain.subtract_expired(connection, cutoff)
+        _remove(connection, cutoff)
         with connection.begin():
-            _lift(connection, horizon)
-            return lookup.version(connection).expired - before.expired
+            _lift_cutoff(connection, cutoff)
+            return totals.version(connection).expired - before.expired
 
 
-def _has_older(connection: Connection, horizon: int) -> bool:
-    older = select(leads.c.id).where(leads.c.id < lead_id.at(horizon)).order_by(leads.c.id).limit(1)
+def _end(partition: str) -> int:
+    """Return the first microsecond after a month's partition."""
+    return (Month.named(partition) + 1).start
+
+
+def _has_older(connection: Connection, cutoff: int) -> bool:
+    older = select(leads.c.id).where(leads.c.id < lead_id.at(cutoff)).order_by(leads.c.id).limit(1)
     return connection.execute(older).first() is not None
 
 
-def _remove(connection: Connection, horizon: int) -> None:
-    """Drop the partitions that end by the horizon; delete what is older and in none of them."""
-    over = list(takewhile(lambda name: name != LAST and (Month.named(name) + 1).start <= horizon, existing(connection)))
+def _remove(connection: Connection, cutoff: int) -> None:
+    """Drop the partitions that end by the cutoff; delete what is older and in none of them."""
+    over = list(takewhile(lambda name: name != CATCH_ALL and _end(name) <= cutoff, existing(connection)))
     if over:
         connection.execute(text(f"ALTER TABLE leads DROP PARTITION {', '.join(over)}"))
     connection.rollback()
     while True:
         with connection.begin():
-            older = select(leads.c.id).where(leads.c.id < lead_id.at(horizon)).order_by(leads.c.id).limit(DELETE_MAX)
+            older = select(leads.c.id).where(leads.c.id < lead_id.at(cutoff)).order_by(leads.c.id).limit(DELETE_MAX)
             found = list(connection.execute(older).scalars())
             if found:
                 connection.execute(delete(leads).where(leads.c.id >= found[0], leads.c.id <= found[-1]))
@@ -163,18 +170,17 @@ def _remove(connection: Connection, horizon: int) -> None:
             return
 
 
-def _lift(connection: Connection, horizon: int) -> None:
-    """Take the horizon away, and count what was stored before it in the meantime."""
-    # Every writer takes one of these rows.
-    write.upsert(connection, {(LEDGER, EVER): 0}, *range(SLOTS))
-    recount.expire(connection, horizon)
-    left = recount.recount(connection, 0, horizon)
-    write.upsert(connection, {(LEDGER, EXPIRED): -left, (LEDGER, HORIZON): -horizon})
+def _lift_cutoff(connection: Connection, cutoff: int) -> None:
+    """Take the cutoff away, and count what was stored before it in the meantime."""
+    totals.lock(connection)
+    maintain.subtract_expired(connection, cutoff)
+    left = maintain.recount(connection, 0, cutoff)
+    totals.add(connection, expired=-left, retention_cutoff=-cutoff)
 
 
 def _clauses(first: Month, number: int) -> str:
     clauses = [(first + each).clause for each in range(number)]
-    return ", ".join([*clauses, f"PARTITION {LAST} VALUES LESS THAN (MAXVALUE)"])
+    return ", ".join([*clauses, f"PARTITION {CATCH_ALL} VALUES LESS THAN (MAXVALUE)"])
 
 
 @contextmanager
@@ -184,7 +190,7 @@ def _alone(connection: Connection) -> Iterator[bool]:
         yield True
         return
     # A change waits for everybody who reads, and all who come later wait behind it: better to try again in a minute.
-    connection.execute(text(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}"))
+    connection.execute(text(f"SET SESSION lock_wait_timeout = {LOCK_WAIT_TIMEOUT}"))
     alone = bool(connection.execute(text("SELECT GET_LOCK(:name, 0)"), {"name": _LOCK}).scalar())
     connection.rollback()
     try:

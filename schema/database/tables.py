@@ -68,6 +68,31 @@ lead_counts = Table(
     **OPTIONS,
 )
 
+# Sums over all time: see schema.counts.totals. A few rows, so that workers do not wait for each other's COMMIT.
+lead_totals = Table(
+    "lead_totals",
+    metadata,
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    Column("total_stored", BigInteger, nullable=False),  # leads ever stored
+    Column("expired", BigInteger, nullable=False),  # of those, removed because they were older than the retention
+    Column("revision", BigInteger, nullable=False),  # times that the counts were made anew
+    # While a month is being removed: the first microsecond since 1970 that is kept; else 0.
+    Column("retention_cutoff", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    **OPTIONS,
+)
+
+# Minutes that leads were added to since their counts were compacted: see schema.counts.maintain.
+dirty_minutes = Table(
+    "dirty_minutes",
+    metadata,
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),  # microseconds since 1970, its first
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    Column("added", BigInteger, nullable=False),  # leads
+    sqlite_with_rowid=False,
+    **OPTIONS,
+)
+
 # How many leads were accepted in each bucket, copied from Redis by the sweep so that it outlives Redis.
 # A Redis that lost its data begins a new epoch, whose numbers add to those of the epochs before.
 accepted_counts = Table(

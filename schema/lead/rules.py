@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import orjson
-from marshmallow import Schema, ValidationError, fields, post_load, validate
+from marshmallow import Schema, ValidationError, fields, post_load
+from marshmallow.validate import Email as EmailValidator
 
 NAME_MAX = 255  # characters
 EMAIL_MAX = 254  # characters, RFC 5321 section 4.5.3.1.3 less the angle brackets
@@ -26,7 +27,7 @@ UNKNOWN = "This field is not known."
 _phone = re.compile(PHONE_PATTERN, re.ASCII)
 _date = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _control = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_is_email = validate.Email(error=NOT_EMAIL)
+_is_email = EmailValidator(error=NOT_EMAIL)
 
 
 class _Text(fields.String):
@@ -179,7 +180,7 @@ _additional_data = LEAD.fields["additionalData"]
 _known = frozenset(FIELDS)
 
 
-def check(data: object) -> dict[str, Any]:
+def validate(data: object) -> dict[str, Any]:
     """Check a decoded JSON value against the lead's rules; return its fields, trimmed, in the order of FIELDS.
 
     Raises marshmallow's ValidationError, whose `messages` map each broken field to its messages.

@@ -12,16 +12,17 @@ from sqlalchemy import Connection, delete, insert, select
 
 from schema.database.tables import dropped_leads, leads
 from schema.lead.lead_id import LeadId
-from schema.queue import stream
+from schema.queue import entries, keys
+from schema.queue.script import Script
 
-REPLAY = (Path(__file__).parent / "replay.lua").read_text()
-
-# Deletes a letter, and its lead's place in the index if it is still there. Returns 1, or 0 when it was gone.
-DROP = """
-if redis.call('XDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
-if ARGV[2] ~= '' then redis.call('HDEL', KEYS[2], ARGV[2]) end
-return 1
-"""
+_HERE = Path(__file__).parent
+REPLAY = Script(
+    _HERE / "replay.lua",
+    keys={"STREAM": keys.STREAM, "DEAD": keys.DEAD, "INDEX": keys.INDEX},
+    arguments=("letter", "lead"),
+    constants={"REASON_FIELD": keys.REASON_FIELD},
+)
+DROP = Script(_HERE / "drop.lua", keys={"DEAD": keys.DEAD, "INDEX": keys.INDEX}, arguments=("letter", "lead"))
 
 PAGE = 500  # letters read at once
 
@@ -48,7 +49,7 @@ class DeadLetter:
     @property
     def lead(self) -> LeadId | None:
         """The lead's id, or None when the payload holds none."""
-        return stream.id_of(self.payload)
+        return entries.id_of(self.payload)
 
     @property
     def since(self) -> datetime:
@@ -61,8 +62,8 @@ class DeadLetters:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client: Any = client  # redis-py's types leave open whether text or bytes come back
-        self._replay = client.register_script(REPLAY)
-        self._drop = client.register_script(DROP)
+        self._replay = REPLAY.register(client)
+        self._drop = DROP.register(client)
 
     def __iter__(self) -> Iterator[DeadLetter]:
         """Walk all letters, the oldest first."""
@@ -70,21 +71,21 @@ class DeadLetters:
 
     def count(self) -> int:
         """Return how many there are."""
-        return int(self._client.xlen(stream.DEAD))
+        return int(self._client.xlen(keys.DEAD))
 
     def walk(self, after: str | None = None, page_size: int = PAGE) -> Iterator[DeadLetter]:
         """Walk the letters after the one named `after`, reading `page_size` at once."""
         start = f"({after}" if after else "-"
         # What becomes a dead letter during the walk, perhaps since the walk replayed it, is not part of it.
-        newest = self._client.xrevrange(stream.DEAD, "+", "-", count=1)
+        newest = self._client.xrevrange(keys.DEAD, "+", "-", count=1)
         end = newest[0][0] if newest else "+"
-        while page := self._client.xrange(stream.DEAD, start, end, count=page_size):
+        while page := self._client.xrange(keys.DEAD, start, end, count=page_size):
             yield from (_letter(*each) for each in page)
             start = f"({page[-1][0].decode()}"
 
     def find(self, name: str) -> DeadLetter | None:
         """Return one letter, or None."""
-        found = self._client.xrange(stream.DEAD, name, name)
+        found = self._client.xrange(keys.DEAD, name, name)
         return _letter(*found[0]) if found else None
 
     def replay(self, letter: DeadLetter) -> bool:
@@ -92,8 +93,7 @@ class DeadLetters:
 
         The next ticket or sweep finds it. A lead whose row is there already is not stored again.
         """
-        keys = [stream.STREAM, stream.DEAD, stream.INDEX]
-        return bool(self._replay(keys=keys, args=[letter.name, letter.lead or b""]))
+        return bool(self._replay(letter=letter.name, lead=letter.lead or b""))
 
     def drop(self, letter: DeadLetter, connection: Connection) -> bool:
         """Delete a letter, and so the lead, for good; False when it was gone before.
@@ -104,7 +104,7 @@ class DeadLetters:
         if letter.lead:
             with connection.begin():
                 note_dropped(connection, letter.lead)
-        dropped = bool(self._drop(keys=[stream.DEAD, stream.INDEX], args=[letter.name, letter.lead or b""]))
+        dropped = bool(self._drop(letter=letter.name, lead=letter.lead or b""))
         if letter.lead and not dropped and self._lives(letter.lead, connection):
             with connection.begin():
                 connection.execute(delete(dropped_leads).where(dropped_leads.c.lead_id == letter.lead))
@@ -112,7 +112,7 @@ class DeadLetters:
 
     def _lives(self, lead: LeadId, connection: Connection) -> bool:
         """Tell whether a lead that is no dead letter any more waits or is stored: another replayed it."""
-        if self._client.hexists(stream.INDEX, lead):
+        if self._client.hexists(keys.INDEX, lead):
             return True
         with connection.begin():
             return connection.execute(select(leads.c.id).where(leads.c.id == lead)).first() is not None
@@ -127,5 +127,5 @@ def note_dropped(connection: Connection, lead: LeadId) -> None:
 
 
 def _letter(name: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
-    reason = fields.get(stream.REASON_FIELD, b"").decode()
-    return DeadLetter(name.decode(), reason, fields.get(stream.LEAD_FIELD, b""))
+    reason = fields.get(keys.REASON_FIELD.encode(), b"").decode()
+    return DeadLetter(name.decode(), reason, fields.get(entries.LEAD_FIELD, b""))

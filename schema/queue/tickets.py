@@ -16,10 +16,10 @@ LINGERED = "leads:tickets:lingered"
 
 STORE_LEADS = "store_leads"
 SWEEP = "sweep"
-TEND = "tend"
+MAINTENANCE = "maintain"
 
-# Seconds between two runs of TEND.
-TEND_INTERVAL = 60.0
+# Seconds between two runs of MAINTENANCE.
+MAINTENANCE_INTERVAL = 60.0
 
 # Seconds after which a broker that does not answer is given up.
 BROKER_TIMEOUT = 5
@@ -62,9 +62,9 @@ def celery_app(settings: Settings) -> Celery:
                 "schedule": settings.sweep_interval,
                 "options": {"queue": SWEEP_QUEUE, "expires": SWEEP_EXPIRES},
             },
-            TEND: {
-                "task": TEND,
-                "schedule": TEND_INTERVAL,
+            MAINTENANCE: {
+                "task": MAINTENANCE,
+                "schedule": MAINTENANCE_INTERVAL,
                 "options": {"queue": SWEEP_QUEUE, "expires": SWEEP_EXPIRES},
             },
         },

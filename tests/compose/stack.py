@@ -203,7 +203,7 @@ def assert_nothing_lost(stack: Stack, seen: load.Ledger) -> None:
     stored = stack.stored()
     assert set(seen.ids) <= set(stored)
     assert len(stored) == len(set(stored)) == ledger["stored"]
-    assert (ledger["off"], ledger["dead"]) == (0, 0)
+    assert (ledger["imbalance"], ledger["dead"]) == (0, 0)
 
 
 def docker(*arguments: str) -> str:

@@ -115,7 +115,7 @@ def test_workers_that_are_gone_a_lost_lead_and_a_full_redis(monitored: Stack):
     redis(monitored, "XADD", "leads:stream", "*", "lead", payload)
     docker("start", *workers)
     until(lambda: not caused & firing(monitored), CLEAR_DEADLINE, 1)
-    assert monitored.wait_until_drained()["off"] == 0
+    assert monitored.wait_until_drained()["imbalance"] == 0
 
 
 def test_a_lead_that_cannot_be_stored(monitored: Stack):

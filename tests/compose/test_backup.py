@@ -47,7 +47,7 @@ def test_a_backup_brings_back_what_was_deleted(stack: Stack):
     stack.make("restore", f"FILE={file}", "YES=1")
 
     assert made in stack.stored()
-    assert (stack.wait_until_drained())["off"] == 0
+    assert (stack.wait_until_drained())["imbalance"] == 0
     assert "leads_" not in in_mysql(stack, "mysql", "-e", "SHOW DATABASES")
 
 
@@ -75,13 +75,13 @@ def test_a_backup_made_under_load_is_restored_into_a_new_mysql(stack: Stack):
     assert set(stored) < set(before)
     ledger = stack.wait_until_drained()
     assert ledger["stored"] == len(stored)
-    assert ledger["off"] == len(before) - len(stored)
-    assert f"Off: {ledger['off']} accepted leads are nowhere" in said
+    assert ledger["imbalance"] == len(before) - len(stored)
+    assert f"Off: {ledger['imbalance']} accepted leads are nowhere" in said
     docker("exec", stack.containers("api")[0]["Id"], "python", "-m", "schema", "counts")
 
     # And the service goes on
     seen = sent_during(stack, lambda: None)
-    assert stack.wait_until_drained()["off"] == ledger["off"]
+    assert stack.wait_until_drained()["imbalance"] == ledger["imbalance"]
     assert set(seen.ids) <= set(stack.stored())
 
 

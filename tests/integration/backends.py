@@ -10,13 +10,13 @@ import pytest
 import redis
 from sqlalchemy import Engine, select, text
 
-from ingest_api.intake.group_commit import GroupCommit, Lead, Operation, Verdict
-from schema.counts import recount
+from ingest_api.intake.group_commit import AppendRequest, GroupCommit, NewLead, Verdict
+from schema.counts import maintain
 from schema.database import engines
 from schema.database.tables import leads, metadata
 from schema.lead import codec, rules
 from schema.lead.lead_id import LeadId, new_lead_id
-from schema.queue import stream
+from schema.queue import entries, keys
 from schema.runtime.redis_clients import async_redis
 from schema.settings import Settings
 from tests.kit.databases import DATABASES, DatabaseServer
@@ -58,14 +58,14 @@ class Backend:
     def accept_all(self, checked: Sequence[dict[str, Any]]) -> list[LeadId]:
         """Append leads with these fields to the queue as the API does, and return their ids."""
         found = [new_lead_id() for _ in checked]
-        appended = tuple(Lead(each, codec.encode(each, fields)) for each, fields in zip(found, checked, strict=True))
+        appended = tuple(NewLead(each, codec.encode(each, fields)) for each, fields in zip(found, checked, strict=True))
         asyncio.run(self._append(appended))
         return found
 
-    async def _append(self, appended: tuple[Lead, ...]) -> None:
+    async def _append(self, appended: tuple[NewLead, ...]) -> None:
         settings = self.with_settings(redis_timeout=10.0)
         commit = GroupCommit(async_redis(settings, timeout=10.0, connections=1), settings, lambda *_: None)
-        assert (await commit.submit(Operation(leads=appended))).verdict is Verdict.DONE
+        assert (await commit.submit(AppendRequest(leads=appended))).verdict is Verdict.APPENDED
         await commit.close()
 
     def stored(self) -> set[LeadId]:
@@ -75,23 +75,23 @@ class Backend:
 
     def dead(self) -> dict[LeadId | None, str]:
         """Return the reason of each dead letter by its lead's id."""
-        letters = [fields for _, fields in self.client.xrange(stream.DEAD)]
-        found = {stream.id_of(each.get(b"lead", b"")): each[b"reason"].decode() for each in letters}
+        letters = [fields for _, fields in self.client.xrange(keys.DEAD)]
+        found = {entries.id_of(each.get(b"lead", b"")): each[b"reason"].decode() for each in letters}
         assert len(found) == len(letters), "two dead letters for one lead"
         return found
 
     def waiting(self) -> int:
         """Return the number of leads in the stream."""
-        return int(self.client.xlen(stream.STREAM))
+        return int(self.client.xlen(keys.STREAM))
 
     def pending(self) -> int:
         """Return the number of leads that were read and not settled."""
-        return int(self.client.xpending(stream.STREAM, stream.GROUP)["pending"])
+        return int(self.client.xpending(keys.STREAM, keys.GROUP)["pending"])
 
     def assert_counted(self) -> None:
         """Check that the counts say what counting the rows says, bucket by bucket."""
         with self.engine.connect() as connection:
-            assert list(recount.differences(connection)) == []
+            assert list(maintain.differences(connection)) == []
 
     def refuse(self, first_name: str = POISON, *, errno: int = 1644) -> None:
         """Let the database refuse every lead with this first name."""
@@ -126,7 +126,7 @@ class Backend:
 
 
 def fields_of(number: int = 0, **changes: Any) -> dict[str, Any]:
-    """Return the fields of a lead as `schema.lead.rules.check` leaves them."""
+    """Return the fields of a lead as `schema.lead.rules.validate` leaves them."""
     fields = {
         "firstName": f"Ada {number}",
         "lastName": "Lovelace",
@@ -135,7 +135,7 @@ def fields_of(number: int = 0, **changes: Any) -> dict[str, Any]:
         "dateOfBirth": "1990-12-10",
         "additionalData": {"number": number},
     }
-    return rules.check(fields | changes)
+    return rules.validate(fields | changes)
 
 
 def writer(settings: Settings, pool_size: int = 1) -> Engine:

@@ -3,10 +3,10 @@
 import hashlib
 from typing import Any
 
-from ingest_api.intake.group_commit import Answer, GroupCommit, Lead, Operation
+from ingest_api.intake.group_commit import AppendRequest, AppendResult, GroupCommit, NewLead
 from schema.lead import codec
 from schema.lead.lead_id import LeadId, new_lead_id
-from schema.queue import stream
+from schema.queue import keys
 from schema.runtime.redis_clients import async_redis
 from tests.integration.backends import Backend, fields_of
 
@@ -20,7 +20,7 @@ class Line:
         client = async_redis(settings, timeout=settings.redis_timeout, connections=1)
         self.commit = GroupCommit(client, settings, lambda *_: None)
 
-    async def submit(self, operation: Operation) -> Answer:
+    async def submit(self, operation: AppendRequest) -> AppendResult:
         """Submit an operation."""
         return await self.commit.submit(operation)
 
@@ -29,22 +29,25 @@ class Line:
         return int(self._backend.client.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"])
 
 
-def lead_of(lead_id: LeadId) -> Lead:
+def lead_of(lead_id: LeadId) -> NewLead:
     """Return a valid lead with that id."""
-    return Lead(lead_id, codec.encode(lead_id, fields_of()))
+    return NewLead(lead_id, codec.encode(lead_id, fields_of()))
 
 
-def one_lead() -> Operation:
+def one_lead() -> AppendRequest:
     """Return the operation of a request with one new lead."""
-    return Operation(leads=(lead_of(new_lead_id()),))
+    return AppendRequest(leads=(lead_of(new_lead_id()),))
 
 
-def with_key(key: str, body: bytes, *, unknown: bool = True) -> Operation:
+def with_key(key: str, body: bytes, *, key_absent_in_database: bool = True) -> AppendRequest:
     """Return the operation of a request with one new lead and an Idempotency-Key.
 
-    `unknown` says that the database was asked for the key and does not know it.
+    `key_absent_in_database` says that it was asked for the key and does not know it.
     """
     name = hashlib.sha256(key.encode()).hexdigest()
-    return Operation(
-        leads=one_lead().leads, key=stream.KEY + name, digest=hashlib.sha256(body).digest(), unknown=unknown
+    return AppendRequest(
+        leads=one_lead().leads,
+        key=keys.IDEMPOTENCY_PREFIX + name,
+        digest=hashlib.sha256(body).digest(),
+        key_absent_in_database=key_absent_in_database,
     )

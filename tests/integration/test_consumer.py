@@ -8,7 +8,7 @@ import pytest
 import time_machine
 
 from schema.lead.lead_id import LeadId
-from schema.queue import stream
+from schema.queue import keys
 from tests.integration.backends import POISON, Backend, fields_of
 from tests.integration.workers import Worker
 from tests.kit.servers import until
@@ -19,7 +19,7 @@ def test_two_consumers_never_hold_the_same_lead(backend: Backend):
     backend.accept(10)
     first, second = Worker(backend), Worker(backend)
 
-    taken = [*first.consumer.take(6).entries, *second.consumer.take(6).entries]
+    taken = [*first.consumer.claim_and_read(6).entries, *second.consumer.claim_and_read(6).entries]
 
     assert len({entry.name for entry in taken}) == len(taken) == 10
 
@@ -27,19 +27,19 @@ def test_two_consumers_never_hold_the_same_lead(backend: Backend):
 def test_leads_are_taken_in_the_order_in_which_they_were_accepted(backend: Backend):
     ids = backend.accept(10)
 
-    taken = Worker(backend).consumer.take(10)
+    taken = Worker(backend).consumer.claim_and_read(10)
 
     assert [entry.row().id for entry in taken.entries] == ids
 
 
 def test_left_leads_are_taken_before_new_ones(backend: Backend):
     ids = backend.accept(3)
-    Worker(backend).consumer.take(3)
+    Worker(backend).consumer.claim_and_read(3)
     backend.accept(3)
     worker = Worker(backend, claim_after=0.1)
 
     def claimed() -> list[LeadId]:
-        taken = worker.consumer.take(3)
+        taken = worker.consumer.claim_and_read(3)
         found = [entry.row().id for entry in taken.entries]
         return found if found[:1] == ids[:1] else []
 
@@ -48,28 +48,28 @@ def test_left_leads_are_taken_before_new_ones(backend: Backend):
 
 def test_a_lead_is_claimed_no_earlier_than_it_may_be(backend: Backend):
     backend.accept(3)
-    Worker(backend).consumer.take(3)
+    Worker(backend).consumer.claim_and_read(3)
 
-    assert len(Worker(backend, claim_after=3600.0).consumer.take(3)) == 0
+    assert len(Worker(backend, claim_after=3600.0).consumer.claim_and_read(3)) == 0
 
 
 def test_a_process_looks_now_and_then_for_what_others_left(backend: Backend):
     worker, other = (Worker(backend, claim_after=20.0).consumer for _ in range(2))
-    assert len(worker.take(3)) == 0
+    assert len(worker.claim_and_read(3)) == 0
     backend.accept(3)
-    other.release(other.take(3).entries)
+    other.give_back(other.claim_and_read(3).entries)
 
-    assert len(worker.take(3)) == 0
-    assert until(lambda: len(worker.take(3)), within=5) == 3
+    assert len(worker.claim_and_read(3)) == 0
+    assert until(lambda: len(worker.claim_and_read(3)), within=5) == 3
 
 
 def test_what_a_process_leaves_it_finds_at_once(backend: Backend):
     backend.accept(3)
     consumer = Worker(backend, claim_after=20.0).consumer
-    taken = consumer.take(3).entries
-    consumer.release(taken)
+    taken = consumer.claim_and_read(3).entries
+    consumer.give_back(taken)
 
-    assert consumer.take(3).entries == taken
+    assert consumer.claim_and_read(3).entries == taken
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
@@ -78,11 +78,11 @@ def test_clocks_that_differ_by_an_hour_do_no_harm(backend: Backend, hours: int):
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=hours)):
         wrong = backend.accept(2)
     right = backend.accept(2)
-    Worker(backend).consumer.take(4)
+    Worker(backend).consumer.claim_and_read(4)
 
     # When another worker, whose clock is wrong the other way, looks
     with time_machine.travel(datetime.now(UTC) - timedelta(hours=hours)):
-        too_early = len(Worker(backend, claim_after=3600.0).consumer.take(4))
+        too_early = len(Worker(backend, claim_after=3600.0).consumer.claim_and_read(4))
         until(lambda: Worker(backend, claim_after=0.1).drain(backend))
 
     # Then it claims by the time that Redis counts, and stores each once
@@ -95,8 +95,8 @@ def test_a_lost_group_is_made_again_and_no_waiting_lead_is_forgotten(backend: Ba
     # Given leads of which some were read when the group was destroyed
     ids = backend.accept(5)
     worker = Worker(backend)
-    worker.consumer.take(2)
-    backend.client.xgroup_destroy(stream.STREAM, stream.GROUP)
+    worker.consumer.claim_and_read(2)
+    backend.client.xgroup_destroy(keys.STREAM, keys.GROUP)
 
     # When a ticket is fetched
     worker.run()
@@ -123,11 +123,11 @@ def test_leads_settled_after_the_group_was_lost_are_not_stored_twice(backend: Ba
     # Given a batch that was read before the group was lost, and is stored after
     ids = backend.accept(3)
     slow, quick = Worker(backend), Worker(backend)
-    taken = slow.consumer.take(3)
-    backend.client.xgroup_destroy(stream.STREAM, stream.GROUP)
+    taken = slow.consumer.claim_and_read(3)
+    backend.client.xgroup_destroy(keys.STREAM, keys.GROUP)
     quick.run()
 
-    slow.consumer.settle(taken.entries, ids)
+    slow.consumer.acknowledge(taken.entries, ids)
 
     assert backend.stored() == set(ids)
     assert backend.waiting() == 0
@@ -139,7 +139,7 @@ def test_an_entry_that_was_delivered_too_often_is_a_dead_letter(backend: Backend
     [lead] = backend.accept(1)
     changes = {"deliveries_alone": 2, "deliveries_max": 3, "claim_after": 0.1}
     for _ in range(3):
-        until(lambda: len(Worker(backend, **changes).consumer.take(10)))
+        until(lambda: len(Worker(backend, **changes).consumer.claim_and_read(10)))
 
     # When the next one comes
     worker = Worker(backend, **changes)
@@ -153,10 +153,10 @@ def test_an_entry_that_was_delivered_too_often_is_a_dead_letter(backend: Backend
 def test_an_entry_is_buried_once_whoever_comes_second(backend: Backend):
     [lead] = backend.accept(1)
     first, second = Worker(backend), Worker(backend)
-    [entry] = first.consumer.take(1).entries
+    [entry] = first.consumer.claim_and_read(1).entries
 
-    assert first.consumer.bury(entry, "first")
-    assert not second.consumer.bury(entry, "second")
+    assert first.consumer.dead_letter(entry, "first")
+    assert not second.consumer.dead_letter(entry, "second")
 
     assert backend.dead() == {lead: "first"}
     assert (backend.waiting(), backend.pending()) == (0, 0)

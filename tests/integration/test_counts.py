@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import OperationalError
 
-from schema.counts import lookup, write
-from schema.counts.lookup import Levels, Version
-from schema.counts.widths import DAY, HOUR, LEAF, MICROS, MINUTE
+from schema.counts import lookup, totals, write
+from schema.counts.lookup import BucketCache
+from schema.counts.totals import DataVersion
+from schema.counts.widths import DAY, HOUR, LEAF_SIZE, MICROS, MINUTE
 from schema.database.errors import Reaction, reaction_to
 from schema.database.lead_row import LeadRow, insert_rows
 from schema.database.tables import metadata
@@ -43,7 +44,7 @@ def rows_at(times: list[int]) -> list[LeadRow]:
 
 def assert_agrees(connection: Connection, times: list[int], step: int = 1) -> None:
     """Check total, before, by_bucket and locate against the sorted times of all leads, at every `step`-th of them."""
-    assert lookup.total(connection) == len(times)
+    assert totals.total(connection) == len(times)
     moments = {
         0,
         START * MICROS,
@@ -68,7 +69,7 @@ def assert_agrees(connection: Connection, times: list[int], step: int = 1) -> No
     assert lookup.locate(connection, len(times)) is None
 
 
-@pytest.mark.parametrize("leaf", [1, 4, LEAF])
+@pytest.mark.parametrize("leaf", [1, 4, LEAF_SIZE])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batches=batches,
@@ -80,9 +81,9 @@ def test_counts_agree_with_brute_force(
     monkeypatch: pytest.MonkeyPatch, leaf: int, batches: list[list[int]], slots: int, dense: int, useful: int
 ):
     # Given leads of any times, counted in batches by several workers, some of them in the narrowest buckets too
-    monkeypatch.setattr(lookup, "LEAF", leaf)
-    monkeypatch.setattr(write, "DENSE", dense)
-    monkeypatch.setattr(write, "USEFUL", useful)
+    monkeypatch.setattr(lookup, "LEAF_SIZE", leaf)
+    monkeypatch.setattr(write, "FINE_LEVEL_MIN", dense)
+    monkeypatch.setattr(write, "MIN_PER_LEVEL", useful)
     engine = create_engine("sqlite://")
     metadata.create_all(engine)
     with engine.connect() as connection:
@@ -106,7 +107,7 @@ def test_on_each_backend_the_counts_add_up(backend: Backend):
         write.add(connection, ids[:1], 9)  # the slot of 1 again
 
     with backend.engine.connect() as connection:
-        assert lookup.version(connection) == Version(ever=8, expired=0, revision=0, horizon=0)
+        assert totals.version(connection) == DataVersion(total_stored=8, expired=0, revision=0, retention_cutoff=0)
         assert lookup.by_bucket(connection, MINUTE, START, START + HOUR) == {START: 5, START + 60: 1}
 
 
@@ -122,7 +123,7 @@ def test_a_million_leads_in_one_second_are_reached_in_short_steps(backend: Backe
         for position in (23, 500_000, 999_999, 1_000_022):
             place = lookup.locate(connection, position)
             assert place is not None
-            assert place.stored <= LEAF
+            assert place.stored <= LEAF_SIZE
             assert lead_id.micros_of(place.first) + place.skip == START * MICROS + position - 23
 
 
@@ -152,7 +153,7 @@ def test_concurrent_transactions_lose_no_count(backend: Backend, same_slot: bool
                 write.add(connection, ids, slot)
         except OperationalError as error:
             # As workers.store.batch does.
-            if reaction_to(error) is not Reaction.AGAIN:
+            if reaction_to(error) is not Reaction.RETRY:
                 raise
             return False
         return True
@@ -164,7 +165,7 @@ def test_concurrent_transactions_lose_no_count(backend: Backend, same_slot: bool
 
     # Then all are counted
     with backend.engine.connect() as connection:
-        assert lookup.total(connection) == 400
+        assert totals.total(connection) == 400
         assert lookup.by_bucket(connection, MINUTE, 0, 1 << 40) == {START: 300, START + 60: 100}
 
 
@@ -182,14 +183,14 @@ def test_a_crowded_minute_is_led_into_though_batches_reach_beyond_it(backend: Ba
         for position in range(0, len(times), 50):
             place = lookup.locate(connection, position)
             assert place is not None
-            assert place.stored <= LEAF
+            assert place.stored <= LEAF_SIZE
         assert_agrees(connection, times, step=97)
 
 
 def test_what_is_known_of_a_table_stays_true_while_leads_are_added_anywhere(backend: Backend):
     # Given leads over a year and a crowded minute, and what was known of them at each moment before
     chance = random.Random(7)
-    levels = Levels()
+    levels = BucketCache()
 
     def moments(number: int) -> list[int]:
         crowd, year = (START * MICROS, 20 * MICROS), ((START - 300 * DAY) * MICROS, 360 * DAY * MICROS)
@@ -202,7 +203,7 @@ def test_what_is_known_of_a_table_stays_true_while_leads_are_added_anywhere(back
 
         # Then it leads to where the counts of now lead to, and reads less
         with backend.engine.connect() as connection:
-            version = lookup.version(connection)
+            version = totals.version(connection)
             for position in range(0, version.total, 61):
                 known = levels.of(version)
                 assert lookup.locate(connection, position, known) == lookup.locate(connection, position)
@@ -210,10 +211,10 @@ def test_what_is_known_of_a_table_stays_true_while_leads_are_added_anywhere(back
 
 
 def test_leads_that_are_removed_leave_nothing_known():
-    levels = Levels()
-    before = Version(ever=10, expired=0, revision=0, horizon=0)
+    levels = BucketCache()
+    before = DataVersion(total_stored=10, expired=0, revision=0, retention_cutoff=0)
     levels.of(before)[1, 0, 10] = {0: 10}
 
-    assert levels.of(replace(before, ever=11)) == {(1, 0, 10): {0: 10}}
-    for change in ({"expired": 1}, {"revision": 1}, {"horizon": 1}):
+    assert levels.of(replace(before, total_stored=11)) == {(1, 0, 10): {0: 10}}
+    for change in ({"expired": 1}, {"revision": 1}, {"retention_cutoff": 1}):
         assert levels.of(replace(before, **change)) == {}

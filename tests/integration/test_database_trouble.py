@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, make_url, text
 
 from schema.database.tables import leads
-from schema.queue.stream import decode
+from schema.queue.entries import decode
 from tests.integration.backends import POISON, Backend, fields_of, servers_only
 from tests.integration.workers import Worker
 from tests.kit.servers import until
@@ -57,7 +57,7 @@ def test_a_deadlock_is_run_again_at_once(backend: Backend):
         other.rollback()
 
         # Then the same ticket stores the batch
-        assert storing.result(10) == {"stored": 4, "present": 0, "dead": 0}
+        assert storing.result(10) == {"stored": 4, "duplicates": 0, "dead": 0}
     assert worker.errors == [DEADLOCK]
     assert backend.stored() == set(ids)
     backend.assert_counted()
@@ -80,7 +80,7 @@ def test_a_deadlock_while_a_poison_row_is_searched_for_is_run_again_at_once(back
         other.rollback()
 
         # Then the same ticket stores the others
-        assert storing.result(10) == {"stored": 3, "present": 0, "dead": 1}
+        assert storing.result(10) == {"stored": 3, "duplicates": 0, "dead": 1}
     assert DEADLOCK in worker.errors
     assert backend.stored() == {*ids} - {ids[1]}
     assert list(backend.dead()) == [ids[1]]
@@ -100,7 +100,7 @@ def test_a_lock_wait_that_timed_out_is_run_again(backend: Backend):
         storing = thread.submit(worker.run)
         until(lambda: LOCK_WAIT in worker.errors)
         other.rollback()
-        assert storing.result(10) == {"stored": 2, "present": 0, "dead": 0}
+        assert storing.result(10) == {"stored": 2, "duplicates": 0, "dead": 0}
     assert backend.stored() == set(ids)
     backend.assert_counted()
 
@@ -116,7 +116,7 @@ def test_a_lead_that_another_process_commits_meanwhile_is_present(backend: Backe
         until(lambda: blocked(backend))
         other.execute(text("DELETE FROM lead_counts WHERE slot = 9"))
         other.commit()
-        assert storing.result(10) == {"stored": 1, "present": 1, "dead": 0}
+        assert storing.result(10) == {"stored": 1, "duplicates": 1, "dead": 0}
     assert backend.stored() == set(ids)
 
 
@@ -132,7 +132,7 @@ def test_while_the_database_is_away_everything_waits_and_after_it_all_is_stored(
         outcomes = [worker.run() for _ in range(3)]
 
         # Then nothing is taken, acknowledged or dead-lettered
-        assert outcomes == [{"stored": 0, "present": 0, "dead": 0}] * 3
+        assert outcomes == [{"stored": 0, "duplicates": 0, "dead": 0}] * 3
         assert (backend.waiting(), backend.pending(), backend.dead()) == (5, 0, {})
     finally:
         backend.database.start()
@@ -206,7 +206,7 @@ def test_a_read_only_database_counts_as_away(backend: Backend):
     worker = Worker(backend)
 
     with backend.database.variable("read_only", "1"):
-        assert worker.run() == {"stored": 0, "present": 0, "dead": 0}
+        assert worker.run() == {"stored": 0, "duplicates": 0, "dead": 0}
         assert (backend.waiting(), backend.dead()) == (3, {})
 
     until(lambda: worker.drain(backend))
@@ -223,7 +223,7 @@ def test_a_database_that_is_not_ready_counts_as_away(backend: Backend, trouble: 
     }[trouble]()
     text_url = url if isinstance(url, str) else url.render_as_string(hide_password=False)
 
-    assert Worker(backend, database_url=text_url).run() == {"stored": 0, "present": 0, "dead": 0}
+    assert Worker(backend, database_url=text_url).run() == {"stored": 0, "duplicates": 0, "dead": 0}
 
     assert (backend.waiting(), backend.dead()) == (2, {})
     other = Worker(backend)
@@ -251,8 +251,8 @@ def test_tries_against_an_absent_database_do_not_count_as_deliveries(backend: Ba
 def test_what_is_released_may_be_taken_at_once_by_anybody(backend: Backend):
     backend.accept(3)
     consumer: Consumer = Worker(backend, claim_after=3600.0).consumer
-    consumer.release(consumer.take(10).entries)
+    consumer.give_back(consumer.claim_and_read(10).entries)
 
-    taken = Worker(backend, claim_after=3600.0).consumer.take(10)
+    taken = Worker(backend, claim_after=3600.0).consumer.claim_and_read(10)
 
     assert len(taken.entries) == 3

@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from schema.lead import lead_id
 from schema.ledger import read_ledger
-from schema.queue import stream
+from schema.queue import keys
 from schema.queue.dead_letters import DeadLetters
 from tests.integration.backends import POISON, Backend, fields_of
 from tests.integration.workers import Worker
@@ -37,7 +37,7 @@ def names(backend: Backend) -> list[str]:
 def off(backend: Backend) -> int:
     """Return by how many leads the ledger is off."""
     with backend.engine.connect() as connection:
-        return read_ledger(connection, backend.client).off
+        return read_ledger(connection, backend.client).imbalance
 
 
 def test_the_list_shows_name_id_and_reason_and_nothing_personal(backend: Backend, dead: list[bytes]):
@@ -79,7 +79,7 @@ def test_replayed_leads_are_stored_once_the_cause_is_mended(backend: Backend, de
     assert result.output == "3 back in the queue.\n"
     assert backend.stored() >= set(dead)
     assert (backend.dead(), backend.waiting()) == ({}, 0)
-    assert not backend.client.exists(stream.INDEX)
+    assert not backend.client.exists(keys.INDEX)
     backend.assert_counted()
 
 
@@ -91,7 +91,7 @@ def test_a_letter_replayed_by_two_at_once_is_in_the_queue_once(backend: Backend,
     assert [letters.replay(letter), letters.replay(letter)] == [True, False]
 
     assert backend.waiting() == 1
-    assert backend.client.hget(stream.INDEX, dead[0]) == backend.client.xrange(stream.STREAM)[0][0]
+    assert backend.client.hget(keys.INDEX, dead[0]) == backend.client.xrange(keys.STREAM)[0][0]
     Worker(backend).run()
     assert dead[0] in backend.stored()
 
@@ -99,15 +99,15 @@ def test_a_letter_replayed_by_two_at_once_is_in_the_queue_once(backend: Backend,
 def test_a_letter_whose_lead_is_stored_already_is_not_stored_again(backend: Backend, dead: list[bytes]):
     backend.stop_refusing()
     run(backend, "replay", "--all")
-    entries = backend.client.xrange(stream.STREAM)
+    entries = backend.client.xrange(keys.STREAM)
     Worker(backend).run()
     for _, fields in entries:
-        backend.client.xadd(stream.DEAD, {"reason": "by hand", **fields})
+        backend.client.xadd(keys.DEAD, {"reason": "by hand", **fields})
 
     run(backend, "replay", "--all")
     outcome = Worker(backend).run()
 
-    assert outcome == {"stored": 0, "present": 3, "dead": 0}
+    assert outcome == {"stored": 0, "duplicates": 3, "dead": 0}
     backend.assert_counted()
 
 
@@ -127,7 +127,7 @@ def test_dropped_letters_are_gone_and_the_ledger_balances(backend: Backend, dead
     assert run(backend, "drop", first, "--yes").output == "1 deleted.\n"
 
     assert set(backend.dead()) == set(dead[1:])
-    assert not backend.client.hexists(stream.INDEX, dead[0])
+    assert not backend.client.hexists(keys.INDEX, dead[0])
     assert off(backend) == 0
     assert run(backend, "drop", "--all", "--yes").output == "2 deleted.\n"
     assert (backend.dead(), off(backend)) == ({}, 0)
@@ -156,7 +156,7 @@ def test_one_letter_or_all_must_be_named(backend: Backend, arguments: list[str])
 
 
 def test_a_letter_that_holds_no_lead_can_be_listed_replayed_and_dropped(backend: Backend):
-    backend.client.xadd(stream.STREAM, {"lead": "garbage"})
+    backend.client.xadd(keys.STREAM, {"lead": "garbage"})
     Worker(backend).run()
 
     assert "\t-\tnot JSON" in run(backend, "list").output
@@ -169,7 +169,7 @@ def test_a_letter_that_holds_no_lead_can_be_listed_replayed_and_dropped(backend:
 def test_all_of_many_letters_are_walked(backend: Backend):
     with backend.client.pipeline() as pipeline:
         for number in range(1200):
-            pipeline.xadd(stream.DEAD, {"reason": "x", "lead": str(number)})
+            pipeline.xadd(keys.DEAD, {"reason": "x", "lead": str(number)})
         pipeline.execute()
 
     assert [int(letter.payload) for letter in DeadLetters(backend.client)] == list(range(1200))
@@ -196,7 +196,7 @@ def test_the_ledger_command_says_whether_all_accepted_leads_are_somewhere(backen
     assert "Balanced" in balanced.output
 
     # When a dead letter is lost behind everybody's back
-    backend.client.xdel(stream.DEAD, names(backend)[0])
+    backend.client.xdel(keys.DEAD, names(backend)[0])
 
     off_by_one = runner.invoke(main, ["ledger", "--timeout", "0"])
     assert off_by_one.exit_code == 1

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from ingest_api.intake.group_commit import Answer, GroupCommit, Lead, Operation, Verdict
+from ingest_api.intake.group_commit import AppendRequest, AppendResult, GroupCommit, NewLead, Verdict
 from schema.lead import codec
 from schema.lead.lead_id import LeadId, micros_of, new_lead_id
-from schema.queue import stream
+from schema.queue import entries, keys
 from schema.runtime.redis_clients import async_redis
 from tests.integration.backends import Backend, fields_of
 from tests.integration.flushes import Line, lead_of, one_lead, with_key
@@ -36,17 +36,17 @@ def run(backend: Backend, work: Callable[..., Awaitable[T]], lines: int = 1, **c
 def test_a_lead_that_is_done_is_in_the_stream_and_can_be_found_by_its_id(backend: Backend):
     wanted = lead_of(new_lead_id())
 
-    answer = run(backend, lambda line: line.submit(Operation(leads=(wanted,))))
+    answer = run(backend, lambda line: line.submit(AppendRequest(leads=(wanted,))))
 
-    assert answer == Answer(Verdict.DONE, 0, 0, b"")
-    [(entry, fields)] = backend.client.xrange(stream.STREAM)
+    assert answer == AppendResult(Verdict.APPENDED, 0, 0, b"")
+    [(entry, fields)] = backend.client.xrange(keys.STREAM)
     assert fields == {b"lead": wanted.payload}
-    assert backend.client.hgetall(stream.INDEX) == {wanted.id: entry}
+    assert backend.client.hgetall(keys.INDEX) == {wanted.id: entry}
 
 
 def test_leads_that_are_in_flight_together_share_a_few_flushes(backend: Backend):
     # Given a line that has flushed before
-    async def work(line: Line) -> tuple[list[Answer], int]:
+    async def work(line: Line) -> tuple[list[AppendResult], int]:
         await line.submit(one_lead())
         before = line.flushes()
 
@@ -57,7 +57,7 @@ def test_leads_that_are_in_flight_together_share_a_few_flushes(backend: Backend)
     answers, flushes = run(backend, work)
 
     # Then all are done, in one flush or two
-    assert {answer.verdict for answer in answers} == {Verdict.DONE}
+    assert {answer.verdict for answer in answers} == {Verdict.APPENDED}
     assert flushes <= 2
     assert backend.waiting() == 201
 
@@ -73,14 +73,14 @@ def test_a_lone_request_waits_for_nobody(backend: Backend):
 
 
 def test_a_flush_stays_within_its_bounds_and_a_bulk_goes_whole(backend: Backend):
-    bulk = Operation(leads=tuple(lead_of(new_lead_id()) for _ in range(900)))
+    bulk = AppendRequest(leads=tuple(lead_of(new_lead_id()) for _ in range(900)))
 
-    async def work(line: Line) -> list[Answer]:
+    async def work(line: Line) -> list[AppendResult]:
         return await asyncio.gather(*(line.submit(bulk) for _ in range(3)), line.submit(one_lead()))
 
     answers = run(backend, work)
 
-    assert {answer.verdict for answer in answers} == {Verdict.DONE}
+    assert {answer.verdict for answer in answers} == {Verdict.APPENDED}
     assert backend.waiting() == 2701
 
 
@@ -93,8 +93,8 @@ def test_the_publisher_is_told_what_was_appended_and_what_waits(backend: Backend
             async_redis(settings, timeout=1, connections=1), settings, lambda *told_: told.append(told_)
         )
         await commit.submit(one_lead())
-        await commit.submit(Operation())
-        await commit.submit(Operation(leads=(lead_of(new_lead_id()), lead_of(new_lead_id()))))
+        await commit.submit(AppendRequest())
+        await commit.submit(AppendRequest(leads=(lead_of(new_lead_id()), lead_of(new_lead_id()))))
         await commit.close()
 
     backend.client.rpush("leads:tickets", "a ticket")
@@ -105,39 +105,39 @@ def test_the_publisher_is_told_what_was_appended_and_what_waits(backend: Backend
 
 def test_the_rate_limit_counts_exactly_over_two_processes(backend: Backend):
     # Given two API processes and a client with a hundred requests a minute
-    counted = Operation(rate_key="leads:rate:192.0.2.1")
+    counted = AppendRequest(rate_key="leads:rate:192.0.2.1")
 
-    async def work(first: Line, second: Line) -> list[Answer]:
+    async def work(first: Line, second: Line) -> list[AppendResult]:
         return await asyncio.gather(*(line.submit(counted) for line in (first, second) for _ in range(75)))
 
     # When it sends a hundred and fifty at once
     answers = run(backend, work, lines=2, rate_limit=100)
 
     # Then a hundred pass, and each has a number of its own
-    assert Counter(answer.verdict for answer in answers) == {Verdict.DONE: 100, Verdict.LIMITED: 50}
+    assert Counter(answer.verdict for answer in answers) == {Verdict.APPENDED: 100, Verdict.RATE_LIMITED: 50}
     assert sorted(answer.used for answer in answers) == list(range(1, 151))
     assert all(0 < answer.window_left <= 60_000 for answer in answers)
     assert 0 < backend.client.pttl("leads:rate:192.0.2.1") <= 60_000
 
 
 def test_a_limited_request_appends_nothing_and_other_clients_go_on(backend: Backend):
-    def from_client(number: int) -> Operation:
-        return Operation(rate_key=f"leads:rate:192.0.2.{number}", leads=(lead_of(new_lead_id()),))
+    def from_client(number: int) -> AppendRequest:
+        return AppendRequest(rate_key=f"leads:rate:192.0.2.{number}", leads=(lead_of(new_lead_id()),))
 
-    async def work(line: Line) -> list[Answer]:
+    async def work(line: Line) -> list[AppendResult]:
         return await asyncio.gather(*(line.submit(from_client(client)) for client in (1, 1, 1, 2)))
 
     answers = run(backend, work, rate_limit=2)
 
     verdicts = [answer.verdict for answer in answers]
-    assert verdicts == [Verdict.DONE, Verdict.DONE, Verdict.LIMITED, Verdict.DONE]
+    assert verdicts == [Verdict.APPENDED, Verdict.APPENDED, Verdict.RATE_LIMITED, Verdict.APPENDED]
     assert backend.waiting() == 3
 
 
 def test_a_window_ends_and_the_next_begins_anew(backend: Backend):
-    counted = Operation(rate_key="leads:rate:192.0.2.1")
+    counted = AppendRequest(rate_key="leads:rate:192.0.2.1")
 
-    async def work(line: Line) -> tuple[Verdict, Answer]:
+    async def work(line: Line) -> tuple[Verdict, AppendResult]:
         refused = [await line.submit(counted) for _ in range(2)][-1]
         while backend.client.exists("leads:rate:192.0.2.1"):
             await asyncio.sleep(0.01)
@@ -145,12 +145,12 @@ def test_a_window_ends_and_the_next_begins_anew(backend: Backend):
 
     refused, later = run(backend, work, rate_limit=1, rate_limit_window=1)
 
-    assert refused is Verdict.LIMITED
-    assert (later.verdict, later.used) == (Verdict.DONE, 1)
+    assert refused is Verdict.RATE_LIMITED
+    assert (later.verdict, later.used) == (Verdict.APPENDED, 1)
 
 
 def test_a_key_used_again_with_the_same_body_answers_the_same_id_and_appends_nothing(backend: Backend):
-    async def work(line: Line) -> tuple[LeadId, Answer, Answer]:
+    async def work(line: Line) -> tuple[LeadId, AppendResult, AppendResult]:
         first = with_key("key", b"body")
         await line.submit(first)
         return (
@@ -161,45 +161,47 @@ def test_a_key_used_again_with_the_same_body_answers_the_same_id_and_appends_not
 
     used, repeated, conflict = run(backend, work)
 
-    assert (repeated.verdict, repeated.id) == (Verdict.REPEATED, used)
+    assert (repeated.verdict, repeated.id) == (Verdict.DUPLICATE, used)
     assert conflict.verdict is Verdict.CONFLICT
     assert backend.waiting() == 1
 
 
 def test_a_key_sent_a_hundred_times_at_once_over_two_processes_is_one_lead(backend: Backend):
-    async def work(first: Line, second: Line) -> list[Answer]:
+    async def work(first: Line, second: Line) -> list[AppendResult]:
         return await asyncio.gather(
             *(line.submit(with_key("key", b"body")) for line in (first, second) for _ in range(50))
         )
 
     answers = run(backend, work, lines=2)
 
-    assert Counter(answer.verdict for answer in answers) == {Verdict.DONE: 1, Verdict.REPEATED: 99}
-    [(_, fields)] = backend.client.xrange(stream.STREAM)
-    assert {answer.id for answer in answers if answer.verdict is Verdict.REPEATED} == {stream.id_of(fields[b"lead"])}
+    assert Counter(answer.verdict for answer in answers) == {Verdict.APPENDED: 1, Verdict.DUPLICATE: 99}
+    [(_, fields)] = backend.client.xrange(keys.STREAM)
+    assert {answer.id for answer in answers if answer.verdict is Verdict.DUPLICATE} == {entries.id_of(fields[b"lead"])}
 
 
 def test_a_redis_that_may_have_forgotten_a_key_says_so_and_appends_nothing(backend: Backend):
     # Given a Redis that has lost its data, or has none yet
     async def work(line: Line) -> list[Verdict]:
         await line.submit(one_lead())
-        unsure = with_key("key", b"body", unknown=False)
-        return [(await line.submit(each)).verdict for each in (unsure, unsure._replace(unknown=True), unsure)]
+        unsure = with_key("key", b"body", key_absent_in_database=False)
+        return [
+            (await line.submit(each)).verdict for each in (unsure, unsure._replace(key_absent_in_database=True), unsure)
+        ]
 
     # When a key comes that it does not know, and comes again after the database was asked
     verdicts = run(backend, work)
 
-    assert verdicts == [Verdict.UNSURE, Verdict.DONE, Verdict.REPEATED]
+    assert verdicts == [Verdict.KEY_UNVERIFIED, Verdict.APPENDED, Verdict.DUPLICATE]
     assert backend.waiting() == 2
 
 
 @pytest.mark.parametrize("remembers", [{"first": 1}, {"epoch": 1_000_000}])
 def test_a_redis_that_remembers_all_living_keys_is_sure(backend: Backend, remembers: dict[str, int]):
-    backend.client.hset(stream.ACCEPTED, mapping=remembers)
+    backend.client.hset(keys.ACCEPTED, mapping=remembers)
 
-    answer = run(backend, lambda line: line.submit(with_key("key", b"body", unknown=False)))
+    answer = run(backend, lambda line: line.submit(with_key("key", b"body", key_absent_in_database=False)))
 
-    assert answer.verdict is Verdict.DONE
+    assert answer.verdict is Verdict.APPENDED
 
 
 def test_the_entry_of_a_lead_carries_its_key(backend: Backend):
@@ -207,9 +209,9 @@ def test_the_entry_of_a_lead_carries_its_key(backend: Backend):
 
     run(backend, lambda line: line.submit(operation))
 
-    [each] = backend.client.xrange(stream.STREAM)
-    entry = stream.parse(*each)
-    assert (stream.KEY + entry.key.decode(), entry.digest) == (operation.key, operation.digest)
+    [each] = backend.client.xrange(keys.STREAM)
+    entry = entries.parse(*each)
+    assert (keys.IDEMPOTENCY_PREFIX + entry.key.decode(), entry.digest) == (operation.key, operation.digest)
 
 
 def test_a_key_is_forgotten_when_its_time_is_over(backend: Backend):
@@ -220,13 +222,13 @@ def test_a_key_is_forgotten_when_its_time_is_over(backend: Backend):
 
 def test_a_full_queue_takes_no_lead_and_no_part_of_a_bulk(backend: Backend):
     async def work(line: Line) -> list[Verdict]:
-        bulk = Operation(leads=tuple(lead_of(new_lead_id()) for _ in range(4)))
+        bulk = AppendRequest(leads=tuple(lead_of(new_lead_id()) for _ in range(4)))
         operations = [bulk, bulk, with_key("key", b""), one_lead(), with_key("other", b"")]
         return [(await line.submit(each)).verdict for each in operations]
 
     verdicts = run(backend, work, queue_max=6)
 
-    assert verdicts == [Verdict.DONE, Verdict.FULL, Verdict.DONE, Verdict.DONE, Verdict.FULL]
+    assert verdicts == [Verdict.APPENDED, Verdict.FULL, Verdict.APPENDED, Verdict.APPENDED, Verdict.FULL]
     assert backend.waiting() == 6
     assert not backend.client.exists(with_key("other", b"").key)
 
@@ -235,11 +237,11 @@ def test_accepted_leads_are_counted_in_the_minute_hour_and_day_of_their_ids(back
     new_ids = [new_lead_id() for _ in range(3)]
 
     async def work(line: Line) -> None:
-        await asyncio.gather(*(line.submit(Operation(leads=(lead_of(each),))) for each in new_ids))
+        await asyncio.gather(*(line.submit(AppendRequest(leads=(lead_of(each),))) for each in new_ids))
 
     run(backend, work)
 
-    counted = {name.decode(): int(number) for name, number in backend.client.hgetall(stream.ACCEPTED).items()}
+    counted = {name.decode(): int(number) for name, number in backend.client.hgetall(keys.ACCEPTED).items()}
     epoch = counted.pop("epoch")
     expected: Counter[str] = Counter()
     for each in new_ids:
@@ -254,9 +256,9 @@ def test_a_payload_arrives_byte_for_byte(backend: Backend, text: str):
     new_id = new_lead_id()
     payload = codec.encode(new_id, fields_of(firstName=text))
 
-    run(backend, lambda line: line.submit(Operation(leads=(Lead(new_id, payload),))))
+    run(backend, lambda line: line.submit(AppendRequest(leads=(NewLead(new_id, payload),))))
 
-    assert backend.client.xrange(stream.STREAM)[0][1][b"lead"] == payload
+    assert backend.client.xrange(keys.STREAM)[0][1][b"lead"] == payload
 
 
 def test_digests_of_any_bytes_are_compared_whole(backend: Backend):
@@ -269,4 +271,4 @@ def test_digests_of_any_bytes_are_compared_whole(backend: Backend):
 
     verdicts = run(backend, work)
 
-    assert verdicts == [Verdict.DONE, *[Verdict.CONFLICT] * 19, Verdict.REPEATED]
+    assert verdicts == [Verdict.APPENDED, *[Verdict.CONFLICT] * 19, Verdict.DUPLICATE]

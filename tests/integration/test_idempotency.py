@@ -8,12 +8,12 @@ import pytest
 import time_machine
 from sqlalchemy import func, select
 
-from ingest_api.intake.group_commit import Operation
+from ingest_api.intake.group_commit import AppendRequest
 from schema.database import idempotency
 from schema.database.idempotency import Remembered
 from schema.database.tables import idempotency_keys
 from schema.lead.lead_id import new_lead_id
-from schema.queue import stream
+from schema.queue import keys
 from tests.integration.backends import POISON, Backend
 from tests.integration.flushes import Line, with_key
 from tests.integration.workers import DiesAfterCommit, Worker
@@ -21,7 +21,7 @@ from tests.kit.servers import until
 from workers.store.batch import StoringFailed
 
 
-def submit(backend: Backend, *operations: Operation) -> None:
+def submit(backend: Backend, *operations: AppendRequest) -> None:
     """Submit operations, one after the other."""
 
     async def main() -> None:
@@ -33,8 +33,8 @@ def submit(backend: Backend, *operations: Operation) -> None:
     asyncio.run(main())
 
 
-def key_of(operation: Operation) -> bytes:
-    return bytes.fromhex(operation.key.removeprefix(stream.KEY))
+def key_of(operation: AppendRequest) -> bytes:
+    return bytes.fromhex(operation.key.removeprefix(keys.IDEMPOTENCY_PREFIX))
 
 
 def find(backend: Backend, key: bytes) -> Remembered | None:
@@ -70,18 +70,18 @@ def test_a_batch_that_is_stored_again_keeps_its_keys(backend: Backend):
 def test_the_keys_of_the_others_are_kept_when_one_lead_is_poison(backend: Backend):
     good, bad = with_key("good", b"body"), with_key("bad", b"body")
     submit(backend, good, bad)
-    entries = backend.client.xrange(stream.STREAM)
-    backend.client.xdel(stream.STREAM, entries[1][0])
+    entries = backend.client.xrange(keys.STREAM)
+    backend.client.xdel(keys.STREAM, entries[1][0])
     fields = entries[1][1]
-    backend.client.xadd(stream.STREAM, fields | {b"lead": fields[b"lead"].replace(b"Ada 0", POISON.encode())})
+    backend.client.xadd(keys.STREAM, fields | {b"lead": fields[b"lead"].replace(b"Ada 0", POISON.encode())})
     backend.refuse(POISON)
 
     Worker(backend).run()
 
     assert find(backend, key_of(good)) is not None
     assert find(backend, key_of(bad)) is None
-    [(_, letter)] = backend.client.xrange(stream.DEAD)
-    assert stream.KEY.encode() + letter[b"key"] == bad.key.encode()
+    [(_, letter)] = backend.client.xrange(keys.DEAD)
+    assert keys.IDEMPOTENCY_PREFIX.encode() + letter[b"key"] == bad.key.encode()
 
 
 def test_a_key_keeps_its_first_lead(backend: Backend):

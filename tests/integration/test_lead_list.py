@@ -13,7 +13,8 @@ from ingest_api.parameters.list_query import LIST_QUERY, ListQuery, parse
 from ingest_api.reads import pages
 from ingest_api.reads.cursor import After
 from ingest_api.reads.pages import COLUMNS, Costly, Page
-from schema.counts.lookup import Levels, Version
+from schema.counts.lookup import BucketCache
+from schema.counts.totals import DataVersion
 from schema.database import engines
 from schema.database.lead_row import LeadRow
 from schema.lead import lead_id
@@ -103,7 +104,7 @@ def matching(wanted: ListQuery) -> list[bytes]:
 def find(reader: Engine, wanted: ListQuery, after: After | None = None) -> Page:
     """Find a page as the API does: in one snapshot."""
     with reader.connect() as connection:
-        return pages.find(connection, wanted, after, Levels())
+        return pages.fetch_page(connection, wanted, after, BucketCache())
 
 
 def ids_of(page: Page) -> list[bytes]:
@@ -184,7 +185,7 @@ def test_a_page_past_the_end_is_empty_and_knows_the_total(filled: Engine, filter
 
 def test_an_empty_table_is_an_empty_list(empty: Engine):
     for sort, filters in product(SORTS, FILTERS):
-        assert find(empty, query(sortBy=sort, **filters)) == Page([], 0, None, Version(0, 0, 0, 0))
+        assert find(empty, query(sortBy=sort, **filters)) == Page([], 0, None, DataVersion(0, 0, 0, 0))
 
 
 def test_a_filter_that_nothing_passes_is_an_empty_list(filled: Engine):
@@ -223,7 +224,9 @@ def test_a_page_takes_a_few_statements_and_counts_no_rows(filled: Engine):
 
         with filled.connect() as connection:
             event.listen(connection, "before_cursor_execute", note)
-            pages.find(connection, query(sortBy=sort, sortOrder=order, page=number, limit=71), None, Levels())
+            pages.fetch_page(
+                connection, query(sortBy=sort, sortOrder=order, page=number, limit=71), None, BucketCache()
+            )
 
         assert 1 <= len(statements) <= 8
         assert not [each for each in statements if "count(" in each.lower() and "FROM leads" in each]

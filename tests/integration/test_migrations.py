@@ -16,7 +16,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
-from schema.counts import lookup
+from schema.counts import lookup, totals
 from schema.counts.widths import DAY
 from schema.database.engines import Product
 from schema.database.migrations import runner
@@ -137,7 +137,7 @@ def fill(url: str) -> None:
 def counted(url: str) -> tuple[int, dict[int, int]]:
     """Return the total, and the leads of each day, at the newest revision."""
     with create_engine(url, poolclass=NullPool).connect() as connection:
-        return lookup.total(connection), lookup.by_bucket(connection, DAY, 0, 10 * DAY)
+        return totals.total(connection), lookup.by_bucket(connection, DAY, 0, 10 * DAY)
 
 
 @pytest.mark.parametrize(

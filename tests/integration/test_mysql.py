@@ -18,7 +18,7 @@ from tests.integration.backends import Backend, fields_of, servers_only
 from tests.integration.spoken import Listener, names_in, reserved
 from tests.integration.workers import Worker
 from tests.kit.databases import DatabaseServer, MySQLServer
-from workers.upkeep.sweep import Sweeping
+from workers.upkeep.sweep import Sweep
 
 
 def test_a_bare_reserved_word_is_noticed(mysql_server: MySQLServer):
@@ -57,7 +57,7 @@ def test_each_table_gets_one_statement_for_a_batch(backend: Backend):
         worker.run()
         with backend.engine.begin() as connection:
             idempotency.remember(connection, keys)
-        Sweeping(backend.client, backend.engine, backend.settings, publish=lambda: None).run()
+        Sweep(backend.client, backend.engine, backend.settings).run()
 
     for table in ("leads", "lead_counts", "idempotency_keys", "accepted_counts"):
         assert len([each for each in statements if each.startswith(f"INSERT INTO {table} ")]) == 1, table
@@ -124,7 +124,7 @@ def test_a_servers_own_sql_mode_changes_nothing(backend: Backend, mode: str):
 
     worker = Worker(backend, database_url=url)
 
-    assert worker.run() == {"stored": len(nasty), "present": 0, "dead": 0}
+    assert worker.run() == {"stored": len(nasty), "duplicates": 0, "dead": 0}
     with worker.engine.connect() as connection:
         rows = connection.execute(text("SELECT id, first_name FROM leads")).all()
         assert {bytes(key): name for key, name in rows} == dict(zip(ids, nasty, strict=True))
@@ -140,7 +140,7 @@ def test_a_primary_that_is_demoted_and_comes_back_loses_nothing(backend: Backend
     worker.run()
     ids = backend.accept(5)
     with backend.database.variable("super_read_only", "ON"):
-        assert worker.run() == {"stored": 0, "present": 0, "dead": 0}
+        assert worker.run() == {"stored": 0, "duplicates": 0, "dead": 0}
         assert (backend.waiting(), backend.dead()) == (5, {})
         # And one who starts meanwhile waits as well
         assert Worker(backend).run()["dead"] == 0

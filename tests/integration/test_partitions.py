@@ -10,19 +10,19 @@ from sqlalchemy import Connection, create_engine, insert, text
 from sqlalchemy.pool import NullPool
 
 from ingest_api.reads import pages
-from schema.counts import lookup, write
-from schema.counts.lookup import Levels
+from schema.counts import maintain, totals
+from schema.counts.lookup import BucketCache
 from schema.counts.widths import MICROS
 from schema.database import partitions
 from schema.database.migrations.runner import migrate
-from schema.database.partitions import AHEAD, LAST, Month
+from schema.database.partitions import CATCH_ALL, MONTHS_AHEAD, Month
 from schema.database.tables import leads
 from tests.integration.backends import Backend, servers_only
 from tests.integration.test_counts import assert_agrees, rows_at
 from tests.integration.test_lead_list import query
 from tests.kit.databases import DatabaseServer
 from workers.store import insertion
-from workers.upkeep.maintenance import Tending
+from workers.upkeep.maintenance import Maintenance
 
 NOW = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()) * MICROS
 
@@ -45,10 +45,10 @@ def names(backend: Backend) -> list[str]:
 def listed(connection: Connection) -> tuple[int, int]:
     """Return the total and the number of leads of all pages."""
     found, page = 0, 1
-    while rows := pages.find(connection, query(limit=100, page=page, sortOrder="ASC"), None, Levels()).rows:
+    while rows := pages.fetch_page(connection, query(limit=100, page=page, sortOrder="ASC"), None, BucketCache()).rows:
         found += len(rows)
         page += 1
-    return pages.find(connection, query(), None, Levels()).total, found
+    return pages.fetch_page(connection, query(), None, BucketCache()).total, found
 
 
 def test_months_are_counted_over_the_ends_of_years():
@@ -63,7 +63,7 @@ def test_months_are_counted_over_the_ends_of_years():
 def test_a_migrated_table_has_this_month_and_some_ahead(backend: Backend):
     month = Month.at(time.time_ns() // 1000)
 
-    assert names(backend)[-2:] == [(month + AHEAD).name, LAST]
+    assert names(backend)[-2:] == [(month + MONTHS_AHEAD).name, CATCH_ALL]
     assert month.name in names(backend)
 
 
@@ -74,11 +74,11 @@ def test_months_are_made_as_time_goes_on(backend: Backend):
 
     with time_machine.travel(later, tick=True), ThreadPoolExecutor(3) as threads:
         # Any number at the same time
-        made = [each.result() for each in [threads.submit(Tending(backend.engine, backend.settings).run)] * 3]
-        again = Tending(backend.engine, backend.settings).run()
+        made = [each.result() for each in [threads.submit(Maintenance(backend.engine, backend.settings).run)] * 3]
+        again = Maintenance(backend.engine, backend.settings).run()
 
-    newest = Month.at(int(later.timestamp()) * MICROS) + AHEAD
-    assert names(backend)[-2:] == [newest.name, LAST]
+    newest = Month.at(int(later.timestamp()) * MICROS) + MONTHS_AHEAD
+    assert names(backend)[-2:] == [newest.name, CATCH_ALL]
     assert names(backend)[: len(before) - 1] == before[:-1]
     assert (made[0]["months"], again["months"]) == (12, 0)
 
@@ -91,10 +91,11 @@ def test_a_table_with_leads_is_taken_there_and_back(database_server: DatabaseSer
     times = moments(1, 2, 14)
     with engine.begin() as connection:
         connection.execute(insert(leads), [row._asdict() for row in rows_at(times)])
-        write.add(connection, [row.id for row in rows_at(times)], 0)
 
     migrate(url)
 
+    with engine.begin() as connection:
+        maintain.rebuild(connection)
     with engine.connect() as connection:
         there = partitions.existing(connection)
         assert there[0] == (Month.at(NOW) + -14).name
@@ -112,17 +113,17 @@ def test_months_past_the_retention_go_with_their_counts(backend: Backend, stray:
     # When two months beside the current one are kept, and leads of long ago are stored before or after the rows went
     remove = partitions._remove
 
-    def meanwhile(connection: Connection, horizon: int) -> None:
+    def meanwhile(connection: Connection, retention_cutoff: int) -> None:
         if stray == "before":
             store(backend, moments(30, each=3))
-        remove(connection, horizon)
+        remove(connection, retention_cutoff)
         if stray == "after":
             store(backend, moments(30, each=3))
 
     monkeypatch.setattr(partitions, "_remove", meanwhile)
-    tending = Tending(backend.engine, backend.with_settings(retention_months=2))
+    maintenance = Maintenance(backend.engine, backend.with_settings(retention_months=2))
     with time_machine.travel(NOW / MICROS, tick=True):
-        done = tending.run()
+        done = maintenance.run()
     # Then total and pages agree with the rows
     left = 93 if stray == "after" else 90
     assert len(backend.stored()) == left
@@ -132,18 +133,18 @@ def test_months_past_the_retention_go_with_their_counts(backend: Backend, stray:
     # And in the end all is gone that should be, and what was ever stored is known
     monkeypatch.undo()
     with time_machine.travel(NOW / MICROS, tick=True):
-        again = tending.run()
+        again = maintenance.run()
     assert (done["expired"], again["expired"]) == {"none": (60, 0), "before": (63, 0), "after": (60, 3)}[stray]
     with backend.engine.connect() as connection:
-        version = lookup.version(connection)
-        assert (version.total, version.expired, version.horizon) == (90, 60 if stray == "none" else 63, 0)
+        version = totals.version(connection)
+        assert (version.total, version.expired, version.retention_cutoff) == (90, 60 if stray == "none" else 63, 0)
         assert_agrees(connection, kept)
         assert listed(connection) == (90, 90)
     backend.assert_counted()
 
 
 def test_while_a_month_is_being_removed_total_and_pages_agree(backend: Backend, monkeypatch: pytest.MonkeyPatch):
-    # Given a removal that is cut short after the horizon was set
+    # Given a removal that is cut short after the cutoff was set
     store(backend, moments(0, 5))
 
     class Cut(Exception):
@@ -161,7 +162,7 @@ def test_while_a_month_is_being_removed_total_and_pages_agree(backend: Backend, 
     with backend.engine.connect() as connection:
         assert len(backend.stored()) == 60
         assert listed(connection) == (30, 30)
-        assert pages.find(connection, query(sortBy="email", limit=100), None, Levels()).total == 30
+        assert pages.fetch_page(connection, query(sortBy="email", limit=100), None, BucketCache()).total == 30
         connection.rollback()
 
         # And the next run goes on with it
@@ -174,5 +175,5 @@ def test_while_a_month_is_being_removed_total_and_pages_agree(backend: Backend, 
 def test_without_a_retention_nothing_goes(backend: Backend):
     store(backend, moments(0, 5, 50))
 
-    assert Tending(backend.engine, backend.settings).run()["expired"] == 0
+    assert Maintenance(backend.engine, backend.settings).run()["expired"] == 0
     assert len(backend.stored()) == 90

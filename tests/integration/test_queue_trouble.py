@@ -9,10 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ingest_api.intake.group_commit import Operation, QueueUnavailable, Verdict
+from ingest_api.intake.group_commit import AppendRequest, QueueUnavailable, Verdict
 from ingest_api.reads.queue_reader import QueueReader
 from schema.lead.lead_id import LeadId, new_lead_id
-from schema.queue import stream
+from schema.queue import keys
+from schema.queue.entries import id_of
 from schema.runtime.redis_clients import async_redis
 from tests.integration.backends import Backend
 from tests.integration.flushes import Line, lead_of, one_lead, with_key
@@ -31,7 +32,7 @@ def run(backend: Backend, work: Callable[[Line], Awaitable[None]], timeout: floa
 
     async def main() -> None:
         line = Line(backend, redis_timeout=timeout)
-        await line.submit(Operation())
+        await line.submit(AppendRequest())
         await work(line)
         await line.commit.close()
 
@@ -40,10 +41,10 @@ def run(backend: Backend, work: Callable[[Line], Awaitable[None]], timeout: floa
 
 def kept(backend: Backend) -> list[LeadId]:
     """Return the ids in the stream, and check that the index leads to each and the counts agree."""
-    entries = backend.client.xrange(stream.STREAM)
-    ids = [stream.id_of(fields[b"lead"]) for _, fields in entries]
-    assert backend.client.hgetall(stream.INDEX) == {lead: name for lead, (name, _) in zip(ids, entries, strict=True)}
-    counted = backend.client.hgetall(stream.ACCEPTED)
+    found = backend.client.xrange(keys.STREAM)
+    ids = [id_of(fields[b"lead"]) for _, fields in found]
+    assert backend.client.hgetall(keys.INDEX) == {lead: name for lead, (name, _) in zip(ids, found, strict=True)}
+    counted = backend.client.hgetall(keys.ACCEPTED)
     assert sum(int(number) for name, number in counted.items() if name.startswith(b"60:")) == len(ids)
     return ids
 
@@ -53,7 +54,7 @@ async def submitted_again(line: Line, deadline: float = 5.0) -> None:
     end = time.monotonic() + deadline
     while True:
         try:
-            await line.submit(Operation())
+            await line.submit(AppendRequest())
             return
         except QueueUnavailable:
             assert time.monotonic() < end, "the line does not recover"
@@ -92,7 +93,7 @@ def test_after_redis_hung_no_request_gets_the_answer_of_another(backend: Backend
         again = await asyncio.gather(*(line.submit(with_key(f"after {n}", bytes([n]))) for n in range(50)))
 
         # Then each answer speaks of its own
-        assert {answer.verdict for answer in answers} == {Verdict.DONE}
+        assert {answer.verdict for answer in answers} == {Verdict.APPENDED}
         assert [answer.id for answer in again] == [operation.leads[0].id for operation in operations]
         assert set(kept(backend)) >= {operation.leads[0].id for operation in operations}
 
@@ -109,7 +110,7 @@ def test_a_retry_with_the_same_key_after_a_refusal_is_one_lead(backend: Backend)
         # When the client tries again
         answer = await line.submit(with_key("key", b"body"))
 
-        assert answer.verdict in (Verdict.DONE, Verdict.REPEATED)
+        assert answer.verdict in (Verdict.APPENDED, Verdict.DUPLICATE)
         assert len(kept(backend)) == 1
 
     run(backend, work, TIMEOUT)
@@ -127,7 +128,7 @@ def test_requests_to_a_redis_that_is_gone_are_refused_at_once_and_served_when_it
             backend.queue.start()
         # The server that was started again does not know the script.
         await submitted_again(line)
-        assert (await line.submit(one_lead())).verdict is Verdict.DONE
+        assert (await line.submit(one_lead())).verdict is Verdict.APPENDED
 
     run(backend, work)
 
@@ -166,7 +167,7 @@ def test_a_script_that_redis_forgot_is_loaded_again(backend: Backend):
     async def work(line: Line) -> None:
         backend.client.script_flush()
         answers = await asyncio.gather(*(line.submit(one_lead()) for _ in range(10)))
-        assert {answer.verdict for answer in answers} == {Verdict.DONE}
+        assert {answer.verdict for answer in answers} == {Verdict.APPENDED}
         assert len(kept(backend)) == 10
 
     run(backend, work)
@@ -180,7 +181,7 @@ def test_a_redis_without_memory_takes_nothing_by_halves(backend: Backend):
         async def fill() -> None:
             nonlocal done
             for _ in range(10_000):
-                await line.submit(Operation(leads=tuple(lead_of(new_lead_id()) for _ in range(100))))
+                await line.submit(AppendRequest(leads=tuple(lead_of(new_lead_id()) for _ in range(100))))
                 done += 100
 
         with memory_limit(backend, backend.client.info("memory")["used_memory"] + 1_000_000):
@@ -197,7 +198,7 @@ def test_a_redis_without_memory_takes_nothing_by_halves(backend: Backend):
             assert not backend.client.exists(with_key("key", b"body").key)
 
         # And with memory again it takes leads again
-        assert (await line.submit(one_lead())).verdict is Verdict.DONE
+        assert (await line.submit(one_lead())).verdict is Verdict.APPENDED
 
     run(backend, work)
 
@@ -209,7 +210,7 @@ def test_a_request_that_was_given_up_by_its_client_does_not_disturb_the_others(b
         tasks[3].cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert sum(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes) == 1
-        assert (await line.submit(one_lead())).verdict is Verdict.DONE
+        assert (await line.submit(one_lead())).verdict is Verdict.APPENDED
         assert len(kept(backend)) in (10, 11)
 
     run(backend, work)
@@ -217,10 +218,10 @@ def test_a_request_that_was_given_up_by_its_client_does_not_disturb_the_others(b
 
 def test_a_look_into_the_queue_finds_a_lead_wherever_it_waits(backend: Backend):
     waiting, dead = backend.accept(2)
-    name = backend.client.hget(stream.INDEX, dead)
-    [(_, fields)] = backend.client.xrange(stream.STREAM, name, name)
-    letter = backend.client.xadd(stream.DEAD, {"reason": "why", **fields})
-    backend.client.hset(stream.INDEX, dead, b"dead:" + letter)
+    name = backend.client.hget(keys.INDEX, dead)
+    [(_, fields)] = backend.client.xrange(keys.STREAM, name, name)
+    letter = backend.client.xadd(keys.DEAD, {"reason": "why", **fields})
+    backend.client.hset(keys.INDEX, dead, b"dead:" + letter)
 
     async def look() -> list[bytes | None]:
         reader = QueueReader(async_redis(backend.settings, timeout=1, connections=2))
@@ -230,7 +231,7 @@ def test_a_look_into_the_queue_finds_a_lead_wherever_it_waits(backend: Backend):
 
     found = asyncio.run(look())
 
-    assert [payload and stream.id_of(payload) for payload in found] == [waiting, dead, None]
+    assert [payload and id_of(payload) for payload in found] == [waiting, dead, None]
 
 
 @contextmanager

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingest_api.database.reader_pool import ReadPath
+from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.database.replica import Lag, Replica
-from schema.counts import lookup
-from schema.counts.lookup import Version
+from schema.counts import totals
+from schema.counts.totals import DataVersion
 from schema.database import engines
 from schema.database.migrations.runner import migrate
 from tests.integration.test_counts import START, rows_at
@@ -32,8 +32,8 @@ class Pair:
         self.paths = [self._path(url), self._path(url), self._path(at_replica)]
         self.reads = Replica(self.paths[2], self.paths[0], self.paths[1], Lag(LAG))
 
-    def _path(self, url: str) -> ReadPath:
-        return ReadPath(engines.reader(url, timeout=1, pool_size=2), 2, patience=1)
+    def _path(self, url: str) -> ReaderPool:
+        return ReaderPool(engines.reader(url, timeout=1, pool_size=2), 2, timeout=1)
 
     def close(self) -> None:
         """End the threads and the loop."""
@@ -55,9 +55,9 @@ class Pair:
         self._loop.run_until_complete(self.reads.look())
         return self.reads.usable
 
-    def read(self) -> Version:
+    def read(self) -> DataVersion:
         """Read the version as a request does."""
-        return self._loop.run_until_complete(self.reads.run(lookup.version))
+        return self._loop.run_until_complete(self.reads.in_snapshot(totals.version))
 
     def served_by(self, server: DatabaseServer) -> bool:
         """Tell whether a request is answered by this server."""

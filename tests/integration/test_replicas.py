@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from ingest_api.intake.group_commit import GroupCommit, Lead, Operation, QueueUnavailable, Verdict
+from ingest_api.intake.group_commit import AppendRequest, GroupCommit, NewLead, QueueUnavailable, Verdict
 from schema.lead.lead_id import new_lead_id
-from schema.queue.stream import STREAM
+from schema.queue.keys import STREAM
 from schema.runtime.redis_clients import async_redis
 from schema.settings import Settings
 from tests.kit.servers import ValkeyServer, until
@@ -44,7 +44,7 @@ def _append(settings: Settings) -> Verdict:
         client = async_redis(settings, timeout=settings.redis_timeout, connections=1)
         commit = GroupCommit(client, settings, lambda *_: None)
         try:
-            return (await commit.submit(Operation(leads=(Lead(new_lead_id(), b"{}"),)))).verdict
+            return (await commit.submit(AppendRequest(leads=(NewLead(new_lead_id(), b"{}"),)))).verdict
         finally:
             await commit.close()
 
@@ -71,5 +71,5 @@ def test_a_lead_is_accepted_once_a_replica_has_it_on_disk(primary: Primary) -> N
         verdict = _append(settings)
 
         # Then the replica has it
-        assert verdict is Verdict.DONE
+        assert verdict is Verdict.APPENDED
         assert replica.client().xlen(STREAM) == before + 1

@@ -14,7 +14,7 @@ from ingest_api.request_log import collector
 from ingest_api.request_log.command import requests as command
 from ingest_api.request_log.reader import PAGES, Requests
 from ingest_api.request_log.record import Record, encode, page_of, records_of
-from schema.queue.stream import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD, STREAM
+from schema.queue.keys import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD, STREAM
 from schema.settings import Settings
 from tests.integration.backends import Backend, fields_of
 from tests.kit.servers import until

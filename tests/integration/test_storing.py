@@ -5,8 +5,7 @@ from sqlalchemy import select
 
 from schema.database.tables import leads
 from schema.lead import lead_id
-from schema.queue import stream
-from schema.queue.tickets import QUEUE
+from schema.queue import entries, keys
 from tests.integration.backends import POISON, Backend, fields_of, servers_only
 from tests.integration.workers import DiesAfterCommit, Worker
 from tests.kit.servers import until
@@ -22,11 +21,11 @@ def test_a_batch_becomes_rows_and_leaves_the_queue(backend: Backend):
     outcome = Worker(backend).run()
 
     # Then they are rows, counted, and nothing of them is left in Redis
-    assert outcome == {"stored": 3, "present": 0, "dead": 0}
+    assert outcome == {"stored": 3, "duplicates": 0, "dead": 0}
     assert backend.stored() == set(ids)
     backend.assert_counted()
     assert (backend.waiting(), backend.pending()) == (0, 0)
-    assert not backend.client.exists(stream.INDEX)
+    assert not backend.client.exists(keys.INDEX)
 
 
 def test_a_row_holds_the_lead_as_it_was_accepted(backend: Backend):
@@ -47,7 +46,7 @@ def test_a_row_holds_the_lead_as_it_was_accepted(backend: Backend):
 
 
 def test_an_empty_queue_is_nothing_to_do(backend: Backend):
-    assert Worker(backend).run() == {"stored": 0, "present": 0, "dead": 0}
+    assert Worker(backend).run() == {"stored": 0, "duplicates": 0, "dead": 0}
 
 
 @servers_only
@@ -66,54 +65,31 @@ def test_a_thousand_leads_are_one_insert(backend: Backend):
     assert sum(each == "COMMIT" for each in statements) == 1
 
 
-def test_a_ticket_goes_on_while_batches_are_full_and_sends_one_for_others(backend: Backend):
+def test_a_ticket_goes_on_while_batches_are_full(backend: Backend):
+    backend.accept(25)
+
+    assert Worker(backend, batch_size=10).run()["stored"] == 25
+
+
+def test_a_ticket_ends_when_its_time_budget_is_over(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(batch, "TICKET_TIME_BUDGET", 0)
     backend.accept(25)
     worker = Worker(backend, batch_size=10)
 
-    assert worker.run()["stored"] == 25
-    # Behind the first batch stood one and a half: one for us, and one that another could take.
-    assert worker.tickets == 1
-
-
-def test_a_ticket_takes_along_those_of_the_batches_it_stores(backend: Backend):
-    # Given three batches and their tickets, the first of which was fetched
-    backend.accept(25)
-    backend.client.rpush(QUEUE, "a ticket", "a ticket")
-    worker = Worker(backend, batch_size=10)
-
-    assert worker.run()["stored"] == 25
-    assert backend.client.llen(QUEUE) == 0
-    assert worker.tickets == 0
-
-
-def test_a_ticket_ends_when_its_turn_is_over(backend: Backend, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(batch, "TURN", 0)
-    backend.accept(25)
-    worker = Worker(backend, batch_size=10)
-
-    # Then one is sent while none waits
-    assert worker.run()["stored"] == 10
-    assert worker.tickets == 1
-
-    # And those that wait for what is left stay
-    backend.client.rpush(QUEUE, "a ticket", "a ticket")
-    assert worker.run()["stored"] == 10
-    assert worker.tickets == 1
-    assert backend.client.llen(QUEUE) == 2
-    assert worker.run()["stored"] == 5
+    assert [worker.run()["stored"] for _ in range(4)] == [10, 10, 5, 0]
 
 
 def test_an_entry_delivered_twice_is_one_row(backend: Backend):
     # Given a lead that is stored, and stands in the stream once more
     ids = backend.accept(1)
-    [(_, entry)] = backend.client.xrange(stream.STREAM)
+    [(_, entry)] = backend.client.xrange(keys.STREAM)
     Worker(backend).run()
-    backend.client.xadd(stream.STREAM, entry)
+    backend.client.xadd(keys.STREAM, entry)
     new = backend.accept(2)
 
     outcome = Worker(backend).run()
 
-    assert outcome == {"stored": 2, "present": 1, "dead": 0}
+    assert outcome == {"stored": 2, "duplicates": 1, "dead": 0}
     assert backend.stored() == {*ids, *new}
     backend.assert_counted()
     assert (backend.waiting(), backend.pending(), backend.dead()) == (0, 0, {})
@@ -121,8 +97,8 @@ def test_an_entry_delivered_twice_is_one_row(backend: Backend):
 
 def test_one_lead_twice_in_a_batch_is_one_row(backend: Backend):
     ids = backend.accept(2)
-    [(_, entry), _] = backend.client.xrange(stream.STREAM)
-    backend.client.xadd(stream.STREAM, entry)
+    [(_, entry), _] = backend.client.xrange(keys.STREAM)
+    backend.client.xadd(keys.STREAM, entry)
 
     Worker(backend).run()
 
@@ -134,7 +110,7 @@ def test_one_lead_twice_in_a_batch_is_one_row(backend: Backend):
 def test_what_a_worker_read_and_never_stored_is_claimed_by_another(backend: Backend):
     # Given a worker killed after it read and before its INSERT
     ids = backend.accept(5)
-    Worker(backend).consumer.take(3)
+    Worker(backend).consumer.claim_and_read(3)
 
     # When another fetches tickets
     other = Worker(backend)
@@ -171,23 +147,23 @@ def test_an_error_of_redis_says_that_the_batch_failed_and_quotes_nothing(backend
         Worker(backend, DiesAfterCommit).run()
 
 
-@pytest.mark.parametrize("poisoned", [1, 10, 500])
+@pytest.mark.parametrize("poisoned", [1, 10, 100])
 def test_of_a_thousand_leads_only_the_poison_ones_become_dead_letters(backend: Backend, poisoned: int):
     # Given a database that refuses some of a thousand leads
     backend.refuse(POISON)
     every = 1000 // poisoned
     names = [POISON if number % every == every // 2 else "Ada" for number in range(1000)]
     ids = backend.accept_all([fields_of(number, firstName=name) for number, name in enumerate(names)])
-    poison = {each for each, name in zip(ids, names, strict=True) if name == POISON}
+    rejected = {each for each, name in zip(ids, names, strict=True) if name == POISON}
 
     # When they are stored
     outcome = Worker(backend).run()
 
     # Then those are dead with a reason, the others are rows
-    assert outcome == {"stored": 1000 - poisoned, "present": 0, "dead": poisoned}
-    assert backend.stored() == set(ids) - poison
+    assert outcome == {"stored": 1000 - poisoned, "duplicates": 0, "dead": poisoned}
+    assert backend.stored() == set(ids) - rejected
     assert backend.dead() == dict.fromkeys(
-        poison, "OperationalError 1644" if backend.server else "IntegrityError SQLITE_CONSTRAINT_TRIGGER"
+        rejected, "OperationalError 1644" if backend.server else "IntegrityError SQLITE_CONSTRAINT_TRIGGER"
     )
     backend.assert_counted()
     assert (backend.waiting(), backend.pending()) == (0, 0)
@@ -199,9 +175,9 @@ def test_a_dead_letter_can_be_found_by_its_leads_id(backend: Backend):
 
     Worker(backend).run()
 
-    [(letter, fields)] = backend.client.xrange(stream.DEAD)
-    assert backend.client.hget(stream.INDEX, bad) == b"dead:" + letter
-    assert stream.id_of(fields[b"lead"]) == bad
+    [(letter, fields)] = backend.client.xrange(keys.DEAD)
+    assert backend.client.hget(keys.INDEX, bad) == b"dead:" + letter
+    assert entries.id_of(fields[b"lead"]) == bad
 
 
 @pytest.mark.parametrize(
@@ -214,12 +190,12 @@ def test_a_dead_letter_can_be_found_by_its_leads_id(backend: Backend):
     ],
 )
 def test_an_entry_that_holds_no_lead_becomes_a_dead_letter(backend: Backend, entry: dict[str, str], reason: str):
-    backend.client.xadd(stream.STREAM, entry)
+    backend.client.xadd(keys.STREAM, entry)
     ids = backend.accept(3)
 
     outcome = Worker(backend).run()
 
-    assert outcome == {"stored": 3, "present": 0, "dead": 1}
+    assert outcome == {"stored": 3, "duplicates": 0, "dead": 1}
     assert backend.stored() == set(ids)
     assert backend.dead() == {None: reason}
     assert (backend.waiting(), backend.pending()) == (0, 0)
@@ -231,8 +207,8 @@ def test_an_entry_of_a_form_no_column_takes_becomes_a_dead_letter(backend: Backe
         pytest.skip("SQLite stores bytes of any length")
     # Given an entry that the API would never write
     first, second = backend.accept(2)
-    (name, entry), _ = backend.client.xrange(stream.STREAM)
-    backend.client.xdel(stream.STREAM, name)
+    (name, entry), _ = backend.client.xrange(keys.STREAM)
+    backend.client.xdel(keys.STREAM, name)
     entry |= {b"key": b"00" * 32, b"digest": b"0" * 32}
     match broken:
         case "name":
@@ -241,7 +217,7 @@ def test_an_entry_of_a_form_no_column_takes_becomes_a_dead_letter(backend: Backe
             entry[b"key"] = b"\xff"
         case "digest":
             entry[b"digest"] = b"0" * 1000
-    backend.client.xadd(stream.STREAM, entry)
+    backend.client.xadd(keys.STREAM, entry)
 
     Worker(backend).run()
 
@@ -276,13 +252,13 @@ def test_a_poison_lead_that_stands_in_the_stream_twice_is_one_dead_letter(backen
     # Given a lead that the database refuses, in the stream twice
     backend.refuse(POISON)
     backend.accept(1, firstName=POISON)
-    ((_, fields),) = backend.client.xrange(stream.STREAM)
-    backend.client.xadd(stream.STREAM, fields)
+    ((_, fields),) = backend.client.xrange(keys.STREAM)
+    backend.client.xadd(keys.STREAM, fields)
 
     # When both are tried
     outcome = Worker(backend).run()
 
     # Then there is one dead letter, and nothing waits
     assert outcome["dead"] == 1
-    assert backend.client.xlen(stream.DEAD) == 1
+    assert backend.client.xlen(keys.DEAD) == 1
     assert backend.waiting() == 0

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingest_api.intake.tickets import LINGER, TicketPublisher
-from schema.queue.tickets import LINGERED, QUEUE, STORE_LEADS, tickets_missing
+from ingest_api.intake import tickets as tickets_module
+from ingest_api.intake.tickets import PARTIAL_TICKET_DELAY, TicketPublisher
+from schema.queue.keys import TICKETS
+from schema.queue.tickets import BROKER_TIMEOUT, STORE_LEADS, tickets_missing
 from tests.integration.backends import Backend
 from tests.kit.servers import until
 
@@ -23,25 +25,25 @@ def publisher(backend: Backend) -> Iterator[TicketPublisher]:
 
 
 def tickets(backend: Backend) -> int:
-    return int(backend.client.llen(QUEUE))
+    return int(backend.client.llen(TICKETS))
 
 
 def test_a_lone_lead_has_its_ticket_after_a_moment(backend: Backend, publisher: TicketPublisher):
     started = time.monotonic()
 
-    publisher.appended(1, waiting=1, tickets=0)
+    publisher.on_flush(1, waiting=1, tickets=0)
 
     until(lambda: tickets(backend))
-    assert time.monotonic() - started >= LINGER * 0.9
-    message = json.loads(backend.client.lindex(QUEUE, 0))
+    assert time.monotonic() - started >= PARTIAL_TICKET_DELAY * 0.9
+    message = json.loads(backend.client.lindex(TICKETS, 0))
     assert message["headers"]["task"] == STORE_LEADS
 
 
 def test_a_ticket_holds_nothing_but_the_tasks_name(backend: Backend, publisher: TicketPublisher):
-    publisher.appended(1, waiting=1, tickets=0)
+    publisher.on_flush(1, waiting=1, tickets=0)
     until(lambda: tickets(backend))
 
-    message = json.loads(backend.client.lindex(QUEUE, 0))
+    message = json.loads(backend.client.lindex(TICKETS, 0))
 
     assert message["headers"]["argsrepr"] == "()"
     assert message["headers"]["kwargsrepr"] == "{}"
@@ -49,76 +51,47 @@ def test_a_ticket_holds_nothing_but_the_tasks_name(backend: Backend, publisher: 
 
 def test_leads_that_come_within_the_moment_share_a_ticket(backend: Backend, publisher: TicketPublisher):
     for number in range(1, 6):
-        publisher.appended(1, waiting=number, tickets=0)
+        publisher.on_flush(1, waiting=number, tickets=0)
     publisher.stop(5)
 
     assert tickets(backend) == 1
 
 
-def test_processes_share_the_tickets_that_linger(backend: Backend):
-    # Given three processes that append in turn for more than a second
-    publishers = [TicketPublisher(backend.with_settings(batch_size=1000)) for _ in range(3)]
-    for each in publishers:
-        each.start()
-    started = time.monotonic()
-    while time.monotonic() - started < 12 * LINGER:
-        for each in publishers:
-            each.appended(1, waiting=1, tickets=0)
-        time.sleep(0.005)
-    took = time.monotonic() - started
-
-    # Then there was one ticket a moment, and not one a moment from each
-    published = tickets(backend)
-    for each in publishers:
-        each.stop(5)
-    assert 2 <= published <= took / LINGER + 1
-
-
-def test_a_lead_behind_another_processes_ticket_has_one_too(backend: Backend, publisher: TicketPublisher):
-    # Given a ticket that another process has just sent
-    backend.client.set(LINGERED, b"", px=300)
-    publisher.appended(1, waiting=1, tickets=0)
-
-    until(lambda: tickets(backend) == 1)
-
-
 def test_each_full_batch_has_a_ticket(backend: Backend, publisher: TicketPublisher):
-    publisher.appended(35, waiting=35, tickets=0)
+    publisher.on_flush(35, waiting=35, tickets=0)
 
     # Three at once, and one for the rest after a moment.
     until(lambda: tickets(backend) == 4)
 
 
 def test_at_the_stop_the_rest_of_a_batch_has_a_ticket_too(backend: Backend, publisher: TicketPublisher):
-    publisher.appended(35, waiting=35, tickets=0)
+    publisher.on_flush(35, waiting=35, tickets=0)
 
     publisher.stop(5)
 
     assert tickets(backend) == 4
 
 
-def test_a_full_batch_does_not_wait_for_the_moment_to_end(backend: Backend, publisher: TicketPublisher):
-    # Given a publisher that is connected already
-    publisher.appended(BATCH, waiting=BATCH, tickets=0)
+def test_a_full_batch_does_not_wait_for_the_debounce(
+    backend: Backend, publisher: TicketPublisher, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tickets_module, "PARTIAL_TICKET_DELAY", 3600.0)
+
+    publisher.on_flush(BATCH + 1, waiting=BATCH + 1, tickets=0)
+
     until(lambda: tickets(backend) == 1)
-
-    started = time.monotonic()
-    publisher.appended(BATCH, waiting=2 * BATCH, tickets=0)
-    until(lambda: tickets(backend) == 2, every=0.001)
-
-    assert time.monotonic() - started < LINGER
 
 
 def test_no_ticket_while_enough_of_them_wait(backend: Backend, publisher: TicketPublisher):
-    publisher.appended(5, waiting=5, tickets=1)
-    publisher.appended(10, waiting=15, tickets=2)
+    publisher.on_flush(5, waiting=5, tickets=1)
+    publisher.on_flush(10, waiting=15, tickets=2)
     publisher.stop(5)
 
     assert tickets(backend) == 0
 
 
-def test_what_is_owed_is_published_at_the_stop(backend: Backend, publisher: TicketPublisher):
-    publisher.appended(1, waiting=1, tickets=0)
+def test_what_is_due_is_published_at_the_stop(backend: Backend, publisher: TicketPublisher):
+    publisher.on_flush(1, waiting=1, tickets=0)
 
     publisher.stop(5)
 
@@ -127,35 +100,35 @@ def test_what_is_owed_is_published_at_the_stop(backend: Backend, publisher: Tick
 
 def test_nobody_waits_for_a_broker_that_hangs(backend: Backend, publisher: TicketPublisher):
     # Given a broker that hangs while a ticket is sent
-    publisher.appended(BATCH, waiting=BATCH, tickets=0)
+    publisher.on_flush(BATCH, waiting=BATCH, tickets=0)
     until(lambda: tickets(backend) == 1)
     with backend.queue.hanging():
-        # When flushes go on being noted for longer than a ticket lingers
+        # When flushes go on being noted for longer than the debounce
         calls: list[float] = []
 
         def note() -> bool:
             started = time.monotonic()
-            publisher.appended(BATCH, waiting=100, tickets=0)
+            publisher.on_flush(BATCH, waiting=100, tickets=0)
             calls.append(time.monotonic() - started)
             return started > end
 
-        end = time.monotonic() + 3 * LINGER
+        end = time.monotonic() + 3 * PARTIAL_TICKET_DELAY
         until(note)
 
     # Then no call took long, and tickets go out when the broker is back
-    assert max(calls) < 0.1
+    assert max(calls) < BROKER_TIMEOUT / 2
     until(lambda: tickets(backend) > 1)
 
 
 def test_a_broker_that_was_away_gets_tickets_again(backend: Backend, publisher: TicketPublisher):
-    publisher.appended(BATCH, waiting=BATCH, tickets=0)
+    publisher.on_flush(BATCH, waiting=BATCH, tickets=0)
     until(lambda: tickets(backend) == 1)
     backend.queue.kill()
-    publisher.appended(BATCH, waiting=BATCH, tickets=0)
+    publisher.on_flush(BATCH, waiting=BATCH, tickets=0)
     backend.queue.start()
 
     def sent() -> bool:
-        publisher.appended(BATCH, waiting=100, tickets=0)
+        publisher.on_flush(BATCH, waiting=100, tickets=0)
         return tickets(backend) > 1
 
     until(sent, every=0.05)

@@ -5,31 +5,30 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisAway
 from sqlalchemy import Engine, event
 
-from schema.queue.stream import Entry
+from schema.queue.entries import Entry
 from schema.runtime.redis_clients import blocking_redis
 from tests.integration.backends import Backend, writer
 from workers.store.batch import Storing
-from workers.store.consumer import Backlog, Consumer
+from workers.store.consumer import Consumer
 
 
 class DiesAfterCommit(Consumer):
-    """A consumer whose process ends, or loses Redis, between COMMIT and the settling."""
+    """A consumer whose process ends, or loses Redis, between COMMIT and the acknowledgement."""
 
-    def settle(self, entries: list[Entry], ids: list[bytes]) -> Backlog:
-        """Settle nothing."""
+    def acknowledge(self, entries: list[Entry], ids: list[bytes]) -> None:
+        """Acknowledge nothing."""
         raise RedisAway("gone")
 
 
 class Worker:
-    """One pool process: a place in the consumer group, a database connection, and the tickets it sent."""
+    """One pool process: a place in the consumer group, and a database connection."""
 
     def __init__(self, backend: Backend, consumer: type[Consumer] = Consumer, **changes: Any) -> None:
         settings = backend.with_settings(**changes)
         self.consumer = consumer(blocking_redis(settings, timeout=5), settings)
         self.engine: Engine = writer(settings)
-        self.tickets = 0
         self.errors: list[int] = []  # the codes of the database's errors
-        self.storing = Storing(self.consumer, self.engine, settings, publish=self._publish)
+        self.storing = Storing(self.consumer, self.engine, settings)
         event.listen(self.engine, "handle_error", self._note)
 
     def run(self) -> dict[str, int]:
@@ -40,9 +39,6 @@ class Worker:
         """Do what one ticket does, and tell whether the queue is empty then."""
         self.run()
         return backend.waiting() == 0
-
-    def _publish(self) -> None:
-        self.tickets += 1
 
     def _note(self, context: Any) -> None:
         self.errors.append(context.original_exception.args[0])

@@ -65,4 +65,4 @@ def test_what_the_database_refused_is_replayed_once_it_no_longer_does(
     assert [answer.status_code for answer in replays] == [200, 404, 200]
     assert [answer.json()["data"]["replayed"] for answer in (replays[0], replays[2])] == [1, 1]
     production.wait_until_stored(bad, worse)
-    assert production.ledger()["dead"] == production.ledger()["off"] == 0
+    assert production.ledger()["dead"] == production.ledger()["imbalance"] == 0

@@ -80,7 +80,7 @@ def test_the_tasks_page_shows_what_each_ticket_did_and_how_long_it_took(watched:
     text = "\n".join(rows(page))
     assert sum(int(number) for number in STORED.findall(text)) == sum(LEADS)
     assert "SUCCESS" in text
-    assert "'present': 0" in text
+    assert "'duplicates': 0" in text
     assert "'dead': 0" in text
     assert "ms" in text
     assert "Featherstonehaugh" not in page.driver.page_source

@@ -87,7 +87,7 @@ def test_accepted_is_stored_and_dead_and_waiting(service: Service):
         places = {place: float(number) for place, number in re.findall(r'leads_ledger{place="(\w+)"} (\S+)', text)}
         accepted = places["accepted"]
         elsewhere = places["stored"] + places["expired"] + places["dead"] + places["dropped"] + places["waiting"]
-        return accepted == elsewhere > 0 and places["off"] == 0 and places["waiting"] == 0
+        return accepted == elsewhere > 0 and places["imbalance"] == 0 and places["waiting"] == 0
 
     until(adds_up)
     assert service.page()["pagination"]["total"] == stored(service)

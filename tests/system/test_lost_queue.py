@@ -39,7 +39,7 @@ def test_a_key_outlives_the_loss_of_redis_and_the_lost_leads_are_counted(
         stuck = service.accept(a_lead(firstName="Stuck"))[0]
         # And a sweep has copied what was accepted
         until(lambda: copied() == 5)
-        assert service.ledger()["off"] == 0
+        assert service.ledger()["imbalance"] == 0
 
         # When Redis loses everything
         redis_server.client().flushall()
@@ -60,4 +60,4 @@ def test_a_key_outlives_the_loss_of_redis_and_the_lost_leads_are_counted(
         assert service.page(email=lead["email"])["pagination"]["total"] == 1
         # And the one that waited is gone, and the ledger says so
         assert service.get(f"/api/leads/{stuck}").status_code == 404
-        assert service.ledger()["off"] == 1
+        assert service.ledger()["imbalance"] == 1

@@ -88,7 +88,7 @@ def test_the_metrics_of_all_processes_are_counted_together(scraped: tuple[Servic
         assert found['leads_http_requests_total{method="POST",route="/api/leads",status="202"}'] == 2 * SENT
         assert found['leads_rejected_total{reason="invalid"}'] == 2
         assert found["leads_api_processes"] == 2
-        assert found['leads_ledger{place="off"}'] == 0
+        assert found['leads_ledger{place="imbalance"}'] == 0
         assert found["leads_queue_oldest_age_seconds"] == 0
     stored = exposed(worker)
     assert stored["leads_stored_total"] == 2 * SENT

@@ -4,11 +4,12 @@ from pathlib import Path
 import pytest
 
 from loadtests.bench import limits, wrk
-from loadtests.bench.bare import counts_of, rows_of
+from loadtests.bench.bare import rows_of
 from loadtests.bench.disk import Disk
 from loadtests.bench.figures import Bar, new_tag, percentile, spread
 from loadtests.bench.wrk import LEAD_BYTES, BadAnswers
 from schema.counts import widths
+from schema.counts.write import changes_of
 from schema.lead import lead_id, rules
 from tests.kit.servers import until
 
@@ -32,7 +33,7 @@ def test_the_lead_is_valid_and_as_long_as_it_says():
     text = wrk.lead(new_tag(), 7)
 
     assert len(text) == LEAD_BYTES
-    assert rules.check(json.loads(text))["email"].endswith("-000000007@example.com")
+    assert rules.validate(json.loads(text))["email"].endswith("-000000007@example.com")
 
 
 def test_no_two_tags_are_the_same():
@@ -74,8 +75,9 @@ def test_bare_rows_are_counted_in_each_width_and_have_ids_of_their_own():
 
     assert len({row[0] for row in rows}) == 500
     assert lead_id.micros_of(rows[0][0]) == 1_800_000_000_000_000
+    *_, (_, counts) = changes_of((row[0] for row in rows), 0)
     for width in widths.WIDTHS:
-        assert sum(number for each, _, _, number in counts_of(rows, 0) if each == width) == 500
+        assert sum(number for each, _, _, number in counts if each == width) == 500
 
 
 def test_the_disk_is_asked_again_and_again_and_left_as_it_was(tmp_path: Path):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ingest_api.server.listeners import check_free, has_unaccepted
+from ingest_api.server.listeners import check_free, has_pending_connections
 
 
 def listening() -> socket.socket:
@@ -45,8 +45,8 @@ def test_an_address_of_another_machine_is_told_at_once():
 
 def test_a_connection_that_nobody_accepted_is_seen():
     with listening() as listener, socket.socket() as client:
-        assert not has_unaccepted([listener])
+        assert not has_pending_connections([listener])
         client.connect(listener.getsockname())
-        assert has_unaccepted([listener])
+        assert has_pending_connections([listener])
         listener.accept()[0].close()
-        assert not has_unaccepted([listener])
+        assert not has_pending_connections([listener])

@@ -9,9 +9,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from ingest_api.http.scope import has_gone, has_whole_body
-from ingest_api.server import one_write
-from ingest_api.server.asgi import begin_at_once
+from ingest_api.http.scope import client_disconnected, is_body_buffered
+from ingest_api.server import coalescing_transport
+from ingest_api.server.early_start import start_before_body
 
 POST = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
 
@@ -66,11 +66,11 @@ async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"hello"})
 
 
-@pytest.mark.parametrize(("kind", "writes"), [(one_write.Protocol, 1), (HttpToolsProtocol, 2)])
+@pytest.mark.parametrize(("kind", "writes"), [(coalescing_transport.Protocol, 1), (HttpToolsProtocol, 2)])
 def test_an_answer_is_one_write_where_uvicorn_alone_makes_two(kind: type[HttpToolsProtocol], writes: int):
     found = served(hello, kind, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 
-    # With one from uvicorn alone, one_write.py may go.
+    # With one from uvicorn alone, coalescing_transport.py may go.
     assert len(found) == writes
     assert b"".join(found).endswith(b"\r\n\r\nhello")
 
@@ -80,10 +80,10 @@ def test_uvicorn_says_whether_the_whole_body_has_come(received: list[bytes], who
     seen: list[bool] = []
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        seen.append(has_whole_body(scope))
+        seen.append(is_body_buffered(scope))
         await hello(scope, receive, send)
 
-    served(begin_at_once(app), one_write.Protocol, *received)
+    served(start_before_body(app), coalescing_transport.Protocol, *received)
 
     assert seen == [whole]
 
@@ -92,10 +92,15 @@ def test_uvicorn_says_that_a_client_has_gone():
     seen: list[bool] = []
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        seen.append(has_gone(scope))
+        seen.append(client_disconnected(scope))
         await asyncio.sleep(0.015)
-        seen.append(has_gone(scope))
+        seen.append(client_disconnected(scope))
 
-    served(begin_at_once(app), one_write.Protocol, POST, then=lambda protocol: protocol.connection_lost(None))
+    served(
+        start_before_body(app),
+        coalescing_transport.Protocol,
+        POST,
+        then=lambda protocol: protocol.connection_lost(None),
+    )
 
     assert seen == [False, True]

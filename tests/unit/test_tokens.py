@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ingest_api.auth import keys
 from ingest_api.auth.tokens import Tokens
-from ingest_api.http.envelope import Refusal
+from ingest_api.http.envelope import ApiError
 
 PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -37,7 +37,7 @@ def request(authorization: str | None) -> Any:
 
 
 def refusal(tokens: Tokens, authorization: str | None) -> tuple[int, str]:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ApiError) as caught:
         tokens.require(request(authorization), "read")
     error = caught.value
     assert (error.headers.get("WWW-Authenticate") == "Bearer") == (error.status_code == 401)
@@ -114,7 +114,7 @@ def test_any_of_the_roles_is_enough_and_none_is_403(tokens: Tokens):
     token = request("Bearer " + tokens.issue("ada@example.com", ["ingest"]))
 
     assert tokens.require(token, "read", "ingest")
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ApiError) as caught:
         tokens.require(token, "read", "admin")
     assert (caught.value.status_code, caught.value.reason) == (403, "role")
 
@@ -198,7 +198,7 @@ def test_a_token_nested_without_end_is_403(tokens: Tokens, part: str):
 
 
 def test_remembered_tokens_do_not_grow_without_end(tokens: Tokens, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ingest_api.auth.tokens.REMEMBERED", 3)
+    monkeypatch.setattr("ingest_api.auth.tokens.VERIFIED_MAX", 3)
     issued = [tokens.issue(f"user{number}@example.com", ["read"]) for number in range(8)]
 
     for token in [*issued, *issued]:
@@ -238,7 +238,7 @@ def test_tokens_of_any_accepted_key_are_good_whether_they_name_it_or_not():
     ids=["another's", "another's by its name", "another's by our name", "ours by an unknown name"],
 )
 def test_a_token_of_another_key_or_by_another_name_is_not_good(tokens: Tokens, token: str):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         tokens.require(request(f"Bearer {token}"), "read")
 
     assert refused.value.status_code == 403

@@ -1,9 +1,7 @@
 #!lua flags=allow-oom
 -- Removes stored leads from the queue. It only makes room, so it runs in a Redis that is out of memory, too.
 --
--- KEYS  1 stream   2 index   3 tickets
--- ARGV  1 group   2 entries   then the entries' names, then lead ids (16 bytes)
--- Returns  1 leads that nobody has taken   2 tickets waiting
+-- Arguments: the group, the number of entries, then the entries' names, then lead ids (16 bytes).
 
 -- So many in one command: each command is a record of its own in the append-only file, and Lua's stack is bounded.
 local MOST = 1000
@@ -16,9 +14,7 @@ local function remove(first, last, ...)
   end
 end
 
-local last = 2 + tonumber(ARGV[2])
-remove(3, last, 'XACK', KEYS[1], ARGV[1])
-remove(3, last, 'XDEL', KEYS[1])
-remove(last + 1, #ARGV, 'HDEL', KEYS[2])
-local taken = redis.call('XPENDING', KEYS[1], ARGV[1])[1]
-return {redis.call('XLEN', KEYS[1]) - taken, redis.call('LLEN', KEYS[3])}
+local last_entry = FIRST_REST - 1 + tonumber(entries)
+remove(FIRST_REST, last_entry, 'XACK', STREAM, group)
+remove(FIRST_REST, last_entry, 'XDEL', STREAM)
+remove(last_entry + 1, #ARGV, 'HDEL', INDEX)

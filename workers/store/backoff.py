@@ -4,11 +4,11 @@ import random
 import time
 from collections.abc import Callable
 
-FIRST = 0.5  # seconds
-LONGEST = 30.0  # seconds
+FIRST_SPAN = 0.5  # seconds
+LONGEST_SPAN = 30.0  # seconds
 
 
-class Patience:
+class Backoff:
     """Says whether it is time to try again."""
 
     def __init__(
@@ -19,20 +19,20 @@ class Patience:
         self._failures = 0
         self._until = 0.0
 
-    def is_over(self) -> bool:
+    def ready(self) -> bool:
         """Tell whether enough time has passed since the last failure."""
         return self._clock() >= self._until
 
-    def failed(self) -> float:
+    def record_failure(self) -> float:
         """Note a failure; return the seconds until the next try: half to all of a span that doubles each time."""
-        span = min(LONGEST, FIRST * 2.0**self._failures)
+        span = min(LONGEST_SPAN, FIRST_SPAN * 2.0**self._failures)
         wait = span * (0.5 + self._jitter() / 2)
         # Past this many the span no longer grows.
         self._failures = min(self._failures + 1, 10)
         self._until = self._clock() + wait
         return wait
 
-    def succeeded(self) -> None:
+    def reset(self) -> None:
         """Note a success."""
         self._failures = 0
         self._until = 0.0

@@ -1,12 +1,11 @@
-"""Stores batches: take, insert, commit, and only then remove from the queue."""
+"""Stores batches: claim and read, insert, commit, and only then acknowledge."""
 
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,29 +13,26 @@ from sqlalchemy.exc import SQLAlchemyError
 from schema.database.errors import Reaction, reaction_to, reason_of
 from schema.database.idempotency import Remembered
 from schema.database.lead_row import LeadRow
-from schema.queue.stream import BadEntry, Entry, id_of
-from schema.queue.tickets import tickets_for
+from schema.queue.entries import BadEntry, Entry, id_of
 from schema.runtime import logs
 from schema.settings import Settings
 from workers import metrics
 from workers.store import insertion
-from workers.store.backoff import Patience
-from workers.store.consumer import Backlog, Consumer, Taken
+from workers.store.backoff import Backoff
+from workers.store.consumer import Claimed, Consumer
+from workers.store.dead_letter_limit import DeadLetterLimit, DeadLetterLimitReached
 
 # Times a transaction is run that the server keeps giving up in favour of others (1205, 1213).
-ATTEMPTS = 5
+TRANSACTION_ATTEMPTS = 5
 
 # Longest pause between two of them, seconds.
-PAUSE = 0.05
+RETRY_PAUSE_MAX = 0.05
 
-# Seconds for which one ticket goes on to the next batch behind a full one. A ticket is 7 ms of processor time, in
-# Celery's main process and in Flower: a sixth of what it takes to store a batch of a thousand leads. A sweep
-# waits as long (docs/performance.md has the measurement).
-TURN = 0.5
+# Seconds for which one ticket goes on behind a full batch. A ticket costs 7 ms of processor time in Celery and Flower,
+# a batch of a thousand leads some 40 (docs/lab); and a backlog shrinks although new leads bring tickets of their own.
+TICKET_TIME_BUDGET = 0.5
 
 NEVER_FINISHED = "delivered many times and never finished"
-
-NOTHING_BEHIND = Backlog(0, 0)
 
 log = logs.get(__name__)
 
@@ -54,114 +50,124 @@ class Outcome:
     """What became of a batch, or of a ticket's batches, in leads. It is a task's result: it holds nothing personal."""
 
     stored: int = 0
-    present: int = 0
+    duplicates: int = 0
     dead: int = 0
 
     def add(self, batch: "Outcome") -> None:
         """Add what became of one batch."""
         self.stored += batch.stored
-        self.present += batch.present
+        self.duplicates += batch.duplicates
         self.dead += batch.dead
 
 
 class Storing:
     """Stores what waits: each call of `run` does what one ticket asks for. Make it after the fork."""
 
-    def __init__(self, consumer: Consumer, engine: Engine, settings: Settings, *, publish: Callable[[], None]) -> None:
+    def __init__(self, consumer: Consumer, engine: Engine, settings: Settings) -> None:
         self._consumer = consumer
         self._engine = engine
         self._batch_size = settings.batch_size
-        self._publish = publish
-        self._patience = Patience()
+        self._backoff = Backoff()
+        self._limit = DeadLetterLimit(settings.dead_letter_max_share, settings.dead_letter_max_in_a_row)
         self._slot = os.getpid()
 
     def run(self) -> dict[str, int]:
-        """Store up to one batch of waiting leads, and for TURN seconds the next one behind each that was full.
+        """Store up to one batch of waiting leads, and the next one behind each full one for TICKET_TIME_BUDGET.
 
-        Tickets of batches that it stored so are taken off their queue, and one is published
-        when there are too few for what is left: one that waits goes on speaking of one batch.
-
-        On return the leads are committed and out of the queue. While the database is away
-        nothing is taken. Raises StoringFailed; then the leads of the last batch are still in
-        the queue.
+        On return the leads are committed and out of the queue. While the database is away, or too many leads fail
+        alike, nothing is stored and all stay in the queue. Raises StoringFailed; then the last batch stays there, too.
         """
         outcome = Outcome()
-        if self._patience.is_over():
-            end = time.monotonic() + TURN
-            try:
-                while self._run_batch(outcome, end):
-                    pass
-            except DatabaseAway as error:
-                log.warning("database away", reason=str(error), next_try=round(self._patience.failed(), 1))
-            except RedisError as error:
-                raise StoringFailed(f"queue: {type(error).__name__}") from None
+        if not self._backoff.ready():
+            return asdict(outcome)
+        deadline = time.monotonic() + TICKET_TIME_BUDGET
+        try:
+            while self._run_batch(outcome) and time.monotonic() < deadline:
+                pass
+        except DatabaseAway as error:
+            log.warning("database away", reason=str(error), next_try=round(self._backoff.record_failure(), 1))
+        except DeadLetterLimitReached as error:
+            metrics.STOPPED.set(1)
+            log.error("storing stopped", reason=str(error), next_try=round(self._backoff.record_failure(), 1))
+        except RedisError as error:
+            raise StoringFailed(f"queue: {type(error).__name__}") from None
         return asdict(outcome)
 
-    def _run_batch(self, outcome: Outcome, end: float) -> bool:
-        """Store one batch; tell whether another is to follow."""
+    def _run_batch(self, outcome: Outcome) -> bool:
+        """Store one batch; tell whether it was full, so that more may wait behind it."""
         batch = Outcome()
         try:
             with metrics.batch(batch):
-                behind = self._run(batch)
+                leads = self._claim_and_store(batch)
         finally:
             outcome.add(batch)
-        self._patience.succeeded()
-        follows = behind.untaken > 0 and time.monotonic() < end
-        if behind.untaken:
-            self._set_tickets_right(behind, follows)
-        return follows
+        self._backoff.reset()
+        metrics.STOPPED.set(0)
+        return leads >= self._batch_size
 
-    def _run(self, outcome: Outcome) -> Backlog:
-        """Store one batch; return what waits behind it, which is nothing unless it was full."""
+    def _claim_and_store(self, outcome: Outcome) -> int:
+        """Store one batch; return how many leads it held."""
         try:
             connection = self._engine.connect()
         except SQLAlchemyError as error:
-            if _is_away(error):
+            if _is_unavailable(error):
                 raise DatabaseAway(reason_of(error)) from None
             raise StoringFailed(reason_of(error)) from None
         with connection:
-            taken = self._consumer.take(self._batch_size)
-            if not taken:
-                return NOTHING_BEHIND
-            self._give_up(connection, taken.hopeless, outcome)
-            backlog = self._guard(connection, taken, outcome)
-        # Behind less than a full batch comes nothing but what was appended meanwhile, and that gets its own ticket.
-        return backlog if len(taken) >= self._batch_size else NOTHING_BEHIND
+            claimed = self._consumer.claim_and_read(self._batch_size)
+            if claimed:
+                try:
+                    self._dead_letter_exhausted(connection, claimed.exhausted, outcome)
+                except (DatabaseAway, DeadLetterLimitReached):
+                    self._consumer.give_back(claimed.entries, claimed.retry_alone)
+                    raise
+                self._store_each(connection, claimed, outcome)
+        return len(claimed)
 
-    def _give_up(self, connection: Connection, hopeless: list[Entry], outcome: Outcome) -> None:
-        """Bury entries that nobody finishes, except those that are stored and were never settled."""
-        for entry in hopeless:
+    def _dead_letter_exhausted(self, connection: Connection, exhausted: list[Entry], outcome: Outcome) -> None:
+        """Dead-letter entries that nobody finishes, except those that are stored and were never acknowledged."""
+        for entry in exhausted:
             lead = id_of(entry.payload)
             try:
                 stored = lead is not None and insertion.is_stored(connection, lead)
             except SQLAlchemyError as error:
                 raise DatabaseAway(reason_of(error)) from None
             if stored and lead is not None:
-                self._consumer.settle([entry], [lead])
-                outcome.present += 1
+                self._consumer.acknowledge([entry], [lead])
+                outcome.duplicates += 1
             else:
-                outcome.dead += self._consumer.bury(entry, NEVER_FINISHED)
+                self._limit.check([NEVER_FINISHED], 1)
+                outcome.dead += self._consumer.dead_letter(entry, NEVER_FINISHED)
+                self._limit.record([NEVER_FINISHED], 1)
 
-    def _guard(self, connection: Connection, taken: Taken, outcome: Outcome) -> Backlog:
-        """Store what was taken; when the database goes away meanwhile, leave the rest to the next try."""
-        backlog = NOTHING_BEHIND
+    def _store_each(self, connection: Connection, claimed: Claimed, outcome: Outcome) -> None:
+        """Store the batch, then each entry that is tried alone; when storing must stop, give back what is left."""
         failure: StoringFailed | None = None
-        for number, entries in enumerate((taken.entries, *([suspect] for suspect in taken.suspects))):
+        left = [claimed.entries, *([entry] for entry in claimed.retry_alone)]
+        while left:
             try:
-                backlog = self._store(connection, entries, outcome)
+                self._store(connection, left[0], outcome)
+            except DeadLetterLimitReached:
+                self._give_back(claimed, left)
+                raise
             except SQLAlchemyError as error:
-                if _is_away(error):
-                    # The batch is number 0, and suspect n is number n + 1.
-                    self._consumer.release(entries if number == 0 else [], taken.suspects[max(number - 1, 0) :])
+                if _is_unavailable(error):
+                    self._give_back(claimed, left)
                     raise DatabaseAway(reason_of(error)) from None
                 # The others are not to blame: they are tried all the same.
                 failure = StoringFailed(reason_of(error))
+            left.pop(0)
         if failure is not None:
             raise failure
-        return backlog
 
-    def _store(self, connection: Connection, entries: list[Entry], outcome: Outcome) -> Backlog:
-        """Store entries in one transaction, settle them, and bury those that cannot be stored."""
+    def _give_back(self, claimed: Claimed, left: list[list[Entry]]) -> None:
+        batch = claimed.entries if left[0] is claimed.entries else []
+        self._consumer.give_back(batch, [entry for entries in left if entries is not batch for entry in entries])
+
+    def _store(self, connection: Connection, entries: list[Entry], outcome: Outcome) -> None:
+        """Store entries in one transaction, acknowledge them, and dead-letter those that cannot be stored."""
+        if not entries:
+            return
         rows: list[LeadRow] = []
         keys: list[Remembered] = []
         by_id: dict[bytes, list[Entry]] = {}
@@ -177,45 +183,38 @@ class Storing:
             if remembered is not None:
                 keys.append(remembered)
             by_id.setdefault(row.id, []).append(entry)
+        self._limit.check([reason for _, reason in bad], len(entries))
         inserted = self._insert(connection, rows, keys) if rows else insertion.Inserted()
-        settled = [entry for group in by_id.values() for entry in group]
-        for lead, reason in inserted.poison.items():
+        acknowledged = [entry for group in by_id.values() for entry in group]
+        for lead, reason in inserted.rejected.items():
             # A lead that stands in the stream twice becomes one dead letter.
             first = by_id.pop(lead)[0]
-            settled.remove(first)
+            acknowledged.remove(first)
             bad.append((first, reason))
-        backlog = self._consumer.settle(settled, list(by_id))
+        if acknowledged:
+            self._consumer.acknowledge(acknowledged, list(by_id))
         metrics.observe_delay(inserted.stored)
         outcome.stored += len(inserted.stored)
-        outcome.present += len(inserted.present)
+        outcome.duplicates += len(inserted.duplicates)
         for entry, reason in bad:
             log.error("dead letter", entry=entry.name.decode(), reason=reason)
-            outcome.dead += self._consumer.bury(entry, reason)
-        return backlog
+            outcome.dead += self._consumer.dead_letter(entry, reason)
+        self._limit.record([reason for _, reason in bad], len(entries))
 
     def _insert(self, connection: Connection, rows: list[LeadRow], keys: list[Remembered]) -> insertion.Inserted:
-        for attempt in range(1, ATTEMPTS + 1):
+        def check(reasons: Iterable[str]) -> None:
+            self._limit.check(list(reasons), len(rows))
+
+        for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
             try:
-                return insertion.store(connection, rows, self._slot, keys)
+                return insertion.store(connection, rows, self._slot, keys, check=check)
             except SQLAlchemyError as error:
-                if reaction_to(error) is not Reaction.AGAIN or attempt == ATTEMPTS:
+                if reaction_to(error) is not Reaction.RETRY or attempt == TRANSACTION_ATTEMPTS:
                     raise
                 log.info("transaction run again", reason=reason_of(error), attempt=attempt)
-                time.sleep(random.uniform(0, PAUSE))
+                time.sleep(random.uniform(0, RETRY_PAUSE_MAX))
         raise AssertionError("unreachable")
 
-    def _set_tickets_right(self, behind: Backlog, follows: bool) -> None:
-        """Take the next ticket, or publish one, unless as many wait as others need; the next batch may be ours."""
-        others = behind.untaken - self._batch_size if follows else behind.untaken
-        needed = tickets_for(others, self._batch_size)
-        if behind.tickets > needed and follows:
-            self._consumer.take_ticket()
-        elif behind.tickets < needed:
-            try:
-                self._publish()
-            except (OperationalError, OSError) as error:
-                log.warning("ticket not sent", reason=type(error).__name__)
 
-
-def _is_away(error: SQLAlchemyError) -> bool:
-    return reaction_to(error) in (Reaction.AWAY, Reaction.AGAIN)
+def _is_unavailable(error: SQLAlchemyError) -> bool:
+    return reaction_to(error) in (Reaction.UNAVAILABLE, Reaction.RETRY)

@@ -1,7 +1,7 @@
-"""One pool process's place in the consumer group: takes leads from the stream and settles them.
+"""One pool process's place in the consumer group: claims and reads leads from the stream and acknowledges them.
 
-A lead that was taken is pending until it is settled, buried or released. What a process
-leaves pending when it dies, or is stopped for longer than `claim_after`, another takes over.
+A lead that was read is pending until it is acknowledged, dead-lettered or given back. What a
+process leaves pending when it dies, or is stopped for longer than `claim_after`, another claims.
 """
 
 import os
@@ -10,52 +10,40 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import redis
 from redis.exceptions import ResponseError
 
-from schema.queue import stream
-from schema.queue.stream import Entry
-from schema.queue.tickets import QUEUE
+from schema.queue.entries import Entry, id_of, parse, parse_flat
+from schema.queue.keys import GROUP, STREAM
 from schema.runtime import logs
 from schema.settings import Settings
-
-BURY = (Path(__file__).parent / "dead_letter.lua").read_text()
-SETTLE = (Path(__file__).parent / "acknowledge.lua").read_text()
+from workers.store import scripts
 
 # Most pending entries of one process that are looked at: those just claimed, and what it failed to finish before.
 PENDING_MAX = 100_000
 
-# A look for what others left goes through all that is pending, 0.3 µs of Redis's time for each lead. So a process looks
-# once in so many seconds, or in this part of the time after which leads may be claimed.
-LOOK_EVERY = 1.0
-LOOK_PART = 0.1
+# Seconds between two checks for leads to claim, or this share of the time after which they may be claimed. A check goes
+# through all that is pending, 0.3 µs of Redis's time for each lead.
+CLAIM_CHECK_INTERVAL = 1.0
+CLAIM_CHECK_SHARE = 0.1
 
 log = logs.get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """What one look at the stream brought."""
+class Claimed:
+    """What one look at the stream brought: leads that others left, and new ones."""
 
     entries: list[Entry] = field(default_factory=list)
     # Delivered so often without being finished that each is tried alone.
-    suspects: list[Entry] = field(default_factory=list)
+    retry_alone: list[Entry] = field(default_factory=list)
     # Delivered so often that nobody tries again.
-    hopeless: list[Entry] = field(default_factory=list)
+    exhausted: list[Entry] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.entries) + len(self.suspects) + len(self.hopeless)
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """What waits: leads in the stream that nobody has taken, and tickets in the Celery queue."""
-
-    untaken: int
-    tickets: int
+        return len(self.entries) + len(self.retry_alone) + len(self.exhausted)
 
 
 class Consumer:
@@ -67,66 +55,55 @@ class Consumer:
         client.set_response_callback("XREADGROUP", _entries)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._claim_after = int(settings.claim_after * 1000)
-        self._look_every = min(LOOK_EVERY, settings.claim_after * LOOK_PART)
-        self._next_look = 0.0
+        self._claim_check_interval = min(CLAIM_CHECK_INTERVAL, settings.claim_after * CLAIM_CHECK_SHARE)
+        self._next_claim_check = 0.0
         self._alone = settings.deliveries_alone
         self._max = settings.deliveries_max
-        self._bury = client.register_script(BURY)
-        self._settle = client.register_script(SETTLE)
+        self._acknowledge = scripts.ACKNOWLEDGE.register(client)
+        self._dead_letter = scripts.DEAD_LETTER.register(client)
 
-    def take(self, most: int) -> Taken:
-        """Take up to `most` leads: first those that another process left, if it is time to look, then new ones.
+    def claim_and_read(self, most: int) -> Claimed:
+        """Claim up to `most` leads that another process left, if it is time to look, and read new ones for the rest.
 
         Never blocks.
 
         Raises RedisError.
         """
         try:
-            return self._take(most)
+            return self._claim_and_read(most)
         except ResponseError as error:
             if not str(error).startswith("NOGROUP"):
                 raise
         self._make_group()
-        return self._take(most)
+        return self._claim_and_read(most)
 
-    def settle(self, entries: list[Entry], ids: list[bytes]) -> Backlog:
+    def acknowledge(self, entries: list[Entry], ids: list[bytes]) -> None:
         """Remove stored leads from the queue. Only call it once their rows are committed.
 
-        Raises RedisError; then some process will find the leads again, and their rows.
+        Raises RedisError; then some process will claim the leads again, and find their rows.
         """
         names = [entry.name for entry in entries]
-        untaken, tickets = self._settle(
-            keys=[stream.STREAM, stream.INDEX, QUEUE], args=[stream.GROUP, len(names), *names, *ids]
-        )
-        return Backlog(untaken, tickets)
+        self._acknowledge(group=GROUP, entries=len(names), rest=[*names, *ids])
 
-    def take_ticket(self) -> None:
-        """Take the oldest ticket off its queue: its batch is being stored. A lost ticket loses nothing.
-
-        Raises RedisError.
-        """
-        self._client.rpop(QUEUE)
-
-    def bury(self, entry: Entry, reason: str) -> bool:
+    def dead_letter(self, entry: Entry, reason: str) -> bool:
         """Make an entry a dead letter with its reason, in one step; False when another did before.
 
         Raises RedisError.
         """
-        lead = stream.id_of(entry.payload) or b""
-        keys = [stream.STREAM, stream.DEAD, stream.INDEX]
-        return bool(self._bury(keys=keys, args=[stream.GROUP, entry.name, reason, lead]))
+        lead = id_of(entry.payload) or b""
+        return bool(self._dead_letter(group=GROUP, entry=entry.name, reason=reason, lead=lead))
 
-    def release(self, entries: list[Entry], suspects: Sequence[Entry] = ()) -> None:
-        """Leave leads to whoever looks next, without counting this delivery against them.
+    def give_back(self, entries: list[Entry], retry_alone: Sequence[Entry] = ()) -> None:
+        """Leave leads to whoever claims next, without counting this delivery against them.
 
         Raises RedisError; then they are claimed when `claim_after` is over.
         """
-        self._next_look = 0.0
-        for group, deliveries in ((entries, 0), (suspects, self._alone + 1)):
+        self._next_claim_check = 0.0
+        for group, deliveries in ((entries, 0), (retry_alone, self._alone + 1)):
             if group:
                 self._client.xclaim(
-                    stream.STREAM,
-                    stream.GROUP,
+                    STREAM,
+                    GROUP,
                     self._name,
                     min_idle_time=0,
                     message_ids=[entry.name for entry in group],
@@ -135,28 +112,28 @@ class Consumer:
                     justid=True,
                 )
 
-    def _take(self, most: int) -> Taken:
-        taken = self._claim(most) if time.monotonic() >= self._next_look else Taken()
-        rest = most - len(taken)
+    def _claim_and_read(self, most: int) -> Claimed:
+        claimed = self._claim(most) if time.monotonic() >= self._next_claim_check else Claimed()
+        rest = most - len(claimed)
         if rest > 0:
-            found = self._client.xreadgroup(stream.GROUP, self._name, {stream.STREAM: ">"}, count=rest)
-            taken.entries.extend(stream.parse_flat(*each) for each in found)
-        return taken
+            found = self._client.xreadgroup(GROUP, self._name, {STREAM: ">"}, count=rest)
+            claimed.entries.extend(parse_flat(*each) for each in found)
+        return claimed
 
-    def _claim(self, most: int) -> Taken:
-        taken = Taken()
+    def _claim(self, most: int) -> Claimed:
+        claimed = Claimed()
         _, found, _ = self._client.xautoclaim(
-            stream.STREAM, stream.GROUP, self._name, min_idle_time=self._claim_after, start_id="0-0", count=most
+            STREAM, GROUP, self._name, min_idle_time=self._claim_after, start_id="0-0", count=most
         )
         if not found:
-            self._next_look = time.monotonic() + self._look_every
-            return taken
+            self._next_claim_check = time.monotonic() + self._claim_check_interval
+            return claimed
         log.info("leads claimed", leads=len(found))
         deliveries = {
             pending["message_id"]: pending["times_delivered"]
             for pending in self._client.xpending_range(
-                stream.STREAM,
-                stream.GROUP,
+                STREAM,
+                GROUP,
                 min=found[0][0],
                 max=found[-1][0],
                 count=PENDING_MAX,
@@ -164,20 +141,20 @@ class Consumer:
             )
         }
         for each in found:
-            entry = stream.parse(*each)
+            entry = parse(*each)
             times = deliveries.get(entry.name, 1)
             if times > self._max:
-                taken.hopeless.append(entry)
+                claimed.exhausted.append(entry)
             elif times > self._alone:
-                taken.suspects.append(entry)
+                claimed.retry_alone.append(entry)
             else:
-                taken.entries.append(entry)
-        return taken
+                claimed.entries.append(entry)
+        return claimed
 
     def _make_group(self) -> None:
         """Make the consumer group, from the stream's beginning: all that is there is still to be stored."""
         try:
-            self._client.xgroup_create(stream.STREAM, stream.GROUP, id="0", mkstream=True)
+            self._client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise

@@ -1,16 +1,14 @@
 -- Makes a stream entry a dead letter, once: whoever comes second finds the entry gone.
 --
--- KEYS  1 stream   2 dead letters   3 index
--- ARGV  1 group   2 entry   3 reason   4 lead id (16 bytes) or ""
+-- Arguments: the group, the entry, the reason, the lead id (16 bytes) or "".
 -- Returns 1, or 0 when there is no such entry.
-local found = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])
+local found = redis.call('XRANGE', STREAM, entry, entry)
 if #found == 0 then
-  redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+  redis.call('XACK', STREAM, group, entry)
   return 0
 end
-local fields = found[1][2]
-local letter = redis.call('XADD', KEYS[2], '*', 'reason', ARGV[3], unpack(fields))
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-redis.call('XDEL', KEYS[1], ARGV[2])
-if ARGV[4] ~= '' then redis.call('HSET', KEYS[3], ARGV[4], 'dead:' .. letter) end
+local letter = redis.call('XADD', DEAD, '*', REASON_FIELD, reason, unpack(found[1][2]))
+redis.call('XACK', STREAM, group, entry)
+redis.call('XDEL', STREAM, entry)
+if lead ~= '' then redis.call('HSET', INDEX, lead, DEAD_PREFIX .. letter) end
 return 1

@@ -1,18 +1,18 @@
-"""Tends to what grows with time: counts of minutes that are over, months ahead, and months past the retention."""
+"""Maintains what grows with time: counts of minutes that are over, months ahead, and months past the retention."""
 
 import time
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from schema.counts import recount
+from schema.counts import maintain
 from schema.database import partitions
 from schema.database.errors import reason_of
 from schema.runtime import logs
 from schema.settings import Settings
 
 # Longest time (seconds) that one run puts minutes in order; what is left waits for the next.
-TIDY_SECONDS = 20.0
+COMPACT_TIME_BUDGET = 20.0
 
 # Minutes put in order in one transaction.
 MINUTES_MAX = 200
@@ -20,7 +20,7 @@ MINUTES_MAX = 200
 log = logs.get(__name__)
 
 
-class Tending:
+class Maintenance:
     """Runs every minute, sent by beat. Make it after the fork."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
@@ -33,11 +33,11 @@ class Tending:
         A step that the database refuses is left to the next run.
         """
         done = {"minutes": 0, "months": 0, "expired": 0}
-        for name, step in (("months", self._make_months), ("expired", self._expire), ("minutes", self._tidy)):
+        for name, step in (("months", self._make_months), ("expired", self._expire), ("minutes", self._compact)):
             try:
                 done[name] = step()
             except SQLAlchemyError as error:
-                log.warning("tending cut short", step=name, reason=reason_of(error))
+                log.warning("maintenance cut short", step=name, reason=reason_of(error))
         if done["expired"]:
             log.info("leads past the retention removed", leads=done["expired"])
         return done
@@ -52,23 +52,23 @@ class Tending:
         with self._engine.connect() as connection:
             return partitions.expire(connection, self._retention, _now())
 
-    def _tidy(self) -> int:
-        deadline = time.monotonic() + TIDY_SECONDS
+    def _compact(self) -> int:
+        deadline = time.monotonic() + COMPACT_TIME_BUDGET
         done = 0
         with self._engine.connect() as connection:
             while True:
                 with connection.begin():
-                    minutes = recount.due(connection, MINUTES_MAX)
+                    minutes = maintain.due(connection, MINUTES_MAX)
                 if minutes:
                     with connection.begin():
-                        recount.tidy(connection, minutes)
+                        maintain.compact_minutes(connection, minutes)
                     done += len(minutes)
                 if time.monotonic() > deadline:
                     return done
                 if len(minutes) < MINUTES_MAX:
                     break
             with connection.begin():
-                recount.merge_old(connection)
+                maintain.compact_slots(connection)
         return done
 
 

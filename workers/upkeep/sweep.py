@@ -1,90 +1,83 @@
-"""The sweep: what tickets alone would leave undone."""
+"""The sweep: every few seconds it copies what must outlive Redis, and forgets what is old. It stores nothing."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import redis
-from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from schema.database import idempotency
 from schema.database.errors import reason_of
-from schema.queue import accepted, stream
-from schema.queue.accepted import Accepted
-from schema.queue.tickets import QUEUE, tickets_missing
+from schema.queue import accepted_counts
+from schema.queue.accepted_counts import Accepted
+from schema.queue.keys import ACCEPTED, FIRST_FIELD, GROUP, STREAM
+from schema.queue.script import Script
 from schema.runtime import logs
 from schema.settings import Settings
-
-# Most tickets published by one sweep: behind each full batch the next is published anyway.
-TICKETS_MAX = 100
 
 # A pool process that did nothing for this long (seconds) and has nothing pending is taken to be gone. It may come back.
 CONSUMER_IDLE = 3600
 
-FORGET_CONSUMERS = (Path(__file__).parent / "forget_consumers.lua").read_text()
+FORGET_CONSUMERS = Script(
+    Path(__file__).parent / "forget_consumers.lua", keys={"STREAM": STREAM}, arguments=("group", "idle")
+)
 
 log = logs.get(__name__)
 
 
-class Sweeping:
+class Sweep:
     """Runs every few seconds, sent by beat. Make it after the fork."""
 
-    def __init__(self, client: redis.Redis, engine: Engine, settings: Settings, *, publish: Callable[[], None]) -> None:
+    def __init__(self, client: redis.Redis, engine: Engine, settings: Settings) -> None:
         self._client: Any = client  # redis-py's types leave open whether text or bytes come back
         self._engine = engine
-        self._batch_size = settings.batch_size
-        self._forget = client.register_script(FORGET_CONSUMERS)
-        self._key_life = settings.idempotency_ttl
-        self._publish = publish
+        self._forget = FORGET_CONSUMERS.register(client)
+        self._key_ttl = settings.idempotency_ttl
 
     def run(self) -> dict[str, int]:
-        """Publish tickets when leads wait and no ticket does; copy the counts of accepted leads; forget what is old."""
-        published = 0
+        """Copy the counts of accepted leads; forget old keys and consumers. Return how many of those.
+
+        A step that a server refuses is left to the next sweep.
+        """
+        done = {"keys": 0, "consumers": 0}
         try:
-            published = self._publish_missing()
             self._copy_accepted()
-            self._forget_keys()
-            self._forget_consumers()
-        except (RedisError, OperationalError, OSError) as error:
-            log.warning("sweep cut short", reason=type(error).__name__)
+            done["keys"] = self._forget_keys()
         except SQLAlchemyError as error:
             log.warning("sweep without the database", reason=reason_of(error))
-        return {"tickets": published}
-
-    def _publish_missing(self) -> int:
-        waiting, tickets = self._client.xlen(stream.STREAM), self._client.llen(QUEUE)
-        if tickets:
-            return 0
-        missing = min(tickets_missing(waiting, tickets, self._batch_size), TICKETS_MAX)
-        for _ in range(missing):
-            self._publish()
-        return missing
+        except RedisError as error:
+            log.warning("sweep cut short", reason=type(error).__name__)
+        try:
+            done["consumers"] = self._forget_consumers()
+        except RedisError as error:
+            log.warning("sweep cut short", reason=type(error).__name__)
+        return done
 
     def _copy_accepted(self) -> None:
-        fresh = Accepted.parse(self._client.hgetall(stream.ACCEPTED))
+        fresh = Accepted.parse(self._client.hgetall(ACCEPTED))
         if not fresh.numbers:
             return
         with self._engine.begin() as connection:
-            accepted.copy(connection, fresh)
-            first = accepted.is_first(connection, fresh.epoch)
+            accepted_counts.copy(connection, fresh)
+            first = accepted_counts.is_first(connection, fresh.epoch)
         if first and not fresh.first:
-            self._client.hset(stream.ACCEPTED, accepted.FIRST_FIELD, 1)
+            self._client.hset(ACCEPTED, FIRST_FIELD, 1)
         outdated = fresh.outdated(time.time())
         if outdated:
-            self._client.hdel(stream.ACCEPTED, *outdated)
+            self._client.hdel(ACCEPTED, *outdated)
 
-    def _forget_consumers(self) -> None:
+    def _forget_keys(self) -> int:
+        with self._engine.begin() as connection:
+            return idempotency.forget(connection, self._key_ttl)
+
+    def _forget_consumers(self) -> int:
         try:
-            self._forget(keys=[stream.STREAM], args=[stream.GROUP, int(CONSUMER_IDLE * 1000)])
+            return int(self._forget(group=GROUP, idle=CONSUMER_IDLE * 1000))
         except ResponseError as error:
             # There is no group before the first batch.
             if "NOGROUP" not in str(error):
                 raise
-
-    def _forget_keys(self) -> None:
-        with self._engine.begin() as connection:
-            idempotency.forget(connection, self._key_life)
+        return 0

@@ -3,10 +3,14 @@
 On SQLite a run is one transaction. MySQL and MariaDB commit each DDL statement by itself, so there every step of a
 migration may be repeated (steps.py), and a lock keeps a second run away from what a killed one has left running in
 the server.
+
+Releases are rolled out one process after the other, so old code meets new tables. A migration is of one of two phases:
+"before" the new code starts, when the old code can live with it, or "after" the last old process has ended.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import dropwhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,11 +43,11 @@ class MigrationFailed(Exception):
     """A migration cannot be applied. The message is one line that names it and its statement, without data."""
 
 
-def migrate(url: str, revision: str = "head") -> None:
+def migrate(url: str, revision: str = "head", *, before: bool = False) -> None:
     """Bring the tables to `revision`; do nothing when they are there. On return it is committed.
 
-    A run that was killed or failed may be repeated. Raises MigrationFailed, and SQLAlchemyError when the database
-    does not answer.
+    With `before` the last migrations are left out that must run after the code. A run that was killed or failed may
+    be repeated. Raises MigrationFailed, and SQLAlchemyError when the database does not answer.
     """
     # Not above: alembic brings the dialects of every database along, 10 MiB in each process that never migrates.
     from alembic import command
@@ -51,7 +55,10 @@ def migrate(url: str, revision: str = "head") -> None:
 
     with _prepared(url) as (config, connection):
         script = ScriptDirectory.from_config(config)
+        # The newest first.
         steps = list(script.iterate_revisions(revision, _current(connection)))
+        if before:
+            steps = list(dropwhile(lambda step: getattr(step.module, "phase", "before") == "after", steps))
         # One at a time, so that an error can name the one that failed.
         for step in reversed(steps):
             with _named(step.revision, step.doc):

@@ -1,4 +1,4 @@
-"""schema.queue.stream: what schema.lead.rules writes, an entry reads; anything else is a BadEntry without values."""
+"""schema.queue.entries: what schema.lead.rules writes, an entry reads; anything else is a BadEntry without values."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from schema.lead import codec, lead_id, rules
 from schema.lead.lead_id import new_lead_id
-from schema.queue import stream
-from schema.queue.stream import BadEntry
+from schema.queue import entries
+from schema.queue.entries import BadEntry
 
 FIELDS: dict[str, Any] = {
     "firstName": "Ada",
@@ -45,7 +45,7 @@ def test_a_lead_comes_back_as_the_row_it_will_be(first: str, last: str, data: di
     new_id = new_lead_id()
     fields = FIELDS | {"firstName": first, "lastName": last, "additionalData": data}
 
-    row = stream.decode(codec.encode(new_id, fields))
+    row = entries.decode(codec.encode(new_id, fields))
 
     assert row.id == new_id
     assert (row.first_name, row.last_name) == (first, last)
@@ -78,7 +78,7 @@ def test_a_lead_comes_back_as_the_row_it_will_be(first: str, last: str, data: di
 )
 def test_what_holds_no_lead_is_a_bad_entry_that_quotes_nothing(content: bytes, message: str):
     with pytest.raises(BadEntry) as caught:
-        stream.decode(content)
+        entries.decode(content)
 
     assert str(caught.value) == message
 
@@ -87,23 +87,23 @@ def test_what_holds_no_lead_is_a_bad_entry_that_quotes_nothing(content: bytes, m
 def test_a_text_field_of_another_type_is_a_bad_entry(value: object):
     for field in ("firstName", "lastName", "email", "phone"):
         with pytest.raises(BadEntry):
-            stream.decode(payload(**{field: value}))
+            entries.decode(payload(**{field: value}))
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"[]", b"{}", b"1", b'{"id":1}', b'{"id":"x"}', b'{"id":null}'])
 def test_a_payload_without_an_id_has_none(content: bytes):
-    assert stream.id_of(content) is None
+    assert entries.id_of(content) is None
 
 
 def test_a_payload_tells_its_id():
     new_id = new_lead_id()
 
-    assert stream.id_of(codec.encode(new_id, FIELDS)) == new_id
+    assert entries.id_of(codec.encode(new_id, FIELDS)) == new_id
 
 
 @pytest.mark.parametrize("fields", [None, {}, {b"other": b"thing"}])
 def test_an_entry_without_a_lead_has_an_empty_payload(fields: dict[bytes, bytes] | None):
-    assert stream.parse(b"1-0", fields).payload == b""
+    assert entries.parse(b"1-0", fields).payload == b""
 
 
 def test_the_state_is_added_to_the_encoded_lead():

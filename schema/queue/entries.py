@@ -1,16 +1,4 @@
-"""The queue in Redis: its keys, its consumer group, and how an entry holds a lead.
-
-leads:stream       stream   the accepted leads that are not stored yet; an entry leaves when its row is committed
-leads:dead         stream   the dead letters: leads that cannot be stored, each with its reason
-leads:index        hash     lead id (16 bytes) -> where it waits: "<entry>" or "dead:<entry>"
-leads:accepted     hash     "<width>:<first second>" -> leads accepted in that bucket; "epoch" -> when it began;
-leads:rate:<ip>    string   requests of that client in its window; expires with the window
-leads:key:<sha>    string   lead id and SHA-256 of the body that an Idempotency-Key was used with
-leads:requests     list     the last requests, the oldest first, in pages as ingest_api.request_log.record writes them;
-                            leads:requests:held is how many they hold
-leads:requests:errors  list the last ones that were answered with 400 or more; leads:requests:errors:held likewise
-leads:tickets      list     Celery's queue of tickets (kombu names the list like the queue); leads:sweeps likewise
-"""
+"""An entry of the stream: how it holds a lead."""
 
 from datetime import date, datetime
 from functools import lru_cache
@@ -22,30 +10,12 @@ from schema.database.idempotency import Remembered
 from schema.database.lead_row import LeadRow
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
-
-STREAM = "leads:stream"
-DEAD = "leads:dead"
-INDEX = "leads:index"
-ACCEPTED = "leads:accepted"
-RATE = "leads:rate:"
-KEY = "leads:key:"
-REQUESTS = "leads:requests"
-REQUESTS_HELD = f"{REQUESTS}:held"
-REQUEST_ERRORS = f"{REQUESTS}:errors"
-REQUEST_ERRORS_HELD = f"{REQUEST_ERRORS}:held"
-
-GROUP = "workers"
+from schema.queue import keys
 
 DIGEST_SIZE = 32  # bytes of a SHA-256
 
-# Fields of an entry: the lead as schema.lead.codec wrote it; its Idempotency-Key, if it had one, and the SHA-256 of its
-# fields; for a dead letter also why.
-LEAD_FIELD = b"lead"
-KEY_FIELD = b"key"
-DIGEST_FIELD = b"digest"
-REASON_FIELD = b"reason"
-
-DEAD_PREFIX = b"dead:"
+# The fields as Redis returns them.
+LEAD_FIELD, KEY_FIELD, DIGEST_FIELD = (name.encode() for name in (keys.LEAD_FIELD, keys.KEY_FIELD, keys.DIGEST_FIELD))
 
 
 class BadEntry(ValueError):

@@ -5,8 +5,7 @@ from typing import Any
 import redis
 from redis.exceptions import ResponseError
 
-from schema.queue import stream
-from schema.queue.tickets import QUEUE, SWEEP_QUEUE
+from schema.queue import keys
 
 
 def read_queue(client: redis.Redis) -> dict[str, float]:
@@ -17,14 +16,14 @@ def read_queue(client: redis.Redis) -> dict[str, float]:
     Raises RedisError.
     """
     pipeline: Any = client.pipeline(transaction=False)
-    pipeline.xlen(stream.STREAM)
-    pipeline.xrange(stream.STREAM, count=1)
+    pipeline.xlen(keys.STREAM)
+    pipeline.xrange(keys.STREAM, count=1)
     pipeline.time()
-    pipeline.xlen(stream.DEAD)
-    pipeline.llen(QUEUE)
-    pipeline.llen(SWEEP_QUEUE)
+    pipeline.xlen(keys.DEAD)
+    pipeline.llen(keys.TICKETS)
+    pipeline.llen(keys.SWEEPS)
     pipeline.info("memory")
-    pipeline.xinfo_groups(stream.STREAM)
+    pipeline.xinfo_groups(keys.STREAM)
     *answers, groups = pipeline.execute(raise_on_error=False)
     for answer in answers:
         if isinstance(answer, Exception):
@@ -34,7 +33,7 @@ def read_queue(client: redis.Redis) -> dict[str, float]:
         groups = []  # no lead has come yet, and so there is no stream
     elif isinstance(groups, Exception):
         raise groups
-    group: dict[str, Any] = next((each for each in groups if each["name"] == stream.GROUP.encode()), {})
+    group: dict[str, Any] = next((each for each in groups if each["name"] == keys.GROUP.encode()), {})
     # An entry's name begins with the time at which Redis made it.
     since = int(oldest[0][0].partition(b"-")[0]) / 1000 if oldest else None
     return {

@@ -1,4 +1,4 @@
-"""workers.upkeep.sweep: tickets only when they are missing, counts that outlive Redis, keys that are forgotten."""
+"""workers.upkeep.sweep: counts that outlive Redis, keys that are forgotten; and it stores nothing."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,69 +11,45 @@ from schema.database import idempotency
 from schema.database.idempotency import Remembered
 from schema.database.tables import idempotency_keys
 from schema.lead.lead_id import micros_of, new_lead_id
-from schema.queue import accepted, stream
-from schema.queue.accepted import Accepted
-from schema.queue.tickets import QUEUE
+from schema.queue import accepted_counts, keys
+from schema.queue.accepted_counts import Accepted
+from schema.queue.keys import TICKETS
 from tests.integration.backends import Backend, servers_only
-from workers.upkeep.sweep import TICKETS_MAX, Sweeping
+from tests.integration.workers import Worker
+from workers.upkeep import sweep
+from workers.upkeep.sweep import Sweep
 
 END = 1 << 40  # seconds since 1970, later than all
 
 
-class Sweeper(Sweeping):
-    """A sweep whose tickets go to the queue as plain text, and are counted."""
-
-    def __init__(self, backend: Backend, **changes: int) -> None:
-        self.sent = 0
-        settings = backend.with_settings(**changes)
-        super().__init__(backend.client, backend.engine, settings, publish=self._send)
-
-    def _send(self) -> None:
-        self.sent += 1
-        self._client.rpush(QUEUE, "a ticket")
+def sweeper_of(backend: Backend, **changes: int) -> Sweep:
+    return Sweep(backend.client, backend.engine, backend.with_settings(**changes))
 
 
 def fresh(backend: Backend) -> Accepted:
-    return Accepted.parse(backend.client.hgetall(stream.ACCEPTED))
+    return Accepted.parse(backend.client.hgetall(keys.ACCEPTED))
 
 
 def counted(backend: Backend, width: int = DAY, redis: bool = False) -> dict[int, int]:
     """Return the accepted counts of the database, or of the database and Redis together."""
     known = fresh(backend) if redis else Accepted(0, False, {})
     with backend.engine.connect() as connection:
-        return accepted.by_bucket(connection, known, width, 0, END)
+        return accepted_counts.by_bucket(connection, known, width, 0, END)
 
 
-@pytest.mark.parametrize(("leads", "tickets"), [(0, 0), (1, 1), (10, 1), (11, 2), (35, 4)])
-def test_one_ticket_for_each_batch_that_waits(backend: Backend, leads: int, tickets: int):
-    backend.accept(leads)
-    sweeper = Sweeper(backend, batch_size=10)
-
-    assert sweeper.run() == {"tickets": tickets}
-    assert sweeper.sent == tickets
-
-
-def test_no_ticket_while_one_waits(backend: Backend):
+def test_a_sweep_sends_no_ticket_and_stores_nothing(backend: Backend):
+    # Given leads that no ticket speaks of, which are for the fallback poller
     backend.accept(35)
-    sweeper = Sweeper(backend, batch_size=10)
-    backend.client.rpush(QUEUE, "a ticket")
 
-    assert sweeper.run() == {"tickets": 0}
-    backend.client.delete(QUEUE)
-    assert sweeper.run() == {"tickets": 4}
-    assert sweeper.run() == {"tickets": 0}
-
-
-def test_a_long_queue_gets_no_flood_of_tickets(backend: Backend):
-    backend.accept(TICKETS_MAX + 50)
-
-    assert Sweeper(backend, batch_size=1).run() == {"tickets": TICKETS_MAX}
+    assert sweeper_of(backend, batch_size=10).run() == {"keys": 0, "consumers": 0}
+    assert backend.waiting() == 35
+    assert not backend.client.exists(TICKETS)
 
 
 def test_the_counts_of_accepted_leads_are_copied_as_often_as_one_likes(backend: Backend):
     # Given leads accepted before and after a sweep
     ids = backend.accept(3)
-    sweeper = Sweeper(backend)
+    sweeper = sweeper_of(backend)
     sweeper.run()
     ids += backend.accept(4)
     sweeper.run()
@@ -91,7 +67,7 @@ def test_the_counts_of_accepted_leads_are_copied_as_often_as_one_likes(backend: 
 
 def test_what_is_not_copied_yet_counts_too(backend: Backend):
     backend.accept(3)
-    Sweeper(backend).run()
+    sweeper_of(backend).run()
     backend.accept(2)
 
     assert sum(counted(backend).values()) == 3
@@ -101,7 +77,7 @@ def test_what_is_not_copied_yet_counts_too(backend: Backend):
 def test_the_counts_outlive_a_redis_that_loses_its_data(backend: Backend):
     # Given leads that are counted, and a Redis that then begins anew
     backend.accept(5)
-    sweeper = Sweeper(backend)
+    sweeper = sweeper_of(backend)
     sweeper.run()
     before = fresh(backend).epoch
     backend.client.flushall()
@@ -122,7 +98,7 @@ def test_a_redis_that_has_never_lost_anything_is_told_so(backend: Backend):
     backend.accept(1)
     assert not fresh(backend).first
 
-    Sweeper(backend).run()
+    sweeper_of(backend).run()
 
     assert fresh(backend).first
 
@@ -130,7 +106,7 @@ def test_a_redis_that_has_never_lost_anything_is_told_so(backend: Backend):
 def test_numbers_never_go_down(backend: Backend):
     for number in (5, 3):
         with backend.engine.begin() as connection:
-            accepted.copy(connection, Accepted(1, True, {(DAY, 0): number, (HOUR, 0): number + 1}))
+            accepted_counts.copy(connection, Accepted(1, True, {(DAY, 0): number, (HOUR, 0): number + 1}))
 
     assert counted(backend) == {0: 5}
     assert counted(backend, HOUR) == {0: 6}
@@ -138,7 +114,7 @@ def test_numbers_never_go_down(backend: Backend):
 
 def test_old_buckets_leave_redis_once_they_are_copied(backend: Backend):
     backend.accept(3)
-    sweeper = Sweeper(backend)
+    sweeper = sweeper_of(backend)
 
     with time_machine.travel(datetime.now(UTC) + timedelta(days=1, minutes=2), tick=False):
         sweeper.run()
@@ -158,31 +134,35 @@ def test_old_idempotency_keys_are_forgotten(backend: Backend):
         with backend.engine.connect() as connection:
             return int(connection.execute(select(func.count()).select_from(idempotency_keys)).scalar_one())
 
-    Sweeper(backend, idempotency_ttl=3600).run()
+    sweeper_of(backend, idempotency_ttl=3600).run()
     assert kept() == 1
     with time_machine.travel(datetime.now(UTC) + timedelta(seconds=3700), tick=False):
-        Sweeper(backend, idempotency_ttl=3600).run()
+        sweeper_of(backend, idempotency_ttl=3600).run()
     assert kept() == 0
 
 
 def test_a_sweep_that_finds_redis_away_ends_quietly_and_the_next_one_works(backend: Backend):
     backend.accept(1)
-    sweeper = Sweeper(backend)
+    sweeper = sweeper_of(backend)
     backend.queue.kill()
     try:
-        assert sweeper.run() == {"tickets": 0}
+        assert sweeper.run() == {"keys": 0, "consumers": 0}
     finally:
         backend.queue.start()
 
-    assert sweeper.run() == {"tickets": 1}
+    sweeper.run()
+    assert sum(counted(backend).values()) == 1
 
 
 @servers_only
-def test_a_sweep_that_finds_the_database_away_publishes_tickets_all_the_same(backend: Backend):
+def test_a_sweep_that_finds_the_database_away_goes_on_with_redis(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    # Given a consumer that is gone, and a database that is away
     backend.accept(1)
+    Worker(backend).run()
+    monkeypatch.setattr(sweep, "CONSUMER_IDLE", -1)
     backend.database.kill()
     try:
-        assert Sweeper(backend).run() == {"tickets": 1}
+        assert sweeper_of(backend).run() == {"keys": 0, "consumers": 1}
     finally:
         backend.database.start()
 
@@ -192,6 +172,6 @@ def test_the_sweep_takes_a_few_statements(backend: Backend):
     statements: list[str] = []
     event.listen(backend.engine, "before_cursor_execute", lambda *each: statements.append(each[2]))
 
-    Sweeper(backend).run()
+    sweeper_of(backend).run()
 
     assert 0 < len(statements) <= 5

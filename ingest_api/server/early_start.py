@@ -3,14 +3,14 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ingest_api.http.scope import HAS_GONE, WHOLE_BODY
+from ingest_api.http.scope import BODY_BUFFERED, CLIENT_DISCONNECTED
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 AsgiCallable = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
-def begin_at_once(app: Any) -> AsgiCallable:
+def start_before_body(app: Any) -> AsgiCallable:
     """Wrap a Falcon application so that it begins with a request before any of its body has come.
 
     Falcon waits for the first piece of the body; a client that sends none would wait with it,
@@ -23,9 +23,9 @@ def begin_at_once(app: Any) -> AsgiCallable:
             return
         # uvicorn's `receive` is a method of its request cycle, which knows more. Another server's does not say.
         cycle = getattr(receive, "__self__", None)
-        scope[HAS_GONE] = lambda: getattr(cycle, "disconnected", False) is True
+        scope[CLIENT_DISCONNECTED] = lambda: getattr(cycle, "disconnected", False) is True
         if getattr(cycle, "more_body", True) is False:
-            scope[WHOLE_BODY] = True
+            scope[BODY_BUFFERED] = True
             await app(scope, receive, send)
             return
         begun = False

@@ -1,17 +1,16 @@
-"""workers.store.standby: a Redis that is out of memory, with no ticket in it, is drained all the same."""
+"""workers.store.fallback_poller: a Redis that is out of memory, with no ticket in it, is drained all the same."""
 
 import pytest
 import redis
 
-from schema.queue import stream
-from schema.queue.tickets import QUEUE
+from schema.queue import keys
 from tests.integration.backends import Backend
 from tests.integration.workers import Worker
-from workers.store.standby import StandBy
+from workers.store.fallback_poller import FallbackPoller
 
 
-def stand_by(backend: Backend) -> StandBy:
-    return StandBy(backend.client, Worker(backend, batch_size=10).storing)
+def poller(backend: Backend) -> FallbackPoller:
+    return FallbackPoller(backend.client, Worker(backend, batch_size=10).storing)
 
 
 def test_a_full_redis_without_tickets_is_drained(backend: Backend):
@@ -23,36 +22,36 @@ def test_a_full_redis_without_tickets_is_drained(backend: Backend):
     backend.client.config_set("maxmemory", 1)
     try:
         with pytest.raises(redis.exceptions.OutOfMemoryError):
-            backend.client.rpush(QUEUE, "a ticket")
+            backend.client.rpush(keys.TICKETS, "a ticket")
 
         # When a process looks by itself, and finds them waiting at its second look, too
-        process = stand_by(backend)
-        assert process.run() == 0
-        turns = process.run()
+        process = poller(backend)
+        assert process.poll() == 0
+        leads = process.poll()
     finally:
         backend.client.config_set("maxmemory", 0)
 
     # Then each lead is stored once, and nothing waits
-    assert turns == 1
+    assert leads == 34
     assert backend.stored() == set(ids)
     assert (backend.waiting(), backend.pending()) == (0, 0)
-    assert backend.client.hlen(stream.INDEX) == 0
+    assert backend.client.hlen(keys.INDEX) == 0
 
 
 def test_while_a_ticket_waits_it_is_left_to_it(backend: Backend):
     backend.accept(3)
-    backend.client.rpush(QUEUE, "a ticket")
-    process = stand_by(backend)
+    backend.client.rpush(keys.TICKETS, "a ticket")
+    process = poller(backend)
 
-    assert [process.run(), process.run()] == [0, 0]
+    assert [process.poll(), process.poll()] == [0, 0]
     assert backend.waiting() == 3
 
 
 def test_others_may_store_everything_between_two_of_its_commands(backend: Backend, monkeypatch: pytest.MonkeyPatch):
-    # Given a process that saw leads wait
+    # Given a poller that saw leads wait
     backend.accept(3)
-    process = stand_by(backend)
-    assert process.run() == 0
+    process = poller(backend)
+    assert process.poll() == 0
 
     # When a ticket stores them behind the first thing that it asks for at its next look
     ask = backend.client.execute_command
@@ -66,22 +65,22 @@ def test_others_may_store_everything_between_two_of_its_commands(backend: Backen
     monkeypatch.setattr(backend.client, "execute_command", ask_and_store)
 
     # Then there is nothing to do for it, now or later
-    assert [process.run(), process.run()] == [0, 0]
+    assert [process.poll(), process.poll()] == [0, 0]
     assert backend.waiting() == 0
 
 
 def test_what_came_since_the_last_look_is_left_to_a_ticket(backend: Backend):
-    # Given a process that saw leads wait
+    # Given a poller that saw leads wait
     backend.accept(3)
-    process = stand_by(backend)
-    assert process.run() == 0
+    process = poller(backend)
+    assert process.poll() == 0
 
     # When a ticket stored them, and others came
     Worker(backend).run()
     backend.accept(2)
 
     # Then those are stored when they wait at another look, too
-    assert process.run() == 0
+    assert process.poll() == 0
     assert backend.waiting() == 2
-    assert process.run() == 1
+    assert process.poll() == 2
     assert backend.waiting() == 0

@@ -1,4 +1,4 @@
-"""schema.counts.recount: quiet minutes get small, busy ones stay quick, and at no moment a number is wrong."""
+"""schema.counts.maintain: quiet minutes get small, busy ones stay quick, and at no moment a number is wrong."""
 
 import random
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, delete, func, select, update
 
-from schema.counts import lookup, recount
-from schema.counts.lookup import Version
-from schema.counts.widths import CENTISECOND, DAY, FINEST, LEAF, MARK, MICROS, MINUTES, SECOND
-from schema.database.tables import lead_counts, leads
+from schema.counts import lookup, maintain, totals
+from schema.counts.totals import DataVersion
+from schema.counts.widths import CENTISECOND, DAY, LEAF_SIZE, MICROS, MINUTES, SECOND, TENTH_MS
+from schema.database.tables import dirty_minutes, lead_counts, leads
 from schema.lead import lead_id
 from tests.integration.backends import Backend
 from tests.integration.test_counts import START, assert_agrees, rows_at
@@ -24,12 +24,12 @@ def store(backend: Backend, times: list[int], slot: int = 0) -> None:
             insertion.store(connection, rows_at(times)[start : start + 1000], slot + start)
 
 
-def tidy(backend: Backend) -> int:
+def compact_minutes(backend: Backend) -> int:
     """Put in order what is due; return how many minutes that were."""
     with backend.engine.begin() as connection:
-        minutes = recount.due(connection, 1000, LATER)
+        minutes = maintain.due(connection, 1000, LATER)
         if minutes:
-            recount.tidy(connection, minutes)
+            maintain.compact_minutes(connection, minutes)
     return len(minutes)
 
 
@@ -51,13 +51,14 @@ def test_a_quiet_time_keeps_no_row_below_a_minute(backend: Backend):
     store(backend, times[:100], 1)
     store(backend, times[100:], 2)
 
-    assert tidy(backend) == 20
+    assert compact_minutes(backend) == 20
 
     with backend.engine.connect() as connection:
-        assert rows(connection, SECOND * MICROS, CENTISECOND, FINEST, MARK) == 0
+        assert rows(connection, SECOND * MICROS, CENTISECOND, TENTH_MS) == 0
+        assert connection.execute(select(dirty_minutes)).first() is None
         assert rows(connection, MINUTES) == 20
         assert_agrees(connection, times)
-    assert tidy(backend) == 0
+    assert compact_minutes(backend) == 0
 
 
 def test_a_busy_minute_keeps_what_leads_to_a_leaf(backend: Backend):
@@ -67,19 +68,19 @@ def test_a_busy_minute_keeps_what_leads_to_a_leaf(backend: Backend):
     for number in range(4):
         store(backend, times[number::4], number)
 
-    assert tidy(backend) == 1
+    assert compact_minutes(backend) == 1
 
     with backend.engine.connect() as connection:
         for position in (0, 999, 1999):
             place = lookup.locate(connection, position)
             assert place is not None
-            assert place.stored <= LEAF
+            assert place.stored <= LEAF_SIZE
         assert lookup.before(connection, times[1500]) == 1500
         assert {slot for (slot,) in connection.execute(select(lead_counts.c.slot).where(lead_counts.c.width > 0))} == {
             *range(4)
         }, "hours are not over yet"
     with backend.engine.begin() as connection:
-        recount.merge_old(connection, START + 40.0 * DAY)
+        maintain.compact_slots(connection, START + 40.0 * DAY)
         query = select(lead_counts.c.slot).where(lead_counts.c.width > 0).distinct()
         assert connection.execute(query).scalars().all() == [0]
     backend.assert_counted()
@@ -88,7 +89,7 @@ def test_a_busy_minute_keeps_what_leads_to_a_leaf(backend: Backend):
 def test_leads_that_arrive_late_are_counted_and_their_minute_is_put_in_order_again(backend: Backend):
     times = quiet_times()
     store(backend, times)
-    tidy(backend)
+    compact_minutes(backend)
 
     # When 600 leads of a second in a minute that was put in order arrive late
     late = list(range((START + 5) * MICROS, (START + 5) * MICROS + 600))
@@ -97,20 +98,20 @@ def test_leads_that_arrive_late_are_counted_and_their_minute_is_put_in_order_aga
     # Then all is right at once, and after they were put in order
     with backend.engine.connect() as connection:
         assert_agrees(connection, sorted(times + late), step=23)
-    assert tidy(backend) == 1
+    assert compact_minutes(backend) == 1
     with backend.engine.connect() as connection:
         assert_agrees(connection, sorted(times + late), step=23)
         place = lookup.locate(connection, 300)
         assert place is not None
-        assert place.stored <= LEAF
+        assert place.stored <= LEAF_SIZE
 
 
 def test_a_minute_that_is_not_over_is_left_alone(backend: Backend):
     store(backend, [START * MICROS])
 
     with backend.engine.connect() as connection:
-        assert recount.due(connection, 10, START + 60.0 + recount.TIDY_AFTER - 1) == []
-        assert recount.due(connection, 10, START + 60.0 + recount.TIDY_AFTER) == [START * MICROS]
+        assert maintain.due(connection, 10, START + 60.0 + maintain.COMPACT_AFTER - 1) == []
+        assert maintain.due(connection, 10, START + 60.0 + maintain.COMPACT_AFTER) == [START * MICROS]
 
 
 @pytest.mark.parametrize("spoil", ["rows", "counts", "seconds"])
@@ -126,15 +127,15 @@ def test_what_was_changed_behind_the_back_is_found_and_mended(backend: Backend, 
             connection.execute(update(lead_counts).where(lead_counts.c.width == MINUTES).values(stored=3))
         else:
             connection.execute(update(lead_counts).where(lead_counts.c.width == SECOND * MICROS).values(stored=99))
-        before = lookup.version(connection)
+        before = totals.version(connection)
 
     with backend.engine.begin() as connection:
-        assert list(recount.differences(connection)) != []
-        assert recount.rebuild(connection) == len(times)
+        assert list(maintain.differences(connection)) != []
+        assert maintain.rebuild(connection) == len(times)
 
     with backend.engine.connect() as connection:
-        assert list(recount.differences(connection)) == []
-        assert lookup.version(connection) == Version(len(times), 0, 1, 0) != before
+        assert list(maintain.differences(connection)) == []
+        assert totals.version(connection) == DataVersion(len(times), 0, 1, 0) != before
         assert_agrees(connection, times)
 
 
@@ -147,11 +148,11 @@ def test_expired_days_leave_the_total_and_stay_in_the_sum_of_all(backend: Backen
     # When the counts of all but the last thirty expire, and the rows with them
     end = (first + 50 * DAY) * MICROS
     with backend.engine.begin() as connection:
-        assert recount.expire(connection, end) == 100
+        assert maintain.subtract_expired(connection, end) == 100
         connection.execute(delete(leads).where(leads.c.id < lead_id.at(end)))
 
     with backend.engine.connect() as connection:
-        assert lookup.version(connection) == Version(ever=160, expired=100, revision=0, horizon=0)
+        assert totals.version(connection) == DataVersion(total_stored=160, expired=100, revision=0, retention_cutoff=0)
         assert_agrees(connection, times[100:])
     backend.assert_counted()
 

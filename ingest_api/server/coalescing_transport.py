@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 GATHERED_MAX = 64 * 1024
 
 
-class GatheringTransport:
+class CoalescingTransport:
     """A connection that writes together what it is given within one turn of the event loop.
 
     It has as much of a transport as uvicorn's HTTP protocol uses.
@@ -55,4 +55,4 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """Begin to serve a connection."""
-        super().connection_made(GatheringTransport(transport))  # type: ignore[arg-type]
+        super().connection_made(CoalescingTransport(transport))  # type: ignore[arg-type]

@@ -1,46 +1,34 @@
 """Puts the counts in order: removes and merges what no longer helps, and makes anew what is wrong.
 
-A batch leaves a mark (schema.counts.widths.MARK) on each minute it adds to. When the minute is over,
-`tidy` goes through it: a quiet minute loses its narrower buckets, a busy one keeps those that
-lead into more than LEAF leads, and slots are merged. Leads that arrive late mark their minute
-again.
+A batch makes the minutes that it adds to dirty. When such a minute is over, `compact_minutes` goes
+through it: a quiet minute loses its narrower buckets, a busy one keeps those that lead into more
+than LEAF_SIZE leads, and slots are merged. Leads that arrive late make their minute dirty again.
 """
 
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from sqlalchemy import Connection, delete, func, insert, select
 
-from schema.counts import lookup, write
-from schema.counts.widths import (
-    DAY,
-    EVER,
-    EXPIRED,
-    FINEST,
-    HOUR,
-    LEAF,
-    LEDGER,
-    MARK,
-    MICROS,
-    MINUTES,
-    REVISION,
-    SLOTS,
-    SPAN,
-    WIDTHS,
-)
-from schema.database.tables import lead_counts, leads
+from schema.counts import lookup, totals, write
+from schema.counts.widths import DAY, HOUR, LEAF_SIZE, MICROS, MINUTES, SPAN, TENTH_MS, WIDTHS
+from schema.database.tables import dirty_minutes, lead_counts, leads
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
 
-# Seconds after its end that a minute is put in order: most of its leads are stored by then.
-TIDY_AFTER = 60
+# Seconds after its end that a minute is compacted: most of its leads are stored by then.
+COMPACT_AFTER = 60
 
 # Ids read, and rows written, with one statement.
 CHUNK = 10_000
 
 Numbers = dict[tuple[int, int], int]  # leads by width and bucket
+
+# Stands for the total in the place of a width.
+ALL_TIME = 0
 
 _BELOW = tuple(width for width in WIDTHS if width < MINUTES)
 _ABOVE = dict(pairwise(reversed(WIDTHS)))  # the next wider
@@ -50,19 +38,19 @@ _END = ((1 << 48) - 1) * 1000
 
 
 def due(connection: Connection, limit: int, now: float | None = None) -> list[int]:
-    """Return the first microseconds of marked minutes that are over, the oldest first, `limit` at most."""
-    end = int(((time.time() if now is None else now) - TIDY_AFTER) * MICROS) - MINUTES
-    table = lead_counts
-    query = select(table.c.bucket).where(table.c.width == MARK, table.c.bucket <= end)
-    query = query.group_by(table.c.bucket).order_by(table.c.bucket).limit(limit)
+    """Return the first microseconds of dirty minutes that are over, the oldest first, `limit` at most."""
+    end = int(((time.time() if now is None else now) - COMPACT_AFTER) * MICROS) - MINUTES
+    table = dirty_minutes
+    query = select(table.c.minute).where(table.c.minute <= end)
+    query = query.group_by(table.c.minute).order_by(table.c.minute).limit(limit)
     return [int(bucket) for bucket in connection.execute(query).scalars()]
 
 
-def tidy(connection: Connection, minutes: Sequence[int]) -> None:
-    """Put marked minutes in order, in the transaction that is open; `minutes` ascend."""
+def compact_minutes(connection: Connection, minutes: Sequence[int]) -> None:
+    """Compact dirty minutes, in the transaction that is open; `minutes` ascend."""
     table = lead_counts
-    # The marks first: whoever adds to a minute after this sets a new one.
-    connection.execute(delete(table).where(table.c.width == MARK, table.c.bucket.in_(minutes)))
+    # First of all: whoever adds to a minute after this makes it dirty again.
+    connection.execute(delete(dirty_minutes).where(dirty_minutes.c.minute.in_(minutes)))
     query = (
         select(table.c.bucket, func.sum(table.c.stored), func.max(table.c.slot))
         .where(table.c.width == MINUTES, table.c.bucket >= minutes[0], table.c.bucket <= minutes[-1])
@@ -70,15 +58,15 @@ def tidy(connection: Connection, minutes: Sequence[int]) -> None:
         .order_by(table.c.bucket)
     )
     start = minutes[0]
-    marked = set(minutes)
+    dirty = set(minutes)
     for minute, number, slot in connection.execute(query).all():
-        if number > LEAF:
+        if number > LEAF_SIZE:
             _remove_below(connection, start, minute)
             start = minute + MINUTES
-            if minute in marked:
-                _tidy_busy(connection, minute)
-        elif slot and minute in marked:
-            merge(connection, MINUTES, minute)
+            if minute in dirty:
+                _compact_busy_minute(connection, minute)
+        elif slot and minute in dirty:
+            merge_slots(connection, MINUTES, minute)
     _remove_below(connection, start, minutes[-1] + MINUTES)
 
 
@@ -89,12 +77,11 @@ def _remove_below(connection: Connection, start: int, end: int) -> None:
             _remove(connection, width, start, end)
 
 
-def _tidy_busy(connection: Connection, minute: int) -> None:
-    """Put a minute in order that holds more than a leaf. Whoever stores leads of it waits for the transaction's end."""
+def _compact_busy_minute(connection: Connection, minute: int) -> None:
+    """Compact a minute of more than LEAF_SIZE leads. Whoever stores leads of it waits for the transaction's end."""
     table = lead_counts
-    # Every writer of this minute takes one of these rows first.
-    write.upsert(connection, {(MARK, minute): 0}, *range(SLOTS))
-    merge(connection, MINUTES, minute)
+    write.lock_minute(connection, minute)
+    merge_slots(connection, MINUTES, minute)
     query = (
         select(table.c.width, table.c.bucket, func.sum(table.c.stored))
         .where(table.c.width.in_((MINUTES, *_BELOW)), table.c.bucket >= minute, table.c.bucket < minute + MINUTES)
@@ -106,20 +93,20 @@ def _tidy_busy(connection: Connection, minute: int) -> None:
         wanted = _needed(_sums(_count(connection, minute, minute + MINUTES)))
     _remove_below(connection, minute, minute + MINUTES)
     _write(connection, {key: number for key, number in wanted.items() if key[0] < MINUTES})
-    connection.execute(delete(table).where(table.c.width == MARK, table.c.bucket == minute))
+    connection.execute(delete(dirty_minutes).where(dirty_minutes.c.minute == minute))
 
 
-def merge_old(connection: Connection, now: float | None = None) -> None:
+def compact_slots(connection: Connection, now: float | None = None) -> None:
     """Merge the slots of hours, days and spans that are over, in the transaction that is open."""
     table = lead_counts
-    end = int(((time.time() if now is None else now) - TIDY_AFTER) * MICROS)
+    end = int(((time.time() if now is None else now) - COMPACT_AFTER) * MICROS)
     for width in (SPAN, DAY * MICROS, HOUR * MICROS):
         query = select(table.c.bucket).where(table.c.width == width, table.c.bucket < end - width, table.c.slot > 0)
         for bucket in connection.execute(query.distinct()).scalars().all():
-            merge(connection, width, int(bucket))
+            merge_slots(connection, width, int(bucket))
 
 
-def merge(connection: Connection, width: int, bucket: int) -> None:
+def merge_slots(connection: Connection, width: int, bucket: int) -> None:
     """Make one row of a bucket's slots. A writer that adds a slot meanwhile keeps it."""
     table = lead_counts
     here = (table.c.width == width, table.c.bucket == bucket)
@@ -131,6 +118,8 @@ def merge(connection: Connection, width: int, bucket: int) -> None:
 
 def differences(connection: Connection) -> Iterator[tuple[int, int, int, int]]:
     """Yield width, first microsecond, number in the counts and number of rows, where the two differ.
+
+    The width of the total is ALL_TIME.
 
     Reads every id: for checks, never for requests. Buckets below a minute need not be there;
     those that are believed must be right.
@@ -147,9 +136,9 @@ def differences(connection: Connection) -> Iterator[tuple[int, int, int, int]]:
         if there.get(key, 0) != rows.get(key, 0):
             yield *key, there.get(key, 0), rows.get(key, 0)
     number = sum(number for (width, _), number in rows.items() if width == SPAN)
-    total = lookup.total(connection)
+    total = totals.total(connection)
     if total != number:
-        yield LEDGER, EVER, total, number
+        yield ALL_TIME, 0, total, number
 
 
 def rebuild(connection: Connection) -> int:
@@ -157,14 +146,13 @@ def rebuild(connection: Connection) -> int:
 
     Nothing is stored meanwhile: workers wait, and try again when that takes too long.
     """
-    table = lead_counts
-    write.upsert(connection, {(LEDGER, EVER): 0}, *range(SLOTS))
-    expired = lookup.version(connection).expired
-    connection.execute(delete(table).where(table.c.width > 0))
-    connection.execute(delete(table).where(table.c.width == MARK))
+    totals.lock(connection)
+    before = totals.version(connection)
+    connection.execute(delete(dirty_minutes))
+    connection.execute(delete(lead_counts).where(lead_counts.c.width > 0))
     number = recount(connection, 0, _END)
-    connection.execute(delete(table).where(table.c.width == LEDGER, table.c.bucket == EVER))
-    write.upsert(connection, {(LEDGER, EVER): number + expired, (LEDGER, REVISION): 1})
+    after = replace(before, total_stored=number + before.expired, revision=before.revision + 1)
+    totals.replace(connection, after)
     return number
 
 
@@ -184,17 +172,19 @@ def recount(connection: Connection, start: int, end: int) -> int:
     return total
 
 
-def expire(connection: Connection, end: int) -> int:
+def subtract_expired(connection: Connection, end: int) -> int:
     """Take all leads before `end` (microseconds since 1970, a midnight) out of the counts; return how many."""
     days = lookup.by_bucket(connection, DAY, 0, end // MICROS)
     number = sum(days.values())
     straddling = end - end % SPAN
     inside = sum(each for first, each in days.items() if first * MICROS >= straddling)
-    for width in (MARK, *WIDTHS[1:]):
+    connection.execute(delete(dirty_minutes).where(dirty_minutes.c.minute < end))
+    for width in WIDTHS[1:]:
         _remove(connection, width, 0, end)
     _remove(connection, SPAN, 0, straddling)
     if number:
-        write.upsert(connection, {(LEDGER, EXPIRED): number, (SPAN, straddling): -inside})
+        totals.add(connection, expired=number)
+        write.upsert(connection, {(SPAN, straddling): -inside})
     return number
 
 
@@ -215,7 +205,7 @@ def _by_minute(connection: Connection, start: int, end: int) -> Iterator[tuple[i
             if numbers:
                 yield minute, numbers
             minute, numbers = micros - micros % MINUTES, Counter()
-        numbers[micros - micros % FINEST] += 1
+        numbers[micros - micros % TENTH_MS] += 1
     if numbers:
         yield minute, numbers
 
@@ -242,7 +232,7 @@ def _needed(numbers: Numbers) -> Numbers:
     return {
         (width, bucket): number
         for (width, bucket), number in numbers.items()
-        if width >= MINUTES or numbers.get((_ABOVE[width], bucket - bucket % _ABOVE[width]), 0) > LEAF
+        if width >= MINUTES or numbers.get((_ABOVE[width], bucket - bucket % _ABOVE[width]), 0) > LEAF_SIZE
     }
 
 
@@ -255,7 +245,7 @@ def _is_complete(numbers: Numbers) -> bool:
     return all(
         sums[width, bucket] == number
         for (width, bucket), number in numbers.items()
-        if FINEST < width <= MINUTES and number > LEAF
+        if TENTH_MS < width <= MINUTES and number > LEAF_SIZE
     )
 
 

@@ -1,6 +1,6 @@
 """Counts of accepted leads by time bucket: kept in Redis with the append, copied to the database.
 
-The append adds to a hash in Redis (see schema.queue.stream) in the same atomic step. The sweep
+The append adds to a hash in Redis (see schema.queue.keys) in the same atomic step. The sweep
 copies its numbers here as they are, not as differences, so copying twice does no harm and
 the numbers outlive a Redis that loses its data; such a Redis begins a new epoch.
 """
@@ -13,10 +13,9 @@ from sqlalchemy.dialects import mysql, sqlite
 
 from schema.counts.widths import DAY, HOUR, MINUTE
 from schema.database.tables import accepted_counts
+from schema.queue.keys import EPOCH_FIELD, FIRST_FIELD
 
 WIDTHS = (DAY, HOUR, MINUTE)
-EPOCH_FIELD = "epoch"
-FIRST_FIELD = "first"
 
 # How long a bucket stays in Redis after it began: more than any two clocks differ.
 KEEP_SECONDS = {MINUTE: DAY, HOUR: 2 * DAY, DAY: 3 * DAY}
@@ -34,7 +33,7 @@ class Accepted:
 
     @classmethod
     def parse(cls, hash_: dict[bytes, bytes]) -> "Accepted":
-        """Read the hash of `schema.queue.stream.ACCEPTED`; an absent hash gives no numbers."""
+        """Read the hash of `schema.queue.keys.ACCEPTED`; an absent hash gives no numbers."""
         fields = {name.decode(): int(value) for name, value in hash_.items()}
         epoch = fields.pop(EPOCH_FIELD, 0)
         first = bool(fields.pop(FIRST_FIELD, 0))

@@ -1,0 +1,16 @@
+"""The scripts by which a worker takes leads out of the queue."""
+
+from pathlib import Path
+
+from schema.queue.keys import DEAD, DEAD_PREFIX, INDEX, REASON_FIELD, STREAM
+from schema.queue.script import Script
+
+_HERE = Path(__file__).parent
+
+ACKNOWLEDGE = Script(_HERE / "acknowledge.lua", keys={"STREAM": STREAM, "INDEX": INDEX}, arguments=("group", "entries"))
+DEAD_LETTER = Script(
+    _HERE / "dead_letter.lua",
+    keys={"STREAM": STREAM, "DEAD": DEAD, "INDEX": INDEX},
+    arguments=("group", "entry", "reason", "lead"),
+    constants={"REASON_FIELD": REASON_FIELD, "DEAD_PREFIX": DEAD_PREFIX},
+)
