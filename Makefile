@@ -150,6 +150,7 @@ help: ## List the commands
 
 docs: $(VENV)/.test-installed ## Write docs/configuration.md, metrics.md, support.md and the dashboard from their declarations
 	@$(BIN)/python -m schema configuration > docs/configuration.md
+	@$(BIN)/python -m schema storage > docs/storage.md
 	@$(BIN)/python -m compose.monitoring.metrics_reference > docs/metrics.md
 	@$(BIN)/python -m tests.kit.tested document
 	@$(BIN)/python -m compose.monitoring.dashboard > compose/monitoring/grafana/dashboards/overview.json
