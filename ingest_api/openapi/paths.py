@@ -25,10 +25,10 @@ from ingest_api.openapi.parts import (
     response,
     with_examples,
 )
-from ingest_api.parameters.list_query import ListQuerySchema
-from ingest_api.resources.dead_letters import LettersQuerySchema
-from ingest_api.resources.export import CSV, ExportQuerySchema
-from ingest_api.resources.stats import BUCKETS_DEFAULT, BUCKETS_MAX, WIDTHS, StatsQuerySchema
+from ingest_api.parameters.dead_letters import LettersQuerySchema
+from ingest_api.parameters.export import CSV, ExportQuerySchema
+from ingest_api.parameters.lists import ListQuerySchema
+from ingest_api.parameters.stats import BUCKETS_DEFAULT, BUCKETS_MAX, INTERVALS, StatsQuerySchema
 from schema.database.idempotency import IDEMPOTENCY_KEY
 
 REFUSED_LOGIN = "Wrong address or password, or no such user: the answer is the same."
@@ -207,7 +207,7 @@ def _add_export(spec: APISpec) -> None:
 def _add_stats(spec: APISpec) -> None:
     bucket = object_of({"time": SECOND, "accepted": COUNT, "stored": COUNT})
     stats = {
-        "interval": {"type": "string", "enum": list(WIDTHS)},
+        "interval": {"type": "string", "enum": list(INTERVALS)},
         "from": SECOND,
         "to": SECOND,
         "accepted": COUNT,

@@ -11,8 +11,8 @@ from marshmallow import ValidationError
 from ingest_api.database.reader_pool import DatabaseReader
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import ApiError, invalid, success, validation_failed
-from ingest_api.parameters import list_query
-from ingest_api.parameters.list_query import LIST_QUERY, ListQuery
+from ingest_api.parameters import kinds
+from ingest_api.parameters.lists import LIST_QUERY, ListQuery
 from ingest_api.reads import pages
 from ingest_api.reads.cursor import After, BadCursor, Cursors
 from ingest_api.reads.data_version import DataVersionReader
@@ -84,7 +84,7 @@ class Lists:
         query = self._parsed.get(req.query_string)
         if query is None:
             try:
-                query = list_query.parse(LIST_QUERY, req.params)
+                query = kinds.parse(LIST_QUERY, req.params)
             except ValidationError as error:
                 raise validation_failed(error) from None
             if len(self._parsed) >= CACHED_MAX:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, bindparam, func, select
 
-from ingest_api.parameters.list_query import ListQuery
+from ingest_api.parameters.lists import ListQuery
 from ingest_api.reads.cursor import After
 from schema.counts import lookup, totals
 from schema.counts.lookup import BucketCache, KnownBuckets, Place

@@ -99,9 +99,7 @@ dirty_minutes = Table(
     Column("slot", SmallInteger, primary_key=True, autoincrement=False),
     Column("added", BigInteger, nullable=False),  # leads
     sqlite_with_rowid=False,
-    info=_documented(
-        "Minutes to compact (`schema/counts/maintain.py`).", "workers, with the rows"
-    ),
+    info=_documented("Minutes to compact (`schema/counts/maintain.py`).", "workers, with the rows"),
     **OPTIONS,
 )
 

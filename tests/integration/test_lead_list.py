@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from ingest_api.parameters.list_query import LIST_QUERY, ListQuery, parse
+from ingest_api.parameters.kinds import parse
+from ingest_api.parameters.lists import LIST_QUERY, ListQuery
 from ingest_api.reads import pages
 from ingest_api.reads.cursor import After
 from ingest_api.reads.pages import COLUMNS, Costly, Page

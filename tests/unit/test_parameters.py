@@ -1,11 +1,12 @@
-"""ingest_api.parameters.list_query: the parameters of a list, and each wrong one named."""
+"""ingest_api.parameters: those of a list, and each wrong one named."""
 
 from typing import Any
 
 import pytest
 from marshmallow import ValidationError
 
-from ingest_api.parameters.list_query import LIST_QUERY, ListQuery, parse
+from ingest_api.parameters.kinds import parse
+from ingest_api.parameters.lists import LIST_QUERY, ListQuery
 
 # 2026-03-01T12:00:00Z, in microseconds since 1970.
 NOON = 1_772_366_400_000_000
