@@ -6,8 +6,8 @@ It runs once at each start and ends: nothing else begins unless it ends well.
 import sys
 from urllib.parse import urlsplit
 
-from compose import preparation
-from compose.preparation import CannotStart
+from compose import preflight
+from compose.preflight import CannotStart
 from schema import settings as settings_module
 from schema.settings import WELL_KNOWN_PASSWORD, Settings, SettingsError, variable
 
@@ -37,9 +37,9 @@ def main() -> int:
     try:
         settings = settings_module.load()
         check_secrets(settings)
-        warning = preparation.check_queue(settings)
-        preparation.prepare_keys(settings)
-        preparation.prepare_database(settings)
+        warning = preflight.check_queue(settings)
+        preflight.prepare_keys(settings)
+        preflight.prepare_database(settings)
     except (SettingsError, CannotStart) as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return 2

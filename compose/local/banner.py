@@ -1,6 +1,6 @@
 """What `make run` shows when the service is ready."""
 
-from compose.preparation import TEST_USER
+from compose.preflight import TEST_USER
 from schema.settings import WELL_KNOWN_PASSWORD, Settings
 
 LEAD = (

@@ -22,8 +22,11 @@ TEST_USER = "test@example.com"
 # How Redis must run: what it has answered is on disk, and it refuses leads when it is full instead of forgetting some.
 DURABLE = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 
-# Seconds that a process of the run before may take to let go of its port or of the data dir.
-PATIENCE = 5.0
+# Seconds that a process of the run before may take to release its port or the data dir.
+RELEASE_TIMEOUT = 5.0
+
+# Seconds for an answer of the Redis that was given.
+REDIS_TIMEOUT = 5.0
 
 
 class CannotStart(Exception):
@@ -43,7 +46,7 @@ def take_data_dir(settings: Settings) -> IO[str]:
         lock = (path / "lock").open("a+")
     except OSError as error:
         raise CannotStart(f"{name}: cannot write to {path}: {error.strerror}") from None
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + RELEASE_TIMEOUT
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,7 +69,7 @@ def check_ports(settings: Settings) -> None:
 
 def _check_port(host: str, port: int, name: str) -> None:
     try:
-        listeners.check_free(host, port, PATIENCE)
+        listeners.check_free(host, port, RELEASE_TIMEOUT)
     except OSError as error:
         raise CannotStart(f"{name}: cannot listen on {host} port {port}: {error.strerror}") from None
 
@@ -78,7 +81,7 @@ def check_queue(settings: Settings) -> str:
     """
     if settings.embedded_redis:
         return ""
-    client = blocking_redis(settings, timeout=PATIENCE)
+    client = blocking_redis(settings, timeout=REDIS_TIMEOUT)
     try:
         client.ping()
         found: dict[Any, Any] = {}

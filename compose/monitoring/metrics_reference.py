@@ -1,4 +1,4 @@
-"""`python -m compose.metrics_reference`: writes the reference of all metrics from their declarations."""
+"""`python -m compose.monitoring.metrics_reference`: writes the reference of all metrics from their declarations."""
 
 import os
 from collections.abc import Iterable

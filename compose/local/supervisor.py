@@ -1,9 +1,8 @@
-"""`make run`: starts the whole service on this machine, keeps it alive, and stops it when told to.
+"""Starts the service's processes, keeps them alive, and stops them in their order.
 
 circus starts again what dies. All processes end with this one, however it ends.
 """
 
-import argparse
 import asyncio
 import contextlib
 import logging
@@ -19,13 +18,10 @@ from circus.exc import ConflictError
 from circus.watcher import Watcher
 from tornado.ioloop import IOLoop
 
-from compose import preparation, processes
-from compose.banner import banner
-from compose.preparation import CannotStart
-from compose.processes import Process
-from schema import settings as settings_module
+from compose.local import processes
+from compose.local.processes import Process
 from schema.queue.tickets import celery_app
-from schema.settings import Settings, SettingsError
+from schema.settings import Settings
 
 # Seconds between two looks at whether a process died.
 CHECK_DELAY = 0.2
@@ -42,7 +38,7 @@ LOG_MAX = 64 * 1024 * 1024
 LOG_CHECK = 10  # seconds
 
 
-class Local:
+class Supervisor:
     """One run of the service."""
 
     def __init__(self, settings: Settings) -> None:
@@ -186,35 +182,3 @@ def _quietly(question: Callable[[], bool]) -> bool:
         return question()
     except Exception:  # whatever it is, the part is not ready
         return False
-
-
-def main() -> int:
-    """Run the service; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stop-with-parent", action="store_true", help="stop when the process that started this ends")
-    options = parser.parse_args()
-    # circus, Celery and Alembic speak of things that nobody at a terminal needs.
-    logging.disable(logging.WARNING)
-    try:
-        settings = settings_module.load()
-        lock = preparation.take_data_dir(settings)
-        preparation.check_ports(settings)
-        warning = preparation.check_queue(settings)
-        preparation.prepare_keys(settings)
-        test_user = preparation.prepare_database(settings)
-        preparation.remove_stale_socket(settings)
-    except (SettingsError, CannotStart) as error:
-        print(f"Cannot start: {error}", file=sys.stderr)
-        return 2
-
-    async def run() -> int:
-        return await Local(settings).run(
-            banner(settings, test_user=test_user, warning=warning), with_parent=options.stop_with_parent
-        )
-
-    with lock:
-        return asyncio.run(run())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""`python -m compose.dashboard`: writes Grafana's overview as JSON.
+"""`python -m compose.monitoring.dashboard`: writes Grafana's overview as JSON.
 
 For someone who was woken up: the first row says in green or red whether anything is wrong, the rows below where.
 """

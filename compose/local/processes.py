@@ -12,10 +12,9 @@ from workers import commands
 # Runs a command with its output in a log file, in place of this shell.
 _LOGGED = 'log=$1; shift; exec "$@" >>"$log" 2>&1'
 
-
-# Memory in blocks from this size on (bytes) is the system's again once it is let go: the 19 MiB of each log-in, for
-# one. By default glibc's threshold grows with the first block that is freed (mallopt(3)).
-GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+# A freed block of this size (bytes) or more is returned to the system at once: the 19 MiB of each log-in, for one.
+# By default glibc raises the threshold with the first block that is freed (mallopt(3)).
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +57,17 @@ def queue(settings: Settings) -> Process:
 
 def service(settings: Settings) -> list[Process]:
     """Return the service's own processes."""
-    launches = {
+    ours = {
         "worker": commands.worker(settings),
         "beat": commands.beat(settings),
         "flower": commands.flower(settings),
     }
     return [
-        Process("api", [sys.executable, "-m", "ingest_api", "serve"], GIVE_BACK),
+        Process("api", [sys.executable, "-m", "ingest_api", "serve"], MALLOC),
         # Told to stop, Celery may wait half a minute for a pool process; what a killed worker left another stores.
         *(
             Process(name, each.command, each.environment, "KILL" if name == "worker" else "TERM")
-            for name, each in launches.items()
+            for name, each in ours.items()
         ),
     ]
 
