@@ -114,8 +114,10 @@ def prepare_keys(settings: Settings) -> None:
         raise CannotStart(f"cannot make the token keys: {error.strerror}") from None
 
 
-def prepare_database(settings: Settings) -> bool:
+def prepare_database(settings: Settings, *, before: bool = False) -> bool:
     """Bring the tables up to date; make the first user when there is none yet.
+
+    With `before` the migrations are left out that must run after the code.
 
     That is the one given by LEADS_FIRST_PASSWORD, or else the test user if only this machine can
     reach us. Returns whether the test user can log in with the password that everybody knows.
@@ -124,7 +126,7 @@ def prepare_database(settings: Settings) -> bool:
     loopback = settings.http_host.startswith(LOOPBACK)
     engine = engines.writer(settings.primary_url, timeout=settings.database_timeout)
     try:
-        migrate(settings.primary_url)
+        migrate(settings.primary_url, before=before)
         with engine.begin() as connection:
             if users.count(connection) == 0:
                 if settings.first_password:

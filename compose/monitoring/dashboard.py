@@ -71,8 +71,13 @@ ALARMS = (
     ),
     Stat("Oldest waiting lead", "max(leads_queue_oldest_age_seconds)", "s", bad=60, warn=10),
     Stat("Dead letters", "max(leads_dead_letters)", "none", bad=1),
+    Stat("Storing stopped", "max(leads_storing_stopped)", "none", bad=1, text="Too many leads fail alike."),
     Stat(
-        "Ledger off by", 'max(leads_ledger{place="imbalance"})', "none", bad=1, text="Accepted leads that are nowhere."
+        "Ledger imbalance",
+        'max(leads_ledger{place="imbalance"})',
+        "none",
+        bad=1,
+        text="Accepted leads that are nowhere.",
     ),
 )
 

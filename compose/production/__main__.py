@@ -3,6 +3,7 @@
 It runs once at each start and ends: nothing else begins unless it ends well.
 """
 
+import argparse
 import sys
 from urllib.parse import urlsplit
 
@@ -34,12 +35,15 @@ def check_secrets(settings: Settings) -> None:
 
 def main() -> int:
     """Check, and prepare keys, tables and the first user; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m compose.production", description=__doc__)
+    parser.add_argument("--before", action="store_true", help="leave out the migrations that must run after the code")
+    options = parser.parse_args()
     try:
         settings = settings_module.load()
         check_secrets(settings)
         warning = preflight.check_queue(settings)
         preflight.prepare_keys(settings)
-        preflight.prepare_database(settings)
+        preflight.prepare_database(settings, before=options.before)
     except (SettingsError, CannotStart) as error:
         print(f"Cannot start: {error}", file=sys.stderr)
         return 2

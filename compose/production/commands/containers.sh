@@ -63,10 +63,11 @@ migrate() {
     }
 }
 
-# Puts containers of the new image beside the old ones, and takes the old ones away once those are healthy. The tables
-# come first: each migration leaves them readable and writable by the release before.
+# Puts containers of the new image beside the old ones, and takes the old ones away once those are healthy. The API
+# comes before the workers: new code reads what either of them writes. Migrations that the old code cannot live with run
+# when none of it is left.
 upgrade() {
-    migrate || fail "The stack was not changed."
+    compose run --rm -T migrate python -m compose.production --before || fail "The stack was not changed."
     old=$(containers api)
     number=$(setting API_REPLICAS 2)
     up --no-recreate --scale "api=$(($(echo "$old" | wc -w) + number))" api
@@ -78,6 +79,7 @@ upgrade() {
     up --scale "worker=$(setting WORKER_REPLICAS 2)" worker
     up beat flower redis mysql
     wait_until_healthy mysql redis api worker beat flower
+    migrate || fail "The new release runs, but the tables are not up to date."
     start_nginx
 }
 
