@@ -32,9 +32,9 @@ GUARDED = ("firstName", "lastName", "email")
 class Export:
     """All leads of a filter, as one file."""
 
-    def __init__(self, tokens: Tokens, reads: DatabaseReader) -> None:
+    def __init__(self, tokens: Tokens, reader: DatabaseReader) -> None:
         self._tokens = tokens
-        self._reads = reads
+        self._reader = reader
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Stream the leads. No connection and no transaction is held while the client reads."""
@@ -44,7 +44,7 @@ class Export:
         except ValidationError as error:
             raise validation_failed(error) from None
         # The first chunk before the first byte: what is wrong by now still gets an answer of its own.
-        first = await self._reads.in_snapshot(_chunk, query, None)
+        first = await self._reader.in_snapshot(_chunk, query, None)
         resp.content_type = FORMATS[query.format]
         resp.set_headers(
             {
@@ -69,7 +69,7 @@ class Export:
             if last is None or client_disconnected(req.scope):
                 return
             # A server that goes away now breaks the stream off: the client sees that it is not whole.
-            text, last = await self._reads.in_snapshot(_chunk, query, last)
+            text, last = await self._reader.in_snapshot(_chunk, query, last)
 
 
 def _chunk(connection: Connection, query: ExportQuery, after: LeadId | None) -> tuple[bytes, LeadId | None]:

@@ -23,8 +23,8 @@ CHECKS = 2
 class Login:
     """Gives a token for an address and a password."""
 
-    def __init__(self, read_path: ReaderPool, tokens: Tokens, body_timeout: float) -> None:
-        self._reader_pool = read_path
+    def __init__(self, reader: ReaderPool, tokens: Tokens, body_timeout: float) -> None:
+        self._reader = reader
         self._tokens = tokens
         self._body_timeout = body_timeout
         self._checks = asyncio.Semaphore(CHECKS)
@@ -39,7 +39,7 @@ class Login:
         except ValidationError as error:
             raise validation_failed(error) from None
         async with self._checks:
-            user = await self._reader_pool.in_snapshot(users.authenticate, given["email"], given["password"])
+            user = await self._reader.in_snapshot(users.authenticate, given["email"], given["password"])
         if user is None:
             raise ApiError(
                 falcon.HTTP_401, "Invalid credentials", "credentials", headers={"WWW-Authenticate": "Bearer"}

@@ -22,9 +22,9 @@ from schema.queue.accepted_counts import Accepted
 class Stats:
     """How many leads came in and how many are stored, over time, from the counts alone."""
 
-    def __init__(self, tokens: Tokens, read_path: DatabaseReader, queue: QueueReader) -> None:
+    def __init__(self, tokens: Tokens, reader: DatabaseReader, queue: QueueReader) -> None:
         self._tokens = tokens
-        self._reader_pool = read_path
+        self._reader = reader
         self._queue = queue
 
     async def on_get(self, req: Request, resp: Response) -> None:
@@ -35,7 +35,7 @@ class Stats:
         except ValidationError as error:
             raise validation_failed(error) from None
         fresh = await self._queue.accepted()
-        success(resp, 200, "Statistics", await self._reader_pool.in_snapshot(_stats, fresh, width, start, end))
+        success(resp, 200, "Statistics", await self._reader.in_snapshot(_stats, fresh, width, start, end))
 
     on_head = on_get
 
