@@ -146,9 +146,10 @@ def rebuild(connection: Connection) -> int:
 
     Nothing is stored meanwhile: workers wait, and try again when that takes too long.
     """
+    # In the order in which writers lock the tables.
+    connection.execute(delete(dirty_minutes))
     totals.lock(connection)
     before = totals.version(connection)
-    connection.execute(delete(dirty_minutes))
     connection.execute(delete(lead_counts).where(lead_counts.c.width > 0))
     number = recount(connection, 0, _END)
     after = replace(before, total_stored=number + before.expired, revision=before.revision + 1)
@@ -178,12 +179,13 @@ def subtract_expired(connection: Connection, end: int) -> int:
     number = sum(days.values())
     straddling = end - end % SPAN
     inside = sum(each for first, each in days.items() if first * MICROS >= straddling)
+    # In the order in which writers lock the tables.
     connection.execute(delete(dirty_minutes).where(dirty_minutes.c.minute < end))
+    totals.add(connection, expired=number)
     for width in WIDTHS[1:]:
         _remove(connection, width, 0, end)
     _remove(connection, SPAN, 0, straddling)
     if number:
-        totals.add(connection, expired=number)
         write.upsert(connection, {(SPAN, straddling): -inside})
     return number
 
