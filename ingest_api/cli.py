@@ -20,7 +20,10 @@ from schema.runtime import logs
 from schema.settings import Settings, SettingsError, variable
 
 # Seconds that processes of the run before may take to let go of the port.
-PORT_PATIENCE = 5.0
+PORT_TIMEOUT = 5.0
+
+# Seconds for which a Redis that does not answer is tried again: it may be starting, too.
+PROBE_TIMEOUT = 30.0
 
 
 @click.group()
@@ -38,13 +41,18 @@ def serve() -> None:
     _prepare_metrics(settings)
     # Not before: prometheus_client decides at its import whether several processes are summed up.
     from ingest_api import app
+    from ingest_api.intake.probe import QueueTakesNothing, append_probe
     from ingest_api.server.gunicorn_app import Server
 
     try:
-        listeners.check_free(settings.http_host, settings.http_port, PORT_PATIENCE)
+        listeners.check_free(settings.http_host, settings.http_port, PORT_TIMEOUT)
     except OSError as error:
         place = f"{settings.http_host} port {settings.http_port}"
         raise click.ClickException(f"{variable('http_port')}: cannot listen on {place}: {error.strerror}") from None
+    try:
+        append_probe(settings, PROBE_TIMEOUT)
+    except QueueTakesNothing as error:
+        raise click.ClickException(f"{variable('redis_url')}: the queue takes no leads: {error}") from None
     sys.argv = sys.argv[:1]
     Server(settings, lambda: app.create(settings)).run()
 

@@ -12,14 +12,14 @@ from sqlalchemy import Engine, event
 
 from schema.runtime.process_metrics import ProcessCollector
 
-REQUESTS = Counter("leads_http_requests", "Requests answered.", ["route", "method", "status"])
+HTTP_REQUESTS = Counter("leads_http_requests", "Requests answered.", ["route", "method", "status"])
 REQUEST_SECONDS = Histogram(
     "leads_http_request_duration_seconds",
     "Time from a request's first byte to its answer.",
     ["route", "method"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
-ACCEPTED = Counter("leads_accepted", "Leads appended to the queue.")
+LEADS_ACCEPTED = Counter("leads_accepted", "Leads appended to the queue.")
 REJECTED = Counter("leads_rejected", "Requests and bulk items that were refused.", ["reason"])
 FLUSH_SECONDS = Histogram(
     "leads_flush_duration_seconds",
@@ -33,7 +33,7 @@ FLUSH_FAILURES = Counter("leads_flush_failures", "Flushes that Redis did not tak
 REQUEST_LOG_LOST = Counter(
     "leads_request_log_lost", "Requests that are not in the request log: Redis was away or did not take them."
 )
-TICKETS = Counter("leads_tickets_published", "Tickets sent to the workers.")
+TICKETS_SENT = Counter("leads_tickets_published", "Tickets sent to the workers.")
 TICKET_FAILURES = Counter("leads_ticket_failures", "Tickets that the broker did not take.")
 
 
@@ -48,7 +48,7 @@ REPLICA_LAG = Gauge(
     "How far the replica is behind the primary, by what both have stored; an absent one falls behind by the second.",
     multiprocess_mode="livemax",
 )
-PROCESSES = Gauge("leads_api_processes", "API processes that serve.", multiprocess_mode="livesum")
+API_PROCESSES = Gauge("leads_api_processes", "API processes that serve.", multiprocess_mode="livesum")
 
 # What is read from Redis when somebody asks. All API processes and hosts answer the same: take their maximum.
 QUEUE_GAUGES = {
@@ -84,7 +84,7 @@ class Requests:
         """Count what was noted."""
         noted, self._seconds = self._seconds, {}
         for (route, method, status), seconds in noted.items():
-            REQUESTS.labels(route, method, status).inc(len(seconds))
+            HTTP_REQUESTS.labels(route, method, status).inc(len(seconds))
             histogram = REQUEST_SECONDS.labels(route, method)
             for each in seconds:
                 histogram.observe(each)

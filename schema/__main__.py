@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import click
 
-from schema import configuration
+from schema import configuration, storage
 from schema.cli import connected, database_errors, load_settings
 from schema.counts import maintain
 from schema.database import engines
@@ -73,6 +73,12 @@ def check_counts(rebuild: bool) -> None:
     if wrong:
         raise SystemExit(1)
     click.echo("The counts equal the rows.")
+
+
+@main.command("storage")
+def show_storage() -> None:
+    """Print the reference of Redis's keys and the database's tables as Markdown."""
+    click.echo(storage.reference(), nl=False)
 
 
 @main.command("configuration")

@@ -46,20 +46,18 @@ class Ledger:
 
 
 def read_ledger(connection: Connection, client: redis.Redis) -> Ledger:
-    """Return the ledger as it is now, from counts alone.
+    """Return the ledger as it is now, from counts alone, in the transaction that is open.
 
     Raises RedisError and SQLAlchemyError.
     """
-    with connection.begin():
-        fresh = Accepted.parse(cast(dict[bytes, bytes], client.hgetall(keys.ACCEPTED)))
-        came = accepted_counts.total(connection, fresh)
-        dropped = connection.execute(select(func.count()).select_from(dropped_leads)).scalar_one()
-        waiting, dead = client.xlen(keys.STREAM), client.xlen(keys.DEAD)
-        version = totals.version(connection)
-        return Ledger(came, version.total, version.expired, dead, int(dropped), waiting)
+    fresh = Accepted.parse(cast(dict[bytes, bytes], client.hgetall(keys.ACCEPTED)))
+    came = accepted_counts.total(connection, fresh)
+    dropped = connection.execute(select(func.count()).select_from(dropped_leads)).scalar_one()
+    waiting, dead = client.xlen(keys.STREAM), client.xlen(keys.DEAD)
+    version = totals.version(connection)
+    return Ledger(came, version.total, version.expired, dead, int(dropped), waiting)
 
 
 def count_rows(connection: Connection) -> int:
     """Count the rows of the table `leads`. It reads an index from end to end: for checks, never for requests."""
-    with connection.begin():
-        return int(connection.execute(select(func.count()).select_from(leads)).scalar_one())
+    return int(connection.execute(select(func.count()).select_from(leads)).scalar_one())

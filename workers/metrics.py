@@ -26,7 +26,7 @@ log = logs.get(__name__)
 
 STORED = Counter("leads_stored", "Leads whose rows a worker committed.")
 DUPLICATES = Counter("leads_duplicates", "Leads that a worker found stored already: delivered twice, stored once.")
-DEAD = Counter("leads_dead_lettered", "Leads that a worker made dead letters.")
+DEAD_LETTERED = Counter("leads_dead_lettered", "Leads that a worker made dead letters.")
 BATCH_LEADS = Histogram(
     "leads_batch_leads", "Leads in one batch.", buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
 )
@@ -49,7 +49,7 @@ STOPPED = Gauge(
     multiprocess_mode="livemax",
 )
 BUSY = Gauge("leads_worker_busy_processes", "Pool processes that store a batch now.", multiprocess_mode="livesum")
-PROCESSES = Gauge("leads_worker_processes", "Pool processes.", multiprocess_mode="livesum")
+POOL_PROCESSES = Gauge("leads_worker_processes", "Pool processes.", multiprocess_mode="livesum")
 
 
 class Outcome(Protocol):
@@ -74,7 +74,7 @@ def batch(outcome: Outcome) -> Iterator[None]:
         BUSY.dec()
         STORED.inc(outcome.stored)
         DUPLICATES.inc(outcome.duplicates)
-        DEAD.inc(outcome.dead)
+        DEAD_LETTERED.inc(outcome.dead)
         leads = outcome.stored + outcome.duplicates + outcome.dead
         if leads:
             BATCH_LEADS.observe(leads)

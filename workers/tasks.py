@@ -55,7 +55,7 @@ def _prepare(**_: Any) -> None:
     # What came with the fork stays for good: the collector need not look at it, and so take a copy of its pages.
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
-    metrics.PROCESSES.set(1)
+    metrics.POOL_PROCESSES.set(1)
     fallback_poller.start(
         lambda: FallbackPoller(blocking_redis(settings, timeout=REDIS_TIMEOUT), _new_storing()), settings.poll_interval
     )

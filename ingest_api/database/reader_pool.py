@@ -20,7 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # Reads that may wait for each thread: at some milliseconds a read, less than a second's work.
-WAITING_MAX = 64
+READS_WAITING_MAX = 64
 
 # The share of its timeout within which a read whose connection turned out to be closed is worth a second try.
 RECONNECT_SHARE = 0.25
@@ -60,7 +60,7 @@ class ReaderPool:
         self._engine = engine
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="read")
         self._timeout = timeout
-        self._most = threads * (WAITING_MAX + 1)
+        self._most = threads * (READS_WAITING_MAX + 1)
         self._open = 0
         self._quick: deque[_Job] = deque()
         self._handed = 0

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import orjson
 
 # Seconds that lines wait for others: one write for all of them. A process that is killed takes that much with it.
-FLUSH_INTERVAL = 0.1
+LINES_FLUSH_INTERVAL = 0.1
 
 
 class AccessLog:
@@ -27,7 +27,7 @@ class AccessLog:
         if status < self._least:
             return
         if not self._lines:
-            asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self.flush)
+            asyncio.get_running_loop().call_later(LINES_FLUSH_INTERVAL, self.flush)
         self._lines.append((time.time(), request_id, method, route, status, reason, seconds))
 
     def flush(self) -> None:

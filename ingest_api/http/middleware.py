@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from typing import Any
+from typing import Any, Protocol
 
 import falcon
 from falcon.asgi import Response
@@ -12,8 +12,6 @@ from ingest_api import metrics
 from ingest_api.http.access_log import AccessLog
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, serialize_error
-from ingest_api.intake.rate_limit import RateLimit
-from ingest_api.request_log.collector import RequestLog
 from schema.lead.lead_id import to_text
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -22,11 +20,31 @@ SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 OTHER_TYPES = ("/api/docs", "/api/leads/export")
 
 
+class RequestLimit(Protocol):
+    """What counts requests: ingest_api.intake.rate_limit."""
+
+    def exempt(self, req: Request) -> None:
+        """Leave a request uncounted, for good."""
+
+    async def count(self, req: Request) -> None:
+        """Count a request that appends nothing. Raises the 429."""
+
+    def write_headers(self, req: Request, resp: Response) -> None:
+        """Write the headers of the rate limit."""
+
+
+class RequestLog(Protocol):
+    """What keeps the last requests: ingest_api.request_log.collector."""
+
+    def note(self, req: Request, resp: Response, status: int, seconds: float) -> None:
+        """Note one answered request."""
+
+
 class RequestMiddleware:
     """Runs before and after each resource."""
 
     def __init__(
-        self, limit: RateLimit, requests: metrics.Requests, access_log: AccessLog, request_log: RequestLog
+        self, limit: RequestLimit, requests: metrics.Requests, access_log: AccessLog, request_log: RequestLog
     ) -> None:
         self._limit = limit
         self._requests = requests

@@ -17,7 +17,7 @@ from ingest_api.importer.rows import BadFile, CsvFile, NdjsonFile, Row, open_row
 from ingest_api.importer.uploads import Credentials, Stopped, UploadFailed, Uploads
 
 # Bytes of one request, well below what the API takes.
-BODY_MAX = 4 * 1024 * 1024
+REQUEST_BYTES_MAX = 4 * 1024 * 1024
 
 # Exit status after Ctrl-C, as shells have it.
 INTERRUPTED = 130
@@ -167,7 +167,7 @@ def _batches(rows: Iterator[Row], most: int) -> Iterator[list[Row]]:
         for row in islice(rows, most - 1):
             batch.append(row)
             size += len(row.lead)
-            if size > BODY_MAX:
+            if size > REQUEST_BYTES_MAX:
                 break
         yield batch
 

@@ -54,7 +54,7 @@ class QueueUnavailable(Exception):
 
 
 class Verdict(enum.IntEnum):
-    """What the script did with an operation. Its numbers are those in append.lua."""
+    """What append.lua did with a request; it gets the numbers from here."""
 
     APPENDED = 0
     RATE_LIMITED = 1
@@ -68,22 +68,33 @@ _VERDICTS = tuple(Verdict)  # by number; Verdict(number) would take longer than 
 
 LEAD_ARGUMENTS = 3  # of each lead: id, minute, payload
 
-APPEND = Script(
-    Path(__file__).parent / "append.lua",
-    keys={"STREAM": STREAM, "INDEX": INDEX, "ACCEPTED": ACCEPTED, "TICKETS": TICKETS},
-    arguments=("queue_max", "rate_limit", "rate_window", "key_ttl", "requests"),
-    constants={
-        **{verdict.name: int(verdict) for verdict in Verdict},
-        "LEAD_ARGUMENTS": LEAD_ARGUMENTS,
-        "LEAD_FIELD": LEAD_FIELD,
-        "KEY_FIELD": KEY_FIELD,
-        "DIGEST_FIELD": DIGEST_FIELD,
-        "EPOCH_FIELD": EPOCH_FIELD,
-        "FIRST_FIELD": FIRST_FIELD,
-        "IDEMPOTENCY_PREFIX": IDEMPOTENCY_PREFIX,
-        "ACCEPTED_WIDTHS": accepted_counts.WIDTHS,
-    },
-)
+
+def append_script(prefix: str = "") -> Script:
+    """Make the script that appends; with a prefix to keys of their own, for a probe."""
+    return Script(
+        Path(__file__).parent / "append.lua",
+        keys={
+            "STREAM": prefix + STREAM,
+            "INDEX": prefix + INDEX,
+            "ACCEPTED": prefix + ACCEPTED,
+            "TICKETS": prefix + TICKETS,
+        },
+        arguments=("queue_max", "rate_limit", "rate_window", "key_ttl", "requests"),
+        constants={
+            **{verdict.name: int(verdict) for verdict in Verdict},
+            "LEAD_ARGUMENTS": LEAD_ARGUMENTS,
+            "LEAD_FIELD": LEAD_FIELD,
+            "KEY_FIELD": KEY_FIELD,
+            "DIGEST_FIELD": DIGEST_FIELD,
+            "EPOCH_FIELD": EPOCH_FIELD,
+            "FIRST_FIELD": FIRST_FIELD,
+            "IDEMPOTENCY_PREFIX": IDEMPOTENCY_PREFIX,
+            "ACCEPTED_WIDTHS": accepted_counts.ACCEPTED_WIDTHS,
+        },
+    )
+
+
+APPEND = append_script()
 
 
 class NewLead(NamedTuple):
@@ -104,7 +115,7 @@ class AppendRequest(NamedTuple):
 
 
 class AppendResult(NamedTuple):
-    """What became of an operation."""
+    """What became of a request."""
 
     verdict: Verdict
     used: int  # requests in the client's window, this one included; 0 when not limited
@@ -223,7 +234,7 @@ class GroupCommit:
             if not waiting.future.done():
                 waiting.future.set_result(answer)
         if appended:
-            metrics.ACCEPTED.inc(appended)
+            metrics.LEADS_ACCEPTED.inc(appended)
             self._on_appended(appended, reply[0], reply[1])
 
     async def _run(self, arguments: list[Value]) -> list[Any]:

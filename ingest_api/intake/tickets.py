@@ -86,5 +86,5 @@ class TicketPublisher:
             metrics.TICKET_FAILURES.inc()
             log.warning("ticket not sent", reason=type(error).__name__)
             return False
-        metrics.TICKETS.inc()
+        metrics.TICKETS_SENT.inc()
         return True

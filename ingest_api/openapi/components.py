@@ -8,8 +8,8 @@ from apispec import APISpec
 from ingest_api.http.body import BODY_MAX, BULK_BODY_MAX
 from ingest_api.openapi.examples import REFUSALS
 from ingest_api.openapi.parts import ERRORS, ID, TIME, as_json, common_headers, days_until, ref
-from ingest_api.resources.dead_letters import ReplaySchema
-from ingest_api.resources.login import CredentialsSchema
+from ingest_api.parameters.credentials import CredentialsSchema
+from ingest_api.parameters.dead_letters import ReplaySchema
 from schema.database.idempotency import IDEMPOTENCY_KEY
 from schema.lead.rules import LeadSchema
 from schema.settings import Settings

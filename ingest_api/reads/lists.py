@@ -11,8 +11,8 @@ from marshmallow import ValidationError
 from ingest_api.database.reader_pool import DatabaseReader
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import ApiError, invalid, success, validation_failed
-from ingest_api.parameters import list_query
-from ingest_api.parameters.list_query import LIST_QUERY, ListQuery
+from ingest_api.parameters import kinds
+from ingest_api.parameters.lists import LIST_QUERY, ListQuery
 from ingest_api.reads import pages
 from ingest_api.reads.cursor import After, BadCursor, Cursors
 from ingest_api.reads.data_version import DataVersionReader
@@ -29,15 +29,15 @@ CACHED_MAX = 2_000
 class Lists:
     """The lists of one process."""
 
-    def __init__(self, reads: DatabaseReader, versions: DataVersionReader, cursors: Cursors, max_age: int) -> None:
-        self._reads = reads
+    def __init__(self, reader: DatabaseReader, versions: DataVersionReader, cursors: Cursors, max_age: int) -> None:
+        self._reader = reader
         self._versions = versions
         self._cursors = cursors
         self._cache_control = f"private, max-age={max_age}" if max_age else "private, no-cache"
         self._parsed: dict[str, ListQuery] = {}
         self._starts: dict[ListQuery, PageStart] = {}
-        self._levels = BucketCache()
-        # The last one seen: where pages were start to begin in another one is not tried.
+        self._buckets = BucketCache()
+        # Of the last page that was read: starts of pages of another one are not tried.
         self._version: DataVersion | None = None
 
     async def answer(self, req: Request, resp: Response) -> None:
@@ -84,7 +84,7 @@ class Lists:
         query = self._parsed.get(req.query_string)
         if query is None:
             try:
-                query = list_query.parse(LIST_QUERY, req.params)
+                query = kinds.parse(LIST_QUERY, req.params)
             except ValidationError as error:
                 raise validation_failed(error) from None
             if len(self._parsed) >= CACHED_MAX:
@@ -104,9 +104,9 @@ class Lists:
         start = self._starts.get(query) or pages.start_of_short_offset(query)
         page = None
         if start is not None and start.version in (None, self._version):
-            page = await self._reads.one_statement(pages.fetch_page_from, query, start)
+            page = await self._reader.one_statement(pages.fetch_page_from, query, start)
         if page is None:
-            page = await self._reads.in_snapshot(pages.fetch_page, query, after, self._levels)
+            page = await self._reader.in_snapshot(pages.fetch_page, query, after, self._buckets)
             if page.start is not None:
                 if len(self._starts) >= CACHED_MAX:
                     self._starts.clear()

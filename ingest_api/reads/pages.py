@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, bindparam, func, select
 
-from ingest_api.parameters.list_query import ListQuery
+from ingest_api.parameters.lists import ListQuery
 from ingest_api.reads.cursor import After
 from schema.counts import lookup, totals
 from schema.counts.lookup import BucketCache, KnownBuckets, Place
@@ -21,7 +21,7 @@ from schema.database.tables import leads
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
 
-COLUMNS = {
+SORT_COLUMNS = {
     "createdAt": leads.c.id,
     "firstName": leads.c.first_name,
     "lastName": leads.c.last_name,
@@ -105,7 +105,7 @@ def start_of_short_offset(query: ListQuery) -> PageStart | None:
     """Return where a page begins when that needs no counts: near the list's end."""
     if query.sort != "createdAt" or query.page is None or _is_filtered(query) or _offset(query) > LEAF_SIZE:
         return None
-    return PageStart(None, lead_id.FIRST if query.ascending else lead_id.LAST, _offset(query))
+    return PageStart(None, lead_id.FIRST_ID if query.ascending else lead_id.LAST_ID, _offset(query))
 
 
 def fetch_page_from(connection: Connection, query: ListQuery, start: PageStart) -> Page | None:
@@ -168,7 +168,7 @@ def _page(
 
 
 def _after(query: ListQuery, row: Row[Any]) -> After:
-    value = None if query.sort == "createdAt" else getattr(row, COLUMNS[query.sort].name)
+    value = None if query.sort == "createdAt" else getattr(row, SORT_COLUMNS[query.sort].name)
     return After(value, bytes(row.id))
 
 
@@ -247,7 +247,7 @@ def _by_filter(connection: Connection, query: ListQuery, total: int, after: Afte
 
 def _by_column(connection: Connection, query: ListQuery, total: int, after: After | None) -> list[LeadId]:
     """Return the ids of a page of all leads by a column, from its index alone, from whichever end is nearer."""
-    column = COLUMNS[query.sort]
+    column = SORT_COLUMNS[query.sort]
     statement = select(leads.c.id).with_hint(leads, f"FORCE INDEX (leads_{column.name})", "mysql")
     wanted = query.limit + 1
     if after is not None:
@@ -283,7 +283,7 @@ def _sorted(connection: Connection, query: ListQuery, total: int, index: str, af
         )
     if after is None and _offset(query) >= total:
         return []
-    column = COLUMNS[query.sort]
+    column = SORT_COLUMNS[query.sort]
     statement = _matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({index})", "mysql")
     if after is not None:
         same = (column == after.value) & _beyond(leads.c.id, after.id, query.ascending)

@@ -48,7 +48,7 @@ APPEND_PAGES = Script(
 )
 
 # Seconds between two writes. Requests are encoded together: one by one each takes three times as long.
-FLUSH_INTERVAL = 0.2
+LOG_FLUSH_INTERVAL = 0.2
 
 # Bounds on what waits so: requests, and bytes of bodies and responses.
 NOTED_MAX = 100
@@ -56,10 +56,10 @@ NOTED_BYTES = 256 * 1024
 
 # A page is closed when it holds so many bytes. A flush writes one page at least, and so many bytes.
 PAGE_BYTES = 256 * 1024
-FLUSH_BYTES = 1024 * 1024
+LOG_FLUSH_BYTES = 1024 * 1024
 
 # Most requests that one process keeps while Redis is away; the oldest are forgotten when there are more.
-WAITING_MAX = 1000
+RECORDS_WAITING_MAX = 1000
 
 log = logs.get(__name__)
 
@@ -103,7 +103,7 @@ class RequestLog:
         self._noted.append(_Noted(req, resp, status, seconds, time.time()))
         self._noted_bytes += len(req.context.body or b"") + len(resp.data or b"")
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self._due)
+            self._timer = asyncio.get_running_loop().call_later(LOG_FLUSH_INTERVAL, self._due)
         if len(self._noted) >= NOTED_MAX or self._noted_bytes >= NOTED_BYTES:
             self.write_down()
             if not self._away:
@@ -149,7 +149,7 @@ class RequestLog:
         self._start_flush()
         if self._pages or self._is_flushing:
             # Again, in case that Redis is away.
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self._due)
+            self._timer = asyncio.get_running_loop().call_later(LOG_FLUSH_INTERVAL, self._due)
 
     @property
     def _is_flushing(self) -> bool:
@@ -189,7 +189,7 @@ class RequestLog:
         size = count = 0
         for page in self._pages:
             size += len(page.content)
-            if count and size > FLUSH_BYTES:
+            if count and size > LOG_FLUSH_BYTES:
                 break
             count += 1
         taken, self._pages = self._pages[:count], self._pages[count:]
@@ -197,7 +197,7 @@ class RequestLog:
 
     def _forget_the_oldest(self) -> None:
         """Forget the oldest requests when more wait than are kept."""
-        while self.waiting > WAITING_MAX:
+        while self.waiting > RECORDS_WAITING_MAX:
             page = self._pages.pop(0)
             if not page.errors:
                 metrics.REQUEST_LOG_LOST.inc(page.requests)

@@ -15,7 +15,7 @@ from ingest_api.request_log.record import Record
 from schema.cli import load_settings
 from schema.runtime.redis_clients import blocking_redis
 
-TIMEOUT = 5.0  # seconds
+QUEUE_TIMEOUT = 5.0  # seconds
 
 # Requests that are shown at most when the log was turned off.
 KEPT = 10_000
@@ -77,7 +77,7 @@ def clear() -> None:
 @contextmanager
 def _opened() -> Iterator[Requests]:
     settings = load_settings()
-    client = blocking_redis(settings, timeout=TIMEOUT)
+    client = blocking_redis(settings, timeout=QUEUE_TIMEOUT)
     try:
         yield Requests(client, settings.request_log or KEPT)
     except RedisError as error:

@@ -10,7 +10,7 @@ from ingest_api.request_log import redaction
 from ingest_api.request_log.redaction import Unreadable
 
 # Bounds on what is kept of one request, in bytes; of the body and of the response each.
-BODY_MAX = 8 * 1024
+KEPT_BODY_MAX = 8 * 1024
 HEADERS_MAX = 4 * 1024
 QUERY_MAX = 2 * 1024
 PATH_MAX = 1024
@@ -83,12 +83,14 @@ def kept(content: bytes) -> tuple[Any, str]:
     What is kept is an object or array for JSON, else text, or None for nothing.
     """
     size = len(content)
-    if size <= BODY_MAX:
+    if size <= KEPT_BODY_MAX:
         value, _ = redaction.json_value(content)
         if value is not None:
             return value, ""
     # Names in a form can be written in other ways than JSON's.
-    if redaction.is_suspect(content[:BODY_MAX]) or (b"%" in content[:BODY_MAX] and b"=" in content[:BODY_MAX]):
+    if redaction.is_suspect(content[:KEPT_BODY_MAX]) or (
+        b"%" in content[:KEPT_BODY_MAX] and b"=" in content[:KEPT_BODY_MAX]
+    ):
         if size > REDACTABLE_MAX:
             return None, f"not kept: {size} bytes that may hold a secret"
         try:
@@ -103,7 +105,7 @@ def kept_of_accepted(body: bytes, response: bytes) -> tuple[Any, str, Any, str]:
 
     All that the response holds is the body's fields and names of ours: what is harmless in one is so in the other.
     """
-    if len(body) <= BODY_MAX and len(response) <= BODY_MAX:
+    if len(body) <= KEPT_BODY_MAX and len(response) <= KEPT_BODY_MAX:
         value, harmless = redaction.json_value(body)
         if harmless:
             return value, "", orjson.Fragment(response), ""
@@ -120,14 +122,14 @@ def kept_of_login(content: bytes) -> tuple[Any, str]:
 
 def _text(content: bytes, size: int) -> tuple[str | None, str]:
     remark = ""
-    if len(content) > BODY_MAX:
-        content = content[:BODY_MAX]
-        remark = f"cut off: the first {BODY_MAX} of {size} bytes"
+    if len(content) > KEPT_BODY_MAX:
+        content = content[:KEPT_BODY_MAX]
+        remark = f"cut off: the first {KEPT_BODY_MAX} of {size} bytes"
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
         # The cut may have gone through a character.
-        if not remark or error.start < BODY_MAX - 4:
+        if not remark or error.start < KEPT_BODY_MAX - 4:
             return None, f"not kept: {size} bytes that are not text"
         text = content[: error.start].decode()
     if "\0" in text:

@@ -37,15 +37,15 @@ class Live:
 class Ready:
     """Whether the queue and the database answer, and whether every accepted lead is somewhere."""
 
-    def __init__(self, read_path: DatabaseReader, queue: QueueReader, ledgers: LedgerReader) -> None:
-        self._reader_pool = read_path
+    def __init__(self, reader: DatabaseReader, queue: QueueReader, ledgers: LedgerReader) -> None:
+        self._reader = reader
         self._queue = queue
         self._ledgers = ledgers
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer 200, or 503 with the parts that are away."""
         queue, database = await asyncio.gather(
-            _answers(self._queue.ping()), _answers(self._reader_pool.in_snapshot(_select_one))
+            _answers(self._queue.ping()), _answers(self._reader.in_snapshot(_select_one))
         )
         away = {"queue": queue, "database": database}
         errors = {part: ["This part does not answer."] for part, answers in away.items() if not answers}

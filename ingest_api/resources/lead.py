@@ -21,9 +21,9 @@ from schema.lead.lead_id import LeadId
 class Lead:
     """One lead, wherever it is."""
 
-    def __init__(self, tokens: Tokens, read_path: DatabaseReader, primary: ReaderPool, queue: QueueReader) -> None:
+    def __init__(self, tokens: Tokens, reader: DatabaseReader, primary: ReaderPool, queue: QueueReader) -> None:
         self._tokens = tokens
-        self._reader_pool = read_path
+        self._reader = reader
         self._primary = primary
         self._queue = queue
 
@@ -34,7 +34,7 @@ class Lead:
             wanted = lead_id.from_text(lead)
         except ValueError:
             raise _not_found() from None
-        found = await self._reader_pool.one_statement(_stored, wanted)
+        found = await self._reader.one_statement(_stored, wanted)
         if found is None:
             payload = await self._queue.find(wanted)
             if payload is not None:

@@ -11,7 +11,7 @@ from loadtests.bench.contenders import Ours
 from loadtests.bench.figures import new_tag
 from schema.counts.widths import MICROS
 from schema.counts.write import UPSERTS
-from schema.queue.accepted_counts import WIDTHS
+from schema.queue.accepted_counts import ACCEPTED_WIDTHS
 
 CHUNK = 100_000  # rows in a file
 
@@ -40,7 +40,7 @@ def fill(ours: Ours, bare: Bare, number: int) -> None:
                 cursor.executemany(UPSERTS[bare.product], counted)
                 connection.commit()
                 for width, bucket, _, stored in counted:
-                    if width // MICROS in WIDTHS:
+                    if width // MICROS in ACCEPTED_WIDTHS:
                         accepted[width // MICROS, bucket // MICROS, EPOCH] += stored
             # Accepted as well, so that the ledger balances.
             cursor.executemany(ACCEPT, [(*place, number) for place, number in accepted.items()])

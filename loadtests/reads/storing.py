@@ -163,7 +163,7 @@ def _since(connection: Connection, first: bytes) -> int:
 
 def _count(engine: Engine) -> int:
     with engine.connect() as connection:
-        return _since(connection, lead_id.FIRST)
+        return _since(connection, lead_id.FIRST_ID)
 
 
 def _total(system: System) -> int:

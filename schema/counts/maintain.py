@@ -23,7 +23,7 @@ from schema.lead.lead_id import LeadId
 COMPACT_AFTER = 60
 
 # Ids read, and rows written, with one statement.
-CHUNK = 10_000
+ROWS_AT_ONCE = 10_000
 
 Numbers = dict[tuple[int, int], int]  # leads by width and bucket
 
@@ -146,9 +146,10 @@ def rebuild(connection: Connection) -> int:
 
     Nothing is stored meanwhile: workers wait, and try again when that takes too long.
     """
+    # In the order in which writers lock the tables.
+    connection.execute(delete(dirty_minutes))
     totals.lock(connection)
     before = totals.version(connection)
-    connection.execute(delete(dirty_minutes))
     # With what a worker of release 0.1 has left there after migration 0006.
     connection.execute(delete(lead_counts))
     number = recount(connection, 0, _END)
@@ -179,12 +180,13 @@ def subtract_expired(connection: Connection, end: int) -> int:
     number = sum(days.values())
     straddling = end - end % SPAN
     inside = sum(each for first, each in days.items() if first * MICROS >= straddling)
+    # In the order in which writers lock the tables.
     connection.execute(delete(dirty_minutes).where(dirty_minutes.c.minute < end))
+    totals.add(connection, expired=number)
     for width in WIDTHS[1:]:
         _remove(connection, width, 0, end)
     _remove(connection, SPAN, 0, straddling)
     if number:
-        totals.add(connection, expired=number)
         write.upsert(connection, {(SPAN, straddling): -inside})
     return number
 
@@ -212,7 +214,7 @@ def _by_minute(connection: Connection, start: int, end: int) -> Iterator[tuple[i
 
 
 def _ids(connection: Connection, first: LeadId, last: LeadId) -> Iterator[LeadId]:
-    statement = select(leads.c.id).where(leads.c.id < last).order_by(leads.c.id).limit(CHUNK)
+    statement = select(leads.c.id).where(leads.c.id < last).order_by(leads.c.id).limit(ROWS_AT_ONCE)
     found = connection.execute(statement.where(leads.c.id >= first)).scalars().all()
     while found:
         yield from map(bytes, found)
@@ -267,5 +269,5 @@ def _write(connection: Connection, numbers: Numbers) -> None:
         {"width": width, "bucket": bucket, "slot": 0, "stored": number}
         for (width, bucket), number in sorted(numbers.items())
     ]
-    for start in range(0, len(rows), CHUNK):
-        connection.execute(insert(lead_counts), rows[start : start + CHUNK])
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        connection.execute(insert(lead_counts), rows[start : start + ROWS_AT_ONCE])

@@ -34,6 +34,12 @@ MOMENT = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")  # U
 
 metadata = MetaData()
 
+
+def _documented(text: str, writer: str) -> dict[str, str]:
+    """Return what docs/storage.md says of a table: what it holds, and who writes it."""
+    return {"doc": text, "writer": writer}
+
+
 leads = Table(
     "leads",
     metadata,
@@ -53,6 +59,7 @@ leads = Table(
     Index("leads_email", "email", "id"),
     Index("leads_phone", "phone", "id"),
     sqlite_with_rowid=False,
+    info=_documented("The leads. The id is the primary key; four sort and filter indexes end in it.", "workers"),
     **OPTIONS,
 )
 
@@ -65,6 +72,7 @@ lead_counts = Table(
     Column("slot", SmallInteger, primary_key=True, autoincrement=False),
     Column("stored", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+    info=_documented("Stored leads by time bucket of their ids (`schema/counts/lookup.py`).", "workers, with the rows"),
     **OPTIONS,
 )
 
@@ -79,6 +87,7 @@ lead_totals = Table(
     # While a month is being removed: the first microsecond since 1970 that is kept; else 0.
     Column("retention_cutoff", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+    info=_documented("Sums over all time (`schema/counts/totals.py`).", "workers, with the rows"),
     **OPTIONS,
 )
 
@@ -90,6 +99,7 @@ dirty_minutes = Table(
     Column("slot", SmallInteger, primary_key=True, autoincrement=False),
     Column("added", BigInteger, nullable=False),  # leads
     sqlite_with_rowid=False,
+    info=_documented("Minutes to compact (`schema/counts/maintain.py`).", "workers, with the rows"),
     **OPTIONS,
 )
 
@@ -103,6 +113,7 @@ accepted_counts = Table(
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("accepted", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+    info=_documented("Accepted leads by time bucket, copied from Redis so that they outlive it.", "the sweep"),
     **OPTIONS,
 )
 
@@ -116,6 +127,7 @@ idempotency_keys = Table(
     Column("created_at", MOMENT, nullable=False),
     Index("idempotency_keys_created_at", "created_at"),
     sqlite_with_rowid=False,
+    info=_documented("The keys of stored leads, for when Redis has lost its data.", "workers, with the rows"),
     **OPTIONS,
 )
 
@@ -126,6 +138,7 @@ dropped_leads = Table(
     Column("lead_id", LEAD_ID, primary_key=True),
     Column("dropped_at", MOMENT, nullable=False),
     sqlite_with_rowid=False,
+    info=_documented("Ids of dead letters that an operator deleted; what was in them is not kept.", "the command line"),
     **OPTIONS,
 )
 
@@ -139,5 +152,6 @@ users = Table(
     Column("disabled", Boolean, nullable=False),
     Column("created_at", MOMENT, nullable=False),
     Column("updated_at", MOMENT, nullable=False),
+    info=_documented("Who may log in, with argon2 hashes.", "the command line"),
     **OPTIONS,
 )

@@ -92,8 +92,8 @@ def time_of(lead_id: LeadId) -> datetime:
     return _EPOCH + timedelta(microseconds=micros_of(lead_id))
 
 
-FIRST = bytes(16)
-LAST = b"\xff" * 16
+FIRST_ID = bytes(16)
+LAST_ID = b"\xff" * 16
 
 
 def to_text(lead_id: LeadId) -> str:

@@ -22,7 +22,7 @@ NOT_TEXT = "This value should be a string."
 NOT_EMAIL = "This value is not a valid email address"
 NOT_PHONE = f"This value should match pattern: /{PHONE_PATTERN}/"
 NOT_OBJECT = "This value should be a JSON object."
-UNKNOWN = "This field is not known."
+UNKNOWN_FIELD = "This field is not known."
 
 _phone = re.compile(PHONE_PATTERN, re.ASCII)
 _date = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -141,7 +141,7 @@ OBJECT_RULE = {"type": "object", "example": {"campaign": "spring"}}
 class LeadSchema(Schema):
     """A lead as a client sends it. All broken fields are reported at once, unknown ones too."""
 
-    error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}
+    error_messages = {"unknown": UNKNOWN_FIELD, "type": NOT_OBJECT}
 
     firstName = Name(
         required=True,

@@ -15,7 +15,7 @@ from schema.counts.widths import DAY, HOUR, MINUTE
 from schema.database.tables import accepted_counts
 from schema.queue.keys import EPOCH_FIELD, FIRST_FIELD
 
-WIDTHS = (DAY, HOUR, MINUTE)
+ACCEPTED_WIDTHS = (DAY, HOUR, MINUTE)
 
 # How long a bucket stays in Redis after it began: more than any two clocks differ.
 KEEP_SECONDS = {MINUTE: DAY, HOUR: 2 * DAY, DAY: 3 * DAY}

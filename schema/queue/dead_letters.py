@@ -24,10 +24,10 @@ REPLAY = Script(
 )
 DROP = Script(_HERE / "drop.lua", keys={"DEAD": keys.DEAD, "INDEX": keys.INDEX}, arguments=("letter", "lead"))
 
-PAGE = 500  # letters read at once
+PAGE_SIZE = 500  # letters read at once
 
 # A letter's name in the words of JSON Schema, all but the greatest.
-NAME_RULE = {"pattern": "^[0-9]{1,19}-[0-9]{1,19}$"}
+LETTER_NAME_RULE = {"pattern": "^[0-9]{1,19}-[0-9]{1,19}$"}
 
 _number = re.compile("[0-9]{1,20}")
 
@@ -73,7 +73,7 @@ class DeadLetters:
         """Return how many there are."""
         return int(self._client.xlen(keys.DEAD))
 
-    def walk(self, after: str | None = None, page_size: int = PAGE) -> Iterator[DeadLetter]:
+    def walk(self, after: str | None = None, page_size: int = PAGE_SIZE) -> Iterator[DeadLetter]:
         """Walk the letters after the one named `after`, reading `page_size` at once."""
         start = f"({after}" if after else "-"
         # What becomes a dead letter during the walk, perhaps since the walk replayed it, is not part of it.

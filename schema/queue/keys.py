@@ -14,7 +14,7 @@ REQUESTS = "leads:requests"
 REQUESTS_HELD = f"{REQUESTS}:held"
 REQUEST_ERRORS = f"{REQUESTS}:errors"
 REQUEST_ERRORS_HELD = f"{REQUEST_ERRORS}:held"
-PROBE_PREFIX = "leads:probe:"
+PROBE_PREFIX = "leads:probe:"  # before the names of the other keys
 
 # Celery's queues; kombu keeps each in a list of the same name. Beat's messages wait apart, so that the length of
 # TICKETS says how many batches are waiting.
@@ -39,28 +39,50 @@ DEAD_PREFIX = "dead:"
 EPOCH_FIELD = "epoch"
 FIRST_FIELD = "first"
 
-# Key, type, what it holds.
+# Key, type, what it holds, who writes it.
 DOCUMENTED = (
-    (STREAM, "stream", "The accepted leads that are not stored yet. An entry leaves when its row is committed."),
-    (DEAD, "stream", "The dead letters: leads that cannot be stored, each with its reason. They never expire."),
-    (INDEX, "hash", f"Lead id (16 bytes) to where it waits: `<entry>`, or `{DEAD_PREFIX}<entry>` for a dead letter."),
+    (
+        STREAM,
+        "stream",
+        "The accepted leads that are not stored yet. An entry leaves when its row is committed.",
+        "the API appends, workers remove",
+    ),
+    (DEAD, "stream", "The dead letters: leads that cannot be stored, each with its reason. No expiry.", "workers"),
+    (
+        INDEX,
+        "hash",
+        f"Lead id (16 bytes) to where it waits: `<entry>`, or `{DEAD_PREFIX}<entry>` for a dead letter.",
+        "both, in the same step as the entry",
+    ),
     (
         ACCEPTED,
         "hash",
         "`<width>:<first second>` to the leads accepted in that bucket; "
         f"`{EPOCH_FIELD}` and `{FIRST_FIELD}` say since when.",
+        "the API, in the append",
     ),
-    (f"{RATE_PREFIX}<ip>", "string", "Requests of a client in its rate-limit window. Expires with the window."),
+    (
+        f"{RATE_PREFIX}<ip>",
+        "string",
+        "Requests of a client in its rate-limit window; expires with it.",
+        "the API",
+    ),
     (
         f"{IDEMPOTENCY_PREFIX}<sha-256>",
         "string",
-        "Lead id and SHA-256 of the body that an Idempotency-Key was used with. Expires after `LEADS_IDEMPOTENCY_TTL`.",
+        "Lead id and SHA-256 of the body that an Idempotency-Key was used with. TTL: `LEADS_IDEMPOTENCY_TTL`.",
+        "the API, in the append",
     ),
-    (REQUESTS, "list", "The request log, the oldest page first (`ingest_api/request_log/record.py`)."),
-    (REQUESTS_HELD, "string", f"How many requests the pages of `{REQUESTS}` hold."),
-    (REQUEST_ERRORS, "list", "Of the request log those that were answered with 400 or more."),
-    (REQUEST_ERRORS_HELD, "string", f"How many requests the pages of `{REQUEST_ERRORS}` hold."),
-    (TICKETS, "list", "Celery's queue of tickets."),
-    (SWEEPS, "list", "Celery's queue of beat's tasks."),
-    (f"{PROBE_PREFIX}*", "stream, hash", "What `serve` appends before it takes traffic. Deleted at once."),
+    (REQUESTS, "list", "The request log, the oldest page first, without secrets.", "the API, five times a second"),
+    (REQUESTS_HELD, "string", f"How many requests the pages of `{REQUESTS}` hold.", "the API"),
+    (REQUEST_ERRORS, "list", "Of the request log those that were answered with 400 or more.", "the API"),
+    (REQUEST_ERRORS_HELD, "string", f"How many requests the pages of `{REQUEST_ERRORS}` hold.", "the API"),
+    (TICKETS, "list", "Celery's queue of tickets.", "the API; workers remove"),
+    (SWEEPS, "list", "Celery's queue of what beat sends.", "beat; workers remove"),
+    (
+        f"{PROBE_PREFIX}<id>:*",
+        "stream, hash",
+        "What `serve` appends before it takes traffic. Deleted at once.",
+        "the API, at its start",
+    ),
 )

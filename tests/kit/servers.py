@@ -213,7 +213,7 @@ class ValkeyServer(RedisServer):
 class PrometheusServer(Server):
     """Debian's Prometheus, which scrapes the given targets each second and follows the project's rules."""
 
-    RULES = Path(__file__).parents[2] / "compose" / "prometheus" / "alerts.yml"
+    RULES = Path(__file__).parents[2] / "compose" / "monitoring" / "prometheus" / "alerts.yml"
 
     def __init__(self, targets: dict[str, str]) -> None:
         """Take the address of each job's one target."""

@@ -79,10 +79,12 @@ def _embedded() -> str:
 
 def image_versions() -> Versions:
     """Return the versions in the images that compose.yml and the Dockerfile name, and Compose's own."""
-    text = (ROOT / "compose" / "compose.yml").read_text()
+    text = (ROOT / "compose" / "production" / "compose.yml").read_text()
     images = dict(re.findall(r"image: ((mysql|redis|nginx):\S+)", text))
     by_name = {name: image for image, name in images.items()}
-    (python,) = re.findall(r"^ARG PYTHON=(\S+)", (ROOT / "compose" / "Dockerfile").read_text(), re.MULTILINE)
+    (python,) = re.findall(
+        r"^ARG PYTHON=(\S+)", (ROOT / "compose" / "production" / "Dockerfile").read_text(), re.MULTILINE
+    )
     run = ["docker", "run", "--rm", "--network", "none", "--entrypoint"]
     return {
         "Python": _first_number([*run, "python3", python, "--version"]),

@@ -5,7 +5,7 @@ import time
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from schema.counts import maintain
+from schema.counts import maintain, retention
 from schema.database import partitions
 from schema.database.errors import reason_of
 from schema.runtime import logs
@@ -50,7 +50,7 @@ class Maintenance:
         if not self._retention:
             return 0
         with self._engine.connect() as connection:
-            return partitions.expire(connection, self._retention, _now())
+            return retention.expire(connection, self._retention, _now())
 
     def _compact(self) -> int:
         deadline = time.monotonic() + COMPACT_TIME_BUDGET

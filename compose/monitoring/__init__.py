@@ -1,0 +1,1 @@
+"""What watches the service and documents its metrics: Prometheus, Alertmanager and Grafana."""
