@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, make_url, text
 
 from schema.database.tables import leads
+from schema.queue import keys
 from schema.queue.entries import decode
 from tests.integration.backends import POISON, Backend, fields_of, servers_only
 from tests.integration.workers import Worker
@@ -165,6 +166,32 @@ def test_a_database_killed_in_the_middle_of_an_insert_loses_nothing(backend: Bac
     # Then the batch is stored once it is back, whoever fetches it
     another = Worker(backend)
     until(lambda: another.drain(backend))
+    assert backend.stored() == set(ids)
+    backend.assert_counted()
+
+
+def test_a_batch_whose_database_goes_away_is_anybodys_at_once_and_was_not_delivered(backend: Backend):
+    # Given a batch that stands in its INSERT, and a time to claim that does not come
+    ids = backend.accept(3)
+    row = waiting_row(backend, 2)
+    worker = Worker(backend, claim_after=3600.0)
+    with backend.engine.connect() as other, ThreadPoolExecutor(1) as thread:
+        other.execute(insert(leads), row)
+        storing = thread.submit(worker.run)
+        until(lambda: blocked(backend))
+
+        # When the database is killed
+        backend.database.kill()
+        try:
+            assert storing.result(60) == {"stored": 0, "duplicates": 0, "dead": 0}
+        finally:
+            backend.database.start()
+            other.invalidate()
+
+    # Then the delivery does not count, and another worker stores the batch at its first look
+    pending = backend.client.xpending_range(keys.STREAM, keys.GROUP, "-", "+", 10)
+    assert [each["times_delivered"] for each in pending] == [0, 0, 0]
+    assert Worker(backend, claim_after=3600.0).run()["stored"] == 3
     assert backend.stored() == set(ids)
     backend.assert_counted()
 

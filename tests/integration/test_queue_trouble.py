@@ -5,11 +5,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from ingest_api.intake.group_commit import AppendRequest, QueueUnavailable, Verdict
+from ingest_api.intake.group_commit import AppendRequest, GroupCommit, QueueUnavailable, Verdict
 from ingest_api.reads.queue_reader import QueueReader
 from schema.lead.lead_id import LeadId, new_lead_id
 from schema.queue import keys
@@ -98,6 +99,47 @@ def test_after_redis_hung_no_request_gets_the_answer_of_another(backend: Backend
         assert set(kept(backend)) >= {operation.leads[0].id for operation in operations}
 
     run(backend, work, TIMEOUT)
+
+
+def test_a_flush_that_timed_out_leaves_no_answer_to_the_next_one(backend: Backend):
+    async def work(line: Line) -> None:
+        # Given a client library that keeps a connection whose caller was cancelled, and a key that is used
+        await line.submit(with_key("key", b"body"))
+        settings = backend.with_settings(redis_timeout=TIMEOUT)
+        client = async_redis(settings, timeout=TIMEOUT, connections=1)
+        sent = asyncio.Event()
+        client.connection_pool.connection_class = keeping(client.connection_pool.connection_class, sent)
+        commit = GroupCommit(client, settings, lambda *_: None)
+        await commit.submit(AppendRequest())
+
+        with backend.queue.hanging():
+            # When a flush is given up while Redis hangs, and the next one is under way when its answer comes
+            with pytest.raises(QueueUnavailable):
+                await commit.submit(one_lead())
+            sent.clear()
+            conflict = asyncio.create_task(commit.submit(with_key("key", b"other")))
+            await asyncio.wait_for(sent.wait(), 10)
+        [outcome] = await asyncio.gather(conflict, return_exceptions=True)
+
+        # Then that one is not told what became of the first
+        assert isinstance(outcome, QueueUnavailable) or outcome.verdict is Verdict.CONFLICT
+        await commit.close()
+
+    run(backend, work)
+
+
+def keeping(connection: Any, sent: asyncio.Event) -> Any:
+    """Return a connection class that does not disconnect when its caller is cancelled, as redis-py 4.5 did."""
+
+    class Keeping(connection):
+        async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+            await super().send_packed_command(*arguments, **options)
+            sent.set()
+
+        async def read_response(self, *arguments: Any, **options: Any) -> Any:
+            return await super().read_response(*arguments, **options | {"disconnect_on_error": False})
+
+    return Keeping
 
 
 def test_a_retry_with_the_same_key_after_a_refusal_is_one_lead(backend: Backend):
