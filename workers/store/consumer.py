@@ -99,7 +99,7 @@ class Consumer:
         Raises RedisError; then they are claimed when `claim_after` is over.
         """
         self._next_claim_check = 0.0
-        for group, deliveries in ((entries, 0), (retry_alone, self._alone + 1)):
+        for group, deliveries in ((entries, 0), (retry_alone, self._alone)):
             if group:
                 self._client.xclaim(
                     STREAM,
