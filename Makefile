@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-system coverage lint format chaos bench bench-read fuzz postman-test load-test load-test-sustained load-test-spike docs lock clean
+.PHONY: help run test test-unit test-integration test-system coverage lint format chaos faults bench bench-read fuzz postman-test load-test load-test-sustained load-test-spike docs lock clean
 .PHONY: build start stop restart status logs api-logs api-logs-errors api-logs-full api-request-data scale monitoring backup restore key screenshots test-compose
 
 help: ## List the commands
@@ -50,6 +50,9 @@ ON = $(if $(DATABASE),--database $(DATABASE))
 
 chaos: $(VENV)/.test-installed servers ## Break everything at random under load, and count what was lost (DATABASE=mariadb, ARGS="--minutes 5 --seed 7 --stock")
 	@$(BIN)/python -m loadtests.chaos $(ON) $(ARGS)
+
+faults: $(VENV)/.test-installed servers ## Put each listed fault into a copy of the code, and see that the tests notice it (ARGS="--only flush,claim --jobs 4")
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 bench: $(VENV)/.test-installed servers ## Measure ours, its peers and the limits (DATABASE=mariadb, ARGS="--only accept,store --rounds 5 --hold 300")
 	@tests/install-servers wrk

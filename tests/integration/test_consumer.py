@@ -32,18 +32,30 @@ def test_leads_are_taken_in_the_order_in_which_they_were_accepted(backend: Backe
     assert [entry.row().id for entry in taken.entries] == ids
 
 
+def leave(backend: Backend, number: int) -> list[LeadId]:
+    """Let a worker read so many leads and die, and wait until they may be claimed after a tenth of a second."""
+    ids = backend.accept(number)
+    Worker(backend).consumer.claim_and_read(number)
+    until(lambda: backend.client.xpending_range(keys.STREAM, keys.GROUP, "-", "+", 1, idle=200))
+    return ids
+
+
 def test_left_leads_are_taken_before_new_ones(backend: Backend):
-    ids = backend.accept(3)
-    Worker(backend).consumer.claim_and_read(3)
+    ids = leave(backend, 3)
     backend.accept(3)
-    worker = Worker(backend, claim_after=0.1)
 
-    def claimed() -> list[LeadId]:
-        taken = worker.consumer.claim_and_read(3)
-        found = [entry.row().id for entry in taken.entries]
-        return found if found[:1] == ids[:1] else []
+    taken = Worker(backend, claim_after=0.1).consumer.claim_and_read(3)
 
-    assert until(claimed) == ids
+    assert [entry.row().id for entry in taken.entries] == ids
+
+
+def test_left_and_new_leads_together_are_no_more_than_asked_for(backend: Backend):
+    ids = leave(backend, 2)
+    ids += backend.accept(5)
+
+    taken = Worker(backend, claim_after=0.1).consumer.claim_and_read(3)
+
+    assert [entry.row().id for entry in taken.entries] == ids[:3]
 
 
 def test_a_lead_is_claimed_no_earlier_than_it_may_be(backend: Backend):
@@ -148,6 +160,31 @@ def test_an_entry_that_was_delivered_too_often_is_a_dead_letter(backend: Backend
     # Then it does not try
     assert backend.stored() == set()
     assert backend.dead() == {lead: NEVER_FINISHED}
+
+
+def test_an_entry_is_tried_as_often_as_it_may_be_delivered(backend: Backend):
+    # Given a lead whose workers die, one after the other
+    backend.accept(1)
+    changes = {"deliveries_alone": 2, "deliveries_max": 3, "claim_after": 0.1}
+    tries = 0
+    while not until(lambda: Worker(backend, **changes).consumer.claim_and_read(10)).exhausted:
+        tries += 1
+
+    assert tries == 3
+
+
+def test_a_suspect_that_is_given_back_is_tried_alone_again(backend: Backend):
+    # Given a lead that was delivered so often that it is tried alone, and may be delivered this once
+    backend.accept(1)
+    consumer = Worker(backend, deliveries_alone=2, deliveries_max=3, claim_after=0.1).consumer
+    suspects = until(lambda: consumer.claim_and_read(10).retry_alone)
+
+    # When the database is away, again and again
+    for _ in range(3):
+        consumer.give_back([], suspects)
+
+        # Then it is a suspect still, and no dead letter
+        assert consumer.claim_and_read(10).retry_alone == suspects
 
 
 def test_an_entry_is_buried_once_whoever_comes_second(backend: Backend):

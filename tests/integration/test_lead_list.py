@@ -215,6 +215,25 @@ def test_a_lead_stored_between_two_pages_by_cursor_moves_no_other(backend: Backe
     assert ids_of(find(filled, replace(wanted, page=None), page.after)) == expected
 
 
+def test_a_known_start_is_not_used_for_other_data(backend: Backend, filled: Engine):
+    # Given a page of which it is known where it begins
+    wanted = query(limit=10, page=30)
+    page = find(filled, wanted)
+    assert page.start is not None
+    with filled.connect() as connection:
+        known = pages.fetch_page_from(connection, wanted, page.start)
+    assert known is not None
+    assert ids_of(known) == ids_of(page) == matching(wanted)[290:300]
+
+    # When a newer lead is stored
+    with backend.engine.connect() as connection:
+        insertion.store(connection, [row_at(START + 100 * DAY, random.Random(1))], slot=0)
+
+    # Then the page begins elsewhere, and is looked for
+    with filled.connect() as connection:
+        assert pages.fetch_page_from(connection, wanted, page.start) is None
+
+
 def test_a_page_takes_a_few_statements_and_counts_no_rows(filled: Engine):
     for sort, order, number in product(SORTS, ORDERS, (1, 7, 11)):
         statements: list[str] = []

@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+from prometheus_client import REGISTRY
 
 from ingest_api.intake.group_commit import AppendRequest, GroupCommit, QueueUnavailable, Verdict
 from ingest_api.reads.queue_reader import QueueReader
@@ -20,9 +21,11 @@ from tests.integration.backends import Backend
 from tests.integration.flushes import Line, lead_of, one_lead, with_key
 from tests.kit.servers import until
 
-# Seconds in which a request must have its 503.
-PATIENCE = 1.5
+# Seconds in which a request must have its 503, on a machine that is busy.
+PATIENCE = 10.0
 
+
+Note = Callable[[str, object], None]  # puts a measured value into the report
 
 # Of a line to a Redis that hangs: short for what is given up, and long enough for an fsync afterwards.
 TIMEOUT = 1.5
@@ -50,7 +53,7 @@ def kept(backend: Backend) -> list[LeadId]:
     return ids
 
 
-async def submitted_again(line: Line, deadline: float = 5.0) -> None:
+async def submitted_again(line: Line, deadline: float = 20.0) -> None:
     """Submit empty operations until one is answered: Redis is back."""
     end = time.monotonic() + deadline
     while True:
@@ -61,20 +64,25 @@ async def submitted_again(line: Line, deadline: float = 5.0) -> None:
             assert time.monotonic() < end, "the line does not recover"
 
 
-def test_requests_to_a_redis_that_hangs_are_refused_in_time(backend: Backend):
+def failures() -> float:
+    return REGISTRY.get_sample_value("leads_flush_failures_total") or 0
+
+
+def test_requests_to_a_redis_that_hangs_are_refused_in_time(backend: Backend, record_property: Note):
     async def work(line: Line) -> None:
+        before = failures()
         with backend.queue.hanging():
             started = time.monotonic()
-            # Some in the first flush, the others behind it.
-            outcomes = await asyncio.gather(
-                line.submit(one_lead()), *(later(line, number / 100) for number in range(20)), return_exceptions=True
-            )
+            # One in the first flush, the others behind it.
+            first = asyncio.create_task(line.submit(one_lead()))
+            await asyncio.sleep(0.01)
+            others = (line.submit(one_lead()) for _ in range(20))
+            outcomes = await asyncio.gather(first, *others, return_exceptions=True)
+            record_property("seconds", time.monotonic() - started)
             assert time.monotonic() - started < PATIENCE
         assert {type(outcome) for outcome in outcomes} == {QueueUnavailable}
-
-    async def later(line: Line, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        await line.submit(one_lead())
+        # None of them waited for a flush of its own.
+        assert failures() - before == 1
 
     run(backend, work, timeout=0.5)
 
@@ -158,13 +166,16 @@ def test_a_retry_with_the_same_key_after_a_refusal_is_one_lead(backend: Backend)
     run(backend, work, TIMEOUT)
 
 
-def test_requests_to_a_redis_that_is_gone_are_refused_at_once_and_served_when_it_is_back(backend: Backend):
+def test_requests_to_a_redis_that_is_gone_are_refused_at_once_and_served_when_it_is_back(
+    backend: Backend, record_property: Note
+):
     async def work(line: Line) -> None:
         backend.queue.kill()
         try:
             started = time.monotonic()
             with pytest.raises(QueueUnavailable):
                 await line.submit(one_lead())
+            record_property("seconds", time.monotonic() - started)
             assert time.monotonic() - started < PATIENCE
         finally:
             backend.queue.start()
@@ -172,7 +183,8 @@ def test_requests_to_a_redis_that_is_gone_are_refused_at_once_and_served_when_it
         await submitted_again(line)
         assert (await line.submit(one_lead())).verdict is Verdict.APPENDED
 
-    run(backend, work)
+    # Without waiting for the timeout of a line.
+    run(backend, work, timeout=3 * PATIENCE)
 
 
 def test_what_was_done_outlives_a_killed_redis(backend: Backend):
@@ -251,7 +263,8 @@ def test_a_request_that_was_given_up_by_its_client_does_not_disturb_the_others(b
         await asyncio.sleep(0)
         tasks[3].cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        assert sum(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes) == 1
+        assert isinstance(outcomes.pop(3), asyncio.CancelledError)
+        assert {outcome.verdict for outcome in outcomes} == {Verdict.APPENDED}
         assert (await line.submit(one_lead())).verdict is Verdict.APPENDED
         assert len(kept(backend)) in (10, 11)
 

@@ -64,6 +64,17 @@ def test_each_full_batch_has_a_ticket(backend: Backend, publisher: TicketPublish
     until(lambda: tickets(backend) == 4)
 
 
+def test_leads_of_many_flushes_add_up_to_batches(
+    backend: Backend, publisher: TicketPublisher, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tickets_module, "PARTIAL_TICKET_DELAY", 3600.0)
+    for number in range(1, 6):
+        publisher.on_flush(8, waiting=8 * number, tickets=0)
+    publisher.stop(5)
+
+    assert tickets(backend) == 4
+
+
 def test_at_the_stop_the_rest_of_a_batch_has_a_ticket_too(backend: Backend, publisher: TicketPublisher):
     publisher.on_flush(35, waiting=35, tickets=0)
 
