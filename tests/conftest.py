@@ -4,9 +4,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
 from tests.kit.servers import RedisServer
+
+# No deadline for an example: a busy machine may take any time over one. In CI they are the same in each run.
+settings.register_profile("tests", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("tests")
 
 # Settings of the developer's shell would change what is tested.
 for name in [name for name in os.environ if name.startswith("LEADS_")]:

@@ -90,7 +90,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
         redis_timeout=10.0,
         rate_limit_timeout=10.0,
         database_url=url,
-        database_timeout=5,
+        database_timeout=20,
         rate_limit=0,
         claim_after=0.2,
     )

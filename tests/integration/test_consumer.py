@@ -3,6 +3,7 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 import time_machine
@@ -13,11 +14,12 @@ from tests.integration.backends import POISON, Backend, fields_of
 from tests.integration.workers import Worker
 from tests.kit.servers import until
 from workers.store.batch import NEVER_FINISHED
+from workers.store.consumer import CLAIM_CHECK_INTERVAL, Consumer
 
 
 def test_two_consumers_never_hold_the_same_lead(backend: Backend):
     backend.accept(10)
-    first, second = Worker(backend), Worker(backend)
+    first, second = Worker(backend, claim_after=3600.0), Worker(backend, claim_after=3600.0)
 
     taken = [*first.consumer.claim_and_read(6).entries, *second.consumer.claim_and_read(6).entries]
 
@@ -66,13 +68,19 @@ def test_a_lead_is_claimed_no_earlier_than_it_may_be(backend: Backend):
 
 
 def test_a_process_looks_now_and_then_for_what_others_left(backend: Backend):
-    worker, other = (Worker(backend, claim_after=20.0).consumer for _ in range(2))
+    # Given a process that has looked, and leads that another one left since
+    now = 100.0
+    worker = Worker(backend, partial(Consumer, clock=lambda: now), claim_after=20.0).consumer
+    other = Worker(backend, claim_after=20.0).consumer
     assert len(worker.claim_and_read(3)) == 0
     backend.accept(3)
     other.give_back(other.claim_and_read(3).entries)
 
+    # Then it looks again when it is time, and not before
+    now += CLAIM_CHECK_INTERVAL * 0.9
     assert len(worker.claim_and_read(3)) == 0
-    assert until(lambda: len(worker.claim_and_read(3)), within=5) == 3
+    now += CLAIM_CHECK_INTERVAL * 0.2
+    assert len(worker.claim_and_read(3)) == 3
 
 
 def test_what_a_process_leaves_it_finds_at_once(backend: Backend):

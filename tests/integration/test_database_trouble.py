@@ -58,7 +58,7 @@ def test_a_deadlock_is_run_again_at_once(backend: Backend):
         other.rollback()
 
         # Then the same ticket stores the batch
-        assert storing.result(10) == {"stored": 4, "duplicates": 0, "dead": 0}
+        assert storing.result(60) == {"stored": 4, "duplicates": 0, "dead": 0}
     assert worker.errors == [DEADLOCK]
     assert backend.stored() == set(ids)
     backend.assert_counted()
@@ -81,7 +81,7 @@ def test_a_deadlock_while_a_poison_row_is_searched_for_is_run_again_at_once(back
         other.rollback()
 
         # Then the same ticket stores the others
-        assert storing.result(10) == {"stored": 3, "duplicates": 0, "dead": 1}
+        assert storing.result(60) == {"stored": 3, "duplicates": 0, "dead": 1}
     assert DEADLOCK in worker.errors
     assert backend.stored() == {*ids} - {ids[1]}
     assert list(backend.dead()) == [ids[1]]
@@ -101,7 +101,7 @@ def test_a_lock_wait_that_timed_out_is_run_again(backend: Backend):
         storing = thread.submit(worker.run)
         until(lambda: LOCK_WAIT in worker.errors)
         other.rollback()
-        assert storing.result(10) == {"stored": 2, "duplicates": 0, "dead": 0}
+        assert storing.result(60) == {"stored": 2, "duplicates": 0, "dead": 0}
     assert backend.stored() == set(ids)
     backend.assert_counted()
 
@@ -117,7 +117,7 @@ def test_a_lead_that_another_process_commits_meanwhile_is_present(backend: Backe
         until(lambda: blocked(backend))
         other.execute(text("DELETE FROM lead_counts WHERE slot = 9"))
         other.commit()
-        assert storing.result(10) == {"stored": 1, "duplicates": 1, "dead": 0}
+        assert storing.result(60) == {"stored": 1, "duplicates": 1, "dead": 0}
     assert backend.stored() == set(ids)
 
 
@@ -157,7 +157,7 @@ def test_a_database_killed_in_the_middle_of_an_insert_loses_nothing(backend: Bac
         # When the database is killed
         backend.database.kill()
         try:
-            assert storing.result(10)["stored"] == 0
+            assert storing.result(60)["stored"] == 0
             assert (backend.waiting(), backend.dead()) == (3, {})
         finally:
             backend.database.start()

@@ -163,7 +163,7 @@ def test_the_publisher_is_told_what_was_appended_and_what_waits(backend: Backend
     async def work() -> None:
         settings = backend.settings
         commit = GroupCommit(
-            async_redis(settings, timeout=1, connections=1), settings, lambda *told_: told.append(told_)
+            async_redis(settings, timeout=10, connections=1), settings, lambda *told_: told.append(told_)
         )
         await commit.submit(one_lead())
         await commit.submit(AppendRequest())

@@ -172,7 +172,9 @@ def test_any_page_can_be_jumped_to(filled: Engine, number: int, limit: int):
         for order in ORDERS:
             wanted = query(sortBy=sort, sortOrder=order, limit=limit, page=number)
             start = (number - 1) * limit
-            assert ids_of(find(filled, wanted)) == matching(wanted)[start : start + limit]
+            page = find(filled, wanted)
+            assert ids_of(page) == matching(wanted)[start : start + limit]
+            assert (page.after is None) == (start + limit >= len(ROWS))
 
 
 @pytest.mark.parametrize("filters", [{}, *FILTERS[1:4], FILTERS[7]], ids=str)

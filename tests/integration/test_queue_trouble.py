@@ -94,6 +94,7 @@ def test_after_redis_hung_no_request_gets_the_answer_of_another(backend: Backend
             for number in range(2):
                 with pytest.raises(QueueUnavailable):
                     await line.submit(with_key(f"before {number}", b""))
+        line.wait_longer(10.0)
         await submitted_again(line)
 
         # When new ones come, each with a lead and a key of its own
@@ -155,6 +156,7 @@ def test_a_retry_with_the_same_key_after_a_refusal_is_one_lead(backend: Backend)
         # Given a request that was refused while Redis hung: whether it was written is unknown
         with backend.queue.hanging(), pytest.raises(QueueUnavailable):
             await line.submit(with_key("key", b"body"))
+        line.wait_longer(10.0)
         await submitted_again(line)
 
         # When the client tries again
@@ -279,7 +281,7 @@ def test_a_look_into_the_queue_finds_a_lead_wherever_it_waits(backend: Backend):
     backend.client.hset(keys.INDEX, dead, b"dead:" + letter)
 
     async def look() -> list[bytes | None]:
-        reader = QueueReader(async_redis(backend.settings, timeout=1, connections=2))
+        reader = QueueReader(async_redis(backend.settings, timeout=10, connections=2))
         found = [await reader.find(each) for each in (waiting, dead, new_lead_id())]
         await reader.close()
         return found

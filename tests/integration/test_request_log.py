@@ -212,4 +212,4 @@ def test_requests_of_several_processes_are_shown_in_the_order_of_time(backend: B
 def test_an_api_process_hands_over_its_last_requests_when_it_stops(backend: Backend):
     Api(backend.settings).run(("GET", "/api/none", {}))
 
-    until(lambda: len(Requests(backend.client, MOST).last(10)) == 1, 5)
+    until(lambda: len(Requests(backend.client, MOST).last(10)) == 1)
