@@ -15,12 +15,14 @@ help: ## List the commands
 run: $(VENV)/.run-installed ## Start the whole service here (embedded queue and SQLite, or LEADS_REDIS_URL and LEADS_DATABASE_URL)
 	@$(BIN)/python -m compose.local --stop-with-parent
 
-test: $(VENV)/.test-installed servers newman ## Run all tests
+test: $(VENV)/.test-installed servers newman ## Run all tests, and a minute of chaos
 	@$(BIN)/python -m tests.kit.tested say
 	@echo "Testing: unit and integration"
 	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile $(ARGS)
 	@echo "Testing: system (the really started service, over HTTP)"
 	@$(BIN)/python -m pytest tests/system -q $(ARGS)
+	@echo "Testing: a minute of faults under load, the same each time"
+	@$(BIN)/python -m loadtests.chaos $(ON) --minutes 1 --seed 16
 	@$(BIN)/python -m tests.kit.tested keep test
 
 test-unit: $(VENV)/.test-installed ## Run the tests that need no server

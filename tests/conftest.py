@@ -18,6 +18,15 @@ for name in [name for name in os.environ if name.startswith("LEADS_")]:
     del os.environ[name]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as fast what takes a moment and no server but the embedded queue: `-m fast` runs it."""
+    for item in items:
+        place = item.path.parent.name
+        backend = getattr(item, "callspec", None) and item.callspec.params.get("backend")
+        if (place == "unit" or backend == "embedded") and item.get_closest_marker("slow") is None:
+            item.add_marker("fast")
+
+
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("LEADS_")]:

@@ -12,11 +12,13 @@ from schema.database.tables import leads
 from schema.queue import keys
 from schema.queue.entries import decode
 from tests.integration.backends import POISON, Backend, fields_of, servers_only
+from tests.integration.test_sweep import sweeper_of
 from tests.integration.workers import Worker
 from tests.kit.servers import until
 from workers.store.consumer import Consumer
+from workers.upkeep import sweep
 
-pytestmark = servers_only
+pytestmark = [servers_only, pytest.mark.destructive("database")]
 
 DEADLOCK = 1213
 LOCK_WAIT = 1205
@@ -283,3 +285,15 @@ def test_what_is_released_may_be_taken_at_once_by_anybody(backend: Backend):
     taken = Worker(backend, claim_after=3600.0).consumer.claim_and_read(10)
 
     assert len(taken.entries) == 3
+
+
+def test_a_sweep_that_finds_the_database_away_goes_on_with_redis(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    # Given a consumer that is gone, and a database that is away
+    backend.accept(1)
+    Worker(backend).run()
+    monkeypatch.setattr(sweep, "CONSUMER_IDLE", -1)
+    backend.database.kill()
+    try:
+        assert sweeper_of(backend).run() == {"keys": 0, "consumers": 1}
+    finally:
+        backend.database.start()

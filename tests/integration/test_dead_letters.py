@@ -187,6 +187,7 @@ def test_all_of_many_letters_are_walked(backend: Backend):
     assert [int(letter.payload) for letter in DeadLetters(backend.client)] == list(range(1200))
 
 
+@pytest.mark.destructive("queue")
 def test_a_queue_that_is_away_is_one_line_of_error(backend: Backend):
     backend.queue.kill()
     try:

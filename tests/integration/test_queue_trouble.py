@@ -25,6 +25,8 @@ from tests.kit.servers import until
 PATIENCE = 10.0
 
 
+pytestmark = pytest.mark.destructive("queue")
+
 Note = Callable[[str, object], None]  # puts a measured value into the report
 
 # Of a line to a Redis that hangs: short for what is given up, and long enough for an fsync afterwards.

@@ -112,6 +112,7 @@ def test_what_is_due_is_published_at_the_stop(backend: Backend, publisher: Ticke
     assert tickets(backend) == 1
 
 
+@pytest.mark.destructive("queue")
 def test_nobody_waits_for_a_broker_that_hangs(backend: Backend, publisher: TicketPublisher):
     # Given a broker that hangs while a ticket is sent
     publisher.on_flush(BATCH, waiting=BATCH, tickets=0)
@@ -134,6 +135,7 @@ def test_nobody_waits_for_a_broker_that_hangs(backend: Backend, publisher: Ticke
     until(lambda: tickets(backend) > 1)
 
 
+@pytest.mark.destructive("queue")
 def test_a_broker_that_was_away_gets_tickets_again(backend: Backend, publisher: TicketPublisher):
     publisher.on_flush(BATCH, waiting=BATCH, tickets=0)
     until(lambda: tickets(backend) == 1)

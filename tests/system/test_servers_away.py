@@ -12,6 +12,10 @@ from tests.kit.leads import a_lead, assert_error, assert_success
 from tests.kit.servers import RedisServer, until
 from tests.kit.service import EMAIL, PASSWORD, Service
 
+from .conftest import on
+
+pytestmark = pytest.mark.destructive("queue", "database")
+
 Note = Callable[[str, object], None]  # puts a measured value into the report
 
 
@@ -37,6 +41,29 @@ def wait_for_a_sweep(service: Service) -> None:
         return any(task["name"] == "sweep" and task["succeeded"] and task["received"] > now for task in tasks)
 
     until(swept, 20, 0.1)
+
+
+@pytest.fixture(scope="module", params=list(DATABASES))
+def database_server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
+    """A server of this module's own, of each kind in turn."""
+    with DATABASES[request.param]() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def redis_server(database_server: DatabaseServer) -> Iterator[RedisServer]:
+    """A Redis of this module's own."""
+    with RedisServer(newest=database_server.name == "mysql") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def production(
+    database_server: DatabaseServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The service on these."""
+    with on(database_server, redis_server, tmp_path_factory) as service:
+        yield service
 
 
 @pytest.fixture
