@@ -166,7 +166,9 @@ def test_pages_and_cursors_walk_the_whole_list_in_order(filled: Engine, order: s
         assert walk_cursors(filled, wanted) == expected
 
 
-@pytest.mark.parametrize(("number", "limit"), [(1, 1), (2, 1), (250, 1), (499, 1), (1, 100), (2, 100), (5, 100)])
+@pytest.mark.parametrize(
+    ("number", "limit"), [(1, 1), (2, 1), (250, 1), (499, 1), (len(ROWS), 1), (1, 100), (2, 100), (5, 100)]
+)
 def test_any_page_can_be_jumped_to(filled: Engine, number: int, limit: int):
     for sort in SORTS:
         for order in ORDERS:
