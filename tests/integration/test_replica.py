@@ -80,6 +80,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
         made.close()
 
 
+@pytest.mark.slow
 def test_reads_go_where_the_leads_are(pair: Pair):
     # Given a replica that keeps up
     pair.store(10)

@@ -155,6 +155,7 @@ def requests_in(pages: list[Any], *, errors: bool) -> int:
     return sum(len(list(records_of(each.content))) for each in pages if each.errors == errors)
 
 
+@pytest.mark.slow
 def test_pages_that_hold_more_than_is_kept_are_dropped(backend: Backend):
     # Given a log that keeps 20 requests, and requests that come one by one
     settings = backend.with_settings(request_log=20, request_log_bodies="none")

@@ -157,7 +157,7 @@ def test_without_the_database_leads_are_accepted_and_stored_later(production: Se
 def test_with_a_database_that_hangs_leads_are_accepted_and_reads_give_up_in_time(
     kind: type[DatabaseServer], tmp_path: Path, record_property: Note
 ):
-    patience = 2
+    patience = 1
     with (
         kind() as database,
         Service(tmp_path, database_url=database.create_database(), database_read_timeout=patience) as service,

@@ -123,13 +123,15 @@ def test_a_killed_process_is_started_again_within_two_seconds(
     own: Service, name: str, record_property: Callable[[str, object], None]
 ):
     took = []
-    # Several times, since the machine may be busy at one.
+    # Up to three times, since the machine may be busy at one.
     for _ in range(3):
         victim = own.one(name)
         killed = time.monotonic()
         kill(victim)
         until(lambda victim=victim: is_another(own.find(name), victim), BOOT)
         took.append(time.monotonic() - killed)
+        if took[-1] < BACK:
+            break
     until(lambda: answers(own), BOOT)
 
     record_property("seconds", took)
