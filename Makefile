@@ -30,15 +30,17 @@ api-request-data: ## Show one request and its response as JSON, with all that is
 
 .PHONY: test test-unit test-integration test-system test-compose test-releases coverage lint format fuzz postman-test
 
-test: $(VENV)/.test-installed servers newman ## Run all tests (T=tests/unit/test_lead.py for one file, T=path::test for one test; ARGS="-k cursor -x" for pytest)
+test: $(VENV)/.test-installed servers newman ## Run all tests, and a minute of chaos (T=tests/unit/test_lead.py for one file, T=path::test for one test; ARGS="-k cursor -x" for pytest)
 ifdef T
 	@$(BIN)/python -m pytest $(T) -q $(ARGS)
 else
 	@$(BIN)/python -m tests.kit.tested say
 	@echo "Testing: unit, integration and releases"
-	@$(BIN)/python -m pytest tests/unit tests/integration tests/releases -m "not slow" -q --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/integration tests/releases -m "not extended" -q --numprocesses 2 --dist loadfile $(ARGS)
 	@echo "Testing: system (the really started service, over HTTP)"
 	@$(BIN)/python -m pytest tests/system -q $(ARGS)
+	@echo "Testing: a minute of faults under load, the same each time"
+	@$(BIN)/python -m loadtests.chaos $(ON) --minutes 1 --seed 16
 	@$(BIN)/python -m tests.kit.tested keep test
 endif
 
@@ -80,7 +82,7 @@ postman-test: $(VENV)/.test-installed newman ## Run the Postman collection with 
 
 ##@ Measure
 
-.PHONY: chaos bench bench-read load-test load-test-sustained load-test-spike
+.PHONY: chaos faults bench bench-read load-test load-test-sustained load-test-spike
 
 # The database of what measures and proves: MySQL where there is one.
 ON = $(if $(DATABASE),--database $(DATABASE))
@@ -89,6 +91,9 @@ ROWS ?= 1000000
 
 chaos: $(VENV)/.test-installed servers ## Break everything at random under load, and count what was lost (DATABASE=mariadb, ARGS="--minutes 5 --seed 7 --stock")
 	@$(BIN)/python -m loadtests.chaos $(ON) $(ARGS)
+
+faults: $(VENV)/.test-installed servers ## Put each listed fault into a copy of the code, and see that the tests notice it (ARGS="--only flush,claim --jobs 4")
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 bench: $(VENV)/.test-installed servers ## Measure ours, its peers and the limits (DATABASE=mariadb, ARGS="--only accept,store --rounds 5 --hold 300")
 	@tests/install-servers wrk

@@ -4,13 +4,27 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
 from tests.kit.servers import RedisServer
 
+# No deadline for an example: a busy machine may take any time over one. In CI they are the same in each run.
+settings.register_profile("tests", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("tests")
+
 # Settings of the developer's shell would change what is tested.
 for name in [name for name in os.environ if name.startswith("LEADS_")]:
     del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as fast what takes a moment and no server but the embedded queue: `-m fast` runs it."""
+    for item in items:
+        place = item.path.parent.name
+        backend = getattr(item, "callspec", None) and item.callspec.params.get("backend")
+        if (place == "unit" or backend == "embedded") and item.get_closest_marker("slow") is None:
+            item.add_marker("fast")
 
 
 @pytest.fixture(autouse=True)

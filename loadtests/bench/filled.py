@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from loadtests.bench.bare import LOAD, Bare, Row, connect, counts_of, rows_of, write
+from loadtests.bench.bare import LOAD, Bare, Row, connect, rows_of, write
 from loadtests.bench.contenders import Ours
 from loadtests.bench.figures import new_tag
 from schema.counts.widths import MICROS
-from schema.counts.write import UPSERTS
+from schema.counts.write import changes_of
 from schema.queue.accepted_counts import ACCEPTED_WIDTHS
 
 CHUNK = 100_000  # rows in a file
@@ -19,7 +19,7 @@ CHUNK = 100_000  # rows in a file
 DAYS = 300
 APART = 600  # microseconds
 
-# An epoch of Redis long before the run's own: see schema.queue.accepted.
+# An epoch of Redis long before the run's own: see schema.queue.accepted_counts.
 EPOCH = 1
 
 ACCEPT = "INSERT INTO accepted_counts (width, bucket, epoch, accepted) VALUES (%s, %s, %s, %s)"
@@ -36,10 +36,11 @@ def fill(ours: Ours, bare: Bare, number: int) -> None:
             for rows in _chunks(number):
                 write(path, rows)
                 cursor.execute(LOAD.format(path=path))
-                counted = counts_of(rows, 0)
-                cursor.executemany(UPSERTS[bare.product], counted)
+                changes = changes_of((row[0] for row in rows), 0)
+                for upsert, counted in changes:
+                    cursor.executemany(upsert.statements[bare.product], counted)
                 connection.commit()
-                for width, bucket, _, stored in counted:
+                for width, bucket, _, stored in changes[-1][1]:
                     if width // MICROS in ACCEPTED_WIDTHS:
                         accepted[width // MICROS, bucket // MICROS, EPOCH] += stored
             # Accepted as well, so that the ledger balances.

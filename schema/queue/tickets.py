@@ -3,16 +3,8 @@
 from celery import Celery
 from kombu.entity import Queue
 
+from schema.queue.keys import SWEEPS, TICKETS
 from schema.settings import Settings
-
-# The Celery queue; on Redis, kombu keeps it in a list of the same name.
-QUEUE = "leads:tickets"
-
-# Beat's messages wait apart, so that the length of QUEUE says how many batches are waiting.
-SWEEP_QUEUE = "leads:sweeps"
-
-# There for a moment after a ticket that had lingered: the API processes share those.
-LINGERED = "leads:tickets:lingered"
 
 STORE_LEADS = "store_leads"
 SWEEP = "sweep"
@@ -36,9 +28,9 @@ def celery_app(settings: Settings) -> Celery:
     """Make the Celery app that both sides share: one queue, no results, JSON only. Connects at first use."""
     app = Celery("lead-ingest", broker=settings.broker_url)
     app.conf.update(
-        task_queues=[Queue(name, routing_key=name) for name in (QUEUE, SWEEP_QUEUE)],
-        task_default_queue=QUEUE,
-        task_default_routing_key=QUEUE,
+        task_queues=[Queue(name, routing_key=name) for name in (TICKETS, SWEEPS)],
+        task_default_queue=TICKETS,
+        task_default_routing_key=TICKETS,
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,
         task_serializer="json",
@@ -63,12 +55,12 @@ def celery_app(settings: Settings) -> Celery:
             SWEEP: {
                 "task": SWEEP,
                 "schedule": settings.sweep_interval,
-                "options": {"queue": SWEEP_QUEUE, "expires": SWEEP_EXPIRES},
+                "options": {"queue": SWEEPS, "expires": SWEEP_EXPIRES},
             },
             MAINTENANCE: {
                 "task": MAINTENANCE,
                 "schedule": MAINTENANCE_INTERVAL,
-                "options": {"queue": SWEEP_QUEUE, "expires": SWEEP_EXPIRES},
+                "options": {"queue": SWEEPS, "expires": SWEEP_EXPIRES},
             },
         },
         beat_schedule_filename=str(settings.data_dir / "beat" / "schedule"),

@@ -56,6 +56,49 @@ def migrated_mariadb(mariadb_server: MariaDBServer) -> str:
     return migrated(mariadb_server)
 
 
+# Servers of a module's own, for tests that kill them: if one does not come back, no other module is harmed.
+
+
+@pytest.fixture(scope="module")
+def own_valkey_server() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_redis_with_mysql() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_redis_with_mariadb() -> Iterator[RedisServer]:
+    with RedisServer(newest=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_mysql_server() -> Iterator[MySQLServer]:
+    with MySQLServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_mariadb_server() -> Iterator[MariaDBServer]:
+    with MariaDBServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_migrated_mysql(own_mysql_server: MySQLServer) -> str:
+    return migrated(own_mysql_server)
+
+
+@pytest.fixture(scope="module")
+def own_migrated_mariadb(own_mariadb_server: MariaDBServer) -> str:
+    return migrated(own_mariadb_server)
+
+
 def migrated(server: DatabaseServer) -> str:
     """Return the URL of a new database with all tables."""
     url = server.create_database()
@@ -72,18 +115,20 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    """An empty queue and an empty, migrated database."""
+    """An empty queue and an empty, migrated database; those that a test marked destructive breaks are its module's."""
     queue: RedisServer
     server: DatabaseServer | None
+    broken = {each for mark in request.node.iter_markers("destructive") for each in mark.args}
+    of_queue, of_database = ("own_" if each in broken else "" for each in ("queue", "database"))
     if request.param == "embedded":
-        queue, server = request.getfixturevalue("valkey_server"), None
+        queue, server = request.getfixturevalue(f"{of_queue}valkey_server"), None
         path = tmp_path / "leads.db"
         shutil.copyfile(request.getfixturevalue("migrated_sqlite"), path)
         url = f"sqlite:///{path}"
     else:
-        server = request.getfixturevalue(f"{request.param}_server")
-        queue = request.getfixturevalue(f"redis_with_{request.param}")
-        url = request.getfixturevalue(f"migrated_{request.param}")
+        server = request.getfixturevalue(f"{of_database}{request.param}_server")
+        queue = request.getfixturevalue(f"{of_queue}redis_with_{request.param}")
+        url = request.getfixturevalue(f"{of_database}migrated_{request.param}")
     settings = Settings(
         data_dir=tmp_path,
         redis_url=queue.url,
@@ -91,7 +136,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
         redis_timeout=10.0,
         rate_limit_timeout=10.0,
         database_url=url,
-        database_timeout=5,
+        database_timeout=20,
         rate_limit=0,
         claim_after=0.2,
     )

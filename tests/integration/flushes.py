@@ -24,6 +24,10 @@ class Line:
         """Submit an operation."""
         return await self.commit.submit(operation)
 
+    def wait_longer(self, seconds: float) -> None:
+        """Give up a flush after so many seconds from now on."""
+        self.commit._timeout = seconds
+
     def flushes(self) -> int:
         """Return how many flushes the server has run since it started."""
         return int(self._backend.client.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"])

@@ -3,6 +3,7 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 import time_machine
@@ -13,11 +14,12 @@ from tests.integration.backends import POISON, Backend, fields_of
 from tests.integration.workers import Worker
 from tests.kit.servers import until
 from workers.store.batch import NEVER_FINISHED
+from workers.store.consumer import CLAIM_CHECK_INTERVAL, Consumer
 
 
 def test_two_consumers_never_hold_the_same_lead(backend: Backend):
     backend.accept(10)
-    first, second = Worker(backend), Worker(backend)
+    first, second = Worker(backend, claim_after=3600.0), Worker(backend, claim_after=3600.0)
 
     taken = [*first.consumer.claim_and_read(6).entries, *second.consumer.claim_and_read(6).entries]
 
@@ -32,18 +34,30 @@ def test_leads_are_taken_in_the_order_in_which_they_were_accepted(backend: Backe
     assert [entry.row().id for entry in taken.entries] == ids
 
 
+def leave(backend: Backend, number: int) -> list[LeadId]:
+    """Let a worker read so many leads and die, and wait until they may be claimed after a tenth of a second."""
+    ids = backend.accept(number)
+    Worker(backend).consumer.claim_and_read(number)
+    until(lambda: backend.client.xpending_range(keys.STREAM, keys.GROUP, "-", "+", 1, idle=200))
+    return ids
+
+
 def test_left_leads_are_taken_before_new_ones(backend: Backend):
-    ids = backend.accept(3)
-    Worker(backend).consumer.claim_and_read(3)
+    ids = leave(backend, 3)
     backend.accept(3)
-    worker = Worker(backend, claim_after=0.1)
 
-    def claimed() -> list[LeadId]:
-        taken = worker.consumer.claim_and_read(3)
-        found = [entry.row().id for entry in taken.entries]
-        return found if found[:1] == ids[:1] else []
+    taken = Worker(backend, claim_after=0.1).consumer.claim_and_read(3)
 
-    assert until(claimed) == ids
+    assert [entry.row().id for entry in taken.entries] == ids
+
+
+def test_left_and_new_leads_together_are_no_more_than_asked_for(backend: Backend):
+    ids = leave(backend, 2)
+    ids += backend.accept(5)
+
+    taken = Worker(backend, claim_after=0.1).consumer.claim_and_read(3)
+
+    assert [entry.row().id for entry in taken.entries] == ids[:3]
 
 
 def test_a_lead_is_claimed_no_earlier_than_it_may_be(backend: Backend):
@@ -54,13 +68,19 @@ def test_a_lead_is_claimed_no_earlier_than_it_may_be(backend: Backend):
 
 
 def test_a_process_looks_now_and_then_for_what_others_left(backend: Backend):
-    worker, other = (Worker(backend, claim_after=20.0).consumer for _ in range(2))
+    # Given a process that has looked, and leads that another one left since
+    now = 100.0
+    worker = Worker(backend, partial(Consumer, clock=lambda: now), claim_after=20.0).consumer
+    other = Worker(backend, claim_after=20.0).consumer
     assert len(worker.claim_and_read(3)) == 0
     backend.accept(3)
     other.give_back(other.claim_and_read(3).entries)
 
+    # Then it looks again when it is time, and not before
+    now += CLAIM_CHECK_INTERVAL * 0.9
     assert len(worker.claim_and_read(3)) == 0
-    assert until(lambda: len(worker.claim_and_read(3)), within=5) == 3
+    now += CLAIM_CHECK_INTERVAL * 0.2
+    assert len(worker.claim_and_read(3)) == 3
 
 
 def test_what_a_process_leaves_it_finds_at_once(backend: Backend):
@@ -148,6 +168,31 @@ def test_an_entry_that_was_delivered_too_often_is_a_dead_letter(backend: Backend
     # Then it does not try
     assert backend.stored() == set()
     assert backend.dead() == {lead: NEVER_FINISHED}
+
+
+def test_an_entry_is_tried_as_often_as_it_may_be_delivered(backend: Backend):
+    # Given a lead whose workers die, one after the other
+    backend.accept(1)
+    changes = {"deliveries_alone": 2, "deliveries_max": 3, "claim_after": 0.1}
+    tries = 0
+    while not until(lambda: Worker(backend, **changes).consumer.claim_and_read(10)).exhausted:
+        tries += 1
+
+    assert tries == 3
+
+
+def test_a_suspect_that_is_given_back_is_tried_alone_again(backend: Backend):
+    # Given a lead that was delivered so often that it is tried alone, and may be delivered this once
+    backend.accept(1)
+    consumer = Worker(backend, deliveries_alone=2, deliveries_max=3, claim_after=0.1).consumer
+    suspects = until(lambda: consumer.claim_and_read(10).retry_alone)
+
+    # When the database is away, again and again
+    for _ in range(3):
+        consumer.give_back([], suspects)
+
+        # Then it is a suspect still, and no dead letter
+        assert consumer.claim_and_read(10).retry_alone == suspects
 
 
 def test_an_entry_is_buried_once_whoever_comes_second(backend: Backend):

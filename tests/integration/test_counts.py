@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, select
 from sqlalchemy.exc import OperationalError
 
 from schema.counts import lookup, totals, write
@@ -19,7 +19,7 @@ from schema.counts.totals import DataVersion
 from schema.counts.widths import DAY, HOUR, LEAF_SIZE, MICROS, MINUTE
 from schema.database.errors import Reaction, reaction_to
 from schema.database.lead_row import LeadRow, insert_rows
-from schema.database.tables import metadata
+from schema.database.tables import lead_counts, metadata
 from schema.lead import lead_id
 from tests.integration.backends import Backend, writer
 from workers.store import insertion
@@ -107,6 +107,7 @@ def test_on_each_backend_the_counts_add_up(backend: Backend):
         write.add(connection, ids[:1], 9)  # the slot of 1 again
 
     with backend.engine.connect() as connection:
+        assert set(connection.execute(select(lead_counts.c.slot)).scalars()) == {1, 2}
         assert totals.version(connection) == DataVersion(total_stored=8, expired=0, revision=0, retention_cutoff=0)
         assert lookup.by_bucket(connection, MINUTE, START, START + HOUR) == {START: 5, START + 60: 1}
 

@@ -1,18 +1,21 @@
 """schema.counts.maintain: quiet minutes get small, busy ones stay quick, and at no moment a number is wrong."""
 
 import random
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, event, func, select, update
 
 from schema.counts import lookup, maintain, totals
 from schema.counts.totals import DataVersion
 from schema.counts.widths import CENTISECOND, DAY, LEAF_SIZE, MICROS, MINUTES, SECOND, TENTH_MS
 from schema.database.tables import dirty_minutes, lead_counts, leads
 from schema.lead import lead_id
-from tests.integration.backends import Backend
+from tests.integration.backends import Backend, servers_only
 from tests.integration.test_counts import START, assert_agrees, rows_at
+from tests.integration.test_database_trouble import blocked
+from tests.kit.servers import until
 from workers.store import insertion
 
 LATER = START + 3600.0
@@ -154,6 +157,60 @@ def test_expired_days_leave_the_total_and_stay_in_the_sum_of_all(backend: Backen
     with backend.engine.connect() as connection:
         assert totals.version(connection) == DataVersion(total_stored=160, expired=100, revision=0, retention_cutoff=0)
         assert_agrees(connection, times[100:])
+    backend.assert_counted()
+
+
+@servers_only
+def test_whoever_stores_leads_of_a_minute_waits_until_it_is_compacted(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+):
+    # Given a busy minute, and a process that is at compacting it
+    times = [START * MICROS + number for number in range(600)]
+    store(backend, times)
+    needed = maintain._needed
+    with ThreadPoolExecutor(1) as thread:
+        storing: list[Future[None]] = []
+
+        # When a lead of it is stored behind the reading of its buckets
+        def store_and_go_on(numbers: maintain.Numbers) -> maintain.Numbers:
+            storing.append(thread.submit(store, backend, [START * MICROS + 1000], 1))
+            until(lambda: blocked(backend) or storing[0].done())
+            return needed(numbers)
+
+        monkeypatch.setattr(maintain, "_needed", store_and_go_on)
+        assert compact_minutes(backend) == 1
+        storing[0].result(30)
+
+    # Then the minute is compacted once more, and its buckets lead to any lead
+    monkeypatch.undo()
+    assert compact_minutes(backend) == 1
+    with backend.engine.connect() as connection:
+        place = lookup.locate(connection, 300)
+        assert place is not None
+        assert place.stored <= LEAF_SIZE
+        assert_agrees(connection, [*times, START * MICROS + 1000], step=97)
+
+
+@servers_only
+def test_a_count_that_is_added_while_slots_are_merged_is_kept(backend: Backend):
+    # Given a minute with two slots, and a process that merges them
+    for slot in range(2):
+        store(backend, [START * MICROS + slot], slot)
+    with ThreadPoolExecutor(1) as thread:
+        storing: list[Future[None]] = []
+
+        # When a lead is counted behind the reading of the slots
+        def store_and_go_on(*arguments: Any) -> None:
+            if arguments[2].startswith("DELETE"):
+                storing.append(thread.submit(store, backend, [START * MICROS + 2], 1))
+                until(lambda: blocked(backend) or storing[0].done())
+
+        with backend.engine.begin() as connection:
+            event.listen(connection, "before_cursor_execute", store_and_go_on)
+            maintain.merge_slots(connection, MINUTES, START * MICROS)
+        storing[0].result(30)
+
+    # Then it is in the counts
     backend.assert_counted()
 
 

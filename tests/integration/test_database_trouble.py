@@ -9,13 +9,16 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, make_url, text
 
 from schema.database.tables import leads
+from schema.queue import keys
 from schema.queue.entries import decode
 from tests.integration.backends import POISON, Backend, fields_of, servers_only
+from tests.integration.test_sweep import sweeper_of
 from tests.integration.workers import Worker
 from tests.kit.servers import until
 from workers.store.consumer import Consumer
+from workers.upkeep import sweep
 
-pytestmark = servers_only
+pytestmark = [servers_only, pytest.mark.destructive("database")]
 
 DEADLOCK = 1213
 LOCK_WAIT = 1205
@@ -57,7 +60,7 @@ def test_a_deadlock_is_run_again_at_once(backend: Backend):
         other.rollback()
 
         # Then the same ticket stores the batch
-        assert storing.result(10) == {"stored": 4, "duplicates": 0, "dead": 0}
+        assert storing.result(60) == {"stored": 4, "duplicates": 0, "dead": 0}
     assert worker.errors == [DEADLOCK]
     assert backend.stored() == set(ids)
     backend.assert_counted()
@@ -80,7 +83,7 @@ def test_a_deadlock_while_a_poison_row_is_searched_for_is_run_again_at_once(back
         other.rollback()
 
         # Then the same ticket stores the others
-        assert storing.result(10) == {"stored": 3, "duplicates": 0, "dead": 1}
+        assert storing.result(60) == {"stored": 3, "duplicates": 0, "dead": 1}
     assert DEADLOCK in worker.errors
     assert backend.stored() == {*ids} - {ids[1]}
     assert list(backend.dead()) == [ids[1]]
@@ -100,7 +103,7 @@ def test_a_lock_wait_that_timed_out_is_run_again(backend: Backend):
         storing = thread.submit(worker.run)
         until(lambda: LOCK_WAIT in worker.errors)
         other.rollback()
-        assert storing.result(10) == {"stored": 2, "duplicates": 0, "dead": 0}
+        assert storing.result(60) == {"stored": 2, "duplicates": 0, "dead": 0}
     assert backend.stored() == set(ids)
     backend.assert_counted()
 
@@ -116,7 +119,7 @@ def test_a_lead_that_another_process_commits_meanwhile_is_present(backend: Backe
         until(lambda: blocked(backend))
         other.execute(text("DELETE FROM lead_counts WHERE slot = 9"))
         other.commit()
-        assert storing.result(10) == {"stored": 1, "duplicates": 1, "dead": 0}
+        assert storing.result(60) == {"stored": 1, "duplicates": 1, "dead": 0}
     assert backend.stored() == set(ids)
 
 
@@ -156,7 +159,7 @@ def test_a_database_killed_in_the_middle_of_an_insert_loses_nothing(backend: Bac
         # When the database is killed
         backend.database.kill()
         try:
-            assert storing.result(10)["stored"] == 0
+            assert storing.result(60)["stored"] == 0
             assert (backend.waiting(), backend.dead()) == (3, {})
         finally:
             backend.database.start()
@@ -165,6 +168,32 @@ def test_a_database_killed_in_the_middle_of_an_insert_loses_nothing(backend: Bac
     # Then the batch is stored once it is back, whoever fetches it
     another = Worker(backend)
     until(lambda: another.drain(backend))
+    assert backend.stored() == set(ids)
+    backend.assert_counted()
+
+
+def test_a_batch_whose_database_goes_away_is_anybodys_at_once_and_was_not_delivered(backend: Backend):
+    # Given a batch that stands in its INSERT, and a time to claim that does not come
+    ids = backend.accept(3)
+    row = waiting_row(backend, 2)
+    worker = Worker(backend, claim_after=3600.0)
+    with backend.engine.connect() as other, ThreadPoolExecutor(1) as thread:
+        other.execute(insert(leads), row)
+        storing = thread.submit(worker.run)
+        until(lambda: blocked(backend))
+
+        # When the database is killed
+        backend.database.kill()
+        try:
+            assert storing.result(60) == {"stored": 0, "duplicates": 0, "dead": 0}
+        finally:
+            backend.database.start()
+            other.invalidate()
+
+    # Then the delivery does not count, and another worker stores the batch at its first look
+    pending = backend.client.xpending_range(keys.STREAM, keys.GROUP, "-", "+", 10)
+    assert [each["times_delivered"] for each in pending] == [0, 0, 0]
+    assert Worker(backend, claim_after=3600.0).run()["stored"] == 3
     assert backend.stored() == set(ids)
     backend.assert_counted()
 
@@ -256,3 +285,15 @@ def test_what_is_released_may_be_taken_at_once_by_anybody(backend: Backend):
     taken = Worker(backend, claim_after=3600.0).consumer.claim_and_read(10)
 
     assert len(taken.entries) == 3
+
+
+def test_a_sweep_that_finds_the_database_away_goes_on_with_redis(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    # Given a consumer that is gone, and a database that is away
+    backend.accept(1)
+    Worker(backend).run()
+    monkeypatch.setattr(sweep, "CONSUMER_IDLE", -1)
+    backend.database.kill()
+    try:
+        assert sweeper_of(backend).run() == {"keys": 0, "consumers": 1}
+    finally:
+        backend.database.start()

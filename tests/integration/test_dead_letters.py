@@ -96,6 +96,18 @@ def test_a_letter_replayed_by_two_at_once_is_in_the_queue_once(backend: Backend,
     assert dead[0] in backend.stored()
 
 
+def test_a_replayed_lead_is_in_the_queue_as_it_was_accepted(backend: Backend):
+    backend.refuse(POISON)
+    backend.accept(1, firstName=POISON)
+    [(_, accepted)] = backend.client.xrange(keys.STREAM)
+    Worker(backend).run()
+
+    run(backend, "replay", "--all")
+
+    [(_, replayed)] = backend.client.xrange(keys.STREAM)
+    assert replayed == accepted
+
+
 def test_a_letter_whose_lead_is_stored_already_is_not_stored_again(backend: Backend, dead: list[bytes]):
     backend.stop_refusing()
     run(backend, "replay", "--all")
@@ -175,6 +187,7 @@ def test_all_of_many_letters_are_walked(backend: Backend):
     assert [int(letter.payload) for letter in DeadLetters(backend.client)] == list(range(1200))
 
 
+@pytest.mark.destructive("queue")
 def test_a_queue_that_is_away_is_one_line_of_error(backend: Backend):
     backend.queue.kill()
     try:

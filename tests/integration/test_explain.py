@@ -75,6 +75,7 @@ def explained(*engines: Engine) -> Iterator[Plans]:
         event.remove(engine, "before_cursor_execute", ask)
 
 
+@pytest.mark.slow
 @servers_only
 def test_every_read_uses_an_index_and_sorts_no_table(filled: Backend):
     reader = engines.reader(filled.settings.primary_url, timeout=10, pool_size=1)

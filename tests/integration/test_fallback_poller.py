@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from schema.queue import keys
-from tests.integration.backends import Backend, servers_only
+from tests.integration.backends import POISON, Backend, servers_only
 from tests.integration.workers import Worker
 from tests.kit.servers import until
 from workers.store.fallback_poller import FallbackPoller
@@ -128,3 +128,28 @@ def test_after_an_outage_in_which_all_tickets_were_used_up_the_backlog_is_draine
 
     assert backend.stored() == set(ids)
     backend.assert_counted()
+
+
+def test_it_ends_when_nothing_can_be_stored(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    # Given a database that refuses every lead
+    backend.refuse(POISON)
+    backend.accept(20, firstName=POISON)
+    storing = Worker(backend).storing
+    process = FallbackPoller(backend.client, storing)
+    assert process.poll() == 0
+    run, runs = storing.run, 0
+
+    def run_a_few_times() -> dict[str, int]:
+        nonlocal runs
+        runs += 1
+        assert runs < 10, "it does not end"
+        return run()
+
+    monkeypatch.setattr(storing, "run", run_a_few_times)
+
+    # When a process looks by itself
+    assert process.poll() == 0
+
+    # Then it has tried once, and waits for its next look
+    assert runs == 1
+    assert backend.waiting() == 20

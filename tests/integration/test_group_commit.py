@@ -2,13 +2,22 @@
 
 import asyncio
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import pytest
 
-from ingest_api.intake.group_commit import AppendRequest, AppendResult, GroupCommit, NewLead, Verdict
+from ingest_api.intake.group_commit import (
+    FLUSH_BYTES,
+    AppendRequest,
+    AppendResult,
+    GroupCommit,
+    NewLead,
+    QueueUnavailable,
+    Verdict,
+)
 from schema.lead import codec
 from schema.lead.lead_id import LeadId, micros_of, new_lead_id
 from schema.queue import entries, keys
@@ -75,13 +84,77 @@ def test_a_lone_request_waits_for_nobody(backend: Backend):
 def test_a_flush_stays_within_its_bounds_and_a_bulk_goes_whole(backend: Backend):
     bulk = AppendRequest(leads=tuple(lead_of(new_lead_id()) for _ in range(900)))
 
-    async def work(line: Line) -> list[AppendResult]:
-        return await asyncio.gather(*(line.submit(bulk) for _ in range(3)), line.submit(one_lead()))
+    async def work(line: Line) -> tuple[list[AppendResult], int]:
+        await line.submit(AppendRequest())
+        before = line.flushes()
+        answers = await asyncio.gather(*(line.submit(bulk) for _ in range(3)), line.submit(one_lead()))
+        return answers, line.flushes() - before
 
-    answers = run(backend, work)
+    answers, flushes = run(backend, work)
 
     assert {answer.verdict for answer in answers} == {Verdict.APPENDED}
     assert backend.waiting() == 2701
+    assert flushes == 3
+
+
+def with_payload(size: int) -> AppendRequest:
+    """Return the operation of a request with one lead of so many bytes."""
+    return AppendRequest(leads=(NewLead(new_lead_id(), b"x" * size),))
+
+
+def test_a_flush_stays_within_its_bounds_in_bytes(backend: Backend):
+    async def work(line: Line) -> int:
+        await line.submit(AppendRequest())
+        before = line.flushes()
+        await asyncio.gather(*(line.submit(with_payload(FLUSH_BYTES // 2 + 1)) for _ in range(2)))
+        return line.flushes() - before
+
+    assert run(backend, work) == 2
+
+
+def test_a_request_larger_than_a_flush_goes_alone(backend: Backend):
+    async def work(line: Line) -> list[AppendResult]:
+        return await asyncio.gather(line.submit(with_payload(FLUSH_BYTES + 1)), line.submit(one_lead()))
+
+    assert {answer.verdict for answer in run(backend, work)} == {Verdict.APPENDED}
+    assert backend.waiting() == 2
+
+
+def test_every_lead_of_a_full_flush_is_found_by_its_id(backend: Backend):
+    bulk = AppendRequest(leads=tuple(lead_of(new_lead_id()) for _ in range(1000)))
+
+    run(backend, lambda line: line.submit(bulk))
+
+    found = backend.client.xrange(keys.STREAM)
+    ids = [each.id for each in bulk.leads]
+    assert backend.client.hgetall(keys.INDEX) == {each: name for each, (name, _) in zip(ids, found, strict=True)}
+
+
+def test_a_request_that_cannot_be_written_leaves_nobody_waiting(backend: Backend):
+    async def work(line: Line) -> None:
+        # Given a request of which no command can be made, by an error of ours
+        wrong = AppendRequest(leads=(NewLead(None, b"{}"),))  # type: ignore[arg-type]
+
+        # When it shares a flush with another
+        both = asyncio.gather(line.submit(wrong), line.submit(one_lead()), return_exceptions=True)
+        outcomes = await asyncio.wait_for(both, 10)
+
+        # Then both are told, and the next one is served
+        assert {type(outcome) for outcome in outcomes} == {QueueUnavailable}
+        assert (await line.submit(one_lead())).verdict is Verdict.APPENDED
+
+    run(backend, work)
+
+
+def test_a_connection_that_the_server_closed_costs_no_request(backend: Backend):
+    async def work(line: Line) -> AppendResult:
+        await line.submit(one_lead())
+        backend.client.client_kill_filter(_type="normal", skipme=True)
+        # Some turns of the event loop, in which it learns of that.
+        await asyncio.sleep(0.05)
+        return await line.submit(one_lead())
+
+    assert run(backend, work).verdict is Verdict.APPENDED
 
 
 def test_the_publisher_is_told_what_was_appended_and_what_waits(backend: Backend):
@@ -90,7 +163,7 @@ def test_the_publisher_is_told_what_was_appended_and_what_waits(backend: Backend
     async def work() -> None:
         settings = backend.settings
         commit = GroupCommit(
-            async_redis(settings, timeout=1, connections=1), settings, lambda *told_: told.append(told_)
+            async_redis(settings, timeout=10, connections=1), settings, lambda *told_: told.append(told_)
         )
         await commit.submit(one_lead())
         await commit.submit(AppendRequest())
@@ -149,6 +222,22 @@ def test_a_window_ends_and_the_next_begins_anew(backend: Backend):
     assert (later.verdict, later.used) == (Verdict.APPENDED, 1)
 
 
+def test_a_window_is_not_prolonged_by_requests_within_it(backend: Backend):
+    counted = AppendRequest(rate_key="leads:rate:192.0.2.1")
+
+    async def work(line: Line) -> list[AppendResult]:
+        await line.submit(counted)
+        # Half of the window is over.
+        backend.client.pexpire("leads:rate:192.0.2.1", 30_000)
+        return [await line.submit(counted) for _ in range(2)]
+
+    answers = run(backend, work, rate_limit=100)
+
+    assert [answer.used for answer in answers] == [2, 3]
+    assert all(answer.window_left <= 30_000 for answer in answers)
+    assert backend.client.pttl("leads:rate:192.0.2.1") <= 30_000
+
+
 def test_a_key_used_again_with_the_same_body_answers_the_same_id_and_appends_nothing(backend: Backend):
     async def work(line: Line) -> tuple[LeadId, AppendResult, AppendResult]:
         first = with_key("key", b"body")
@@ -204,6 +293,15 @@ def test_a_redis_that_remembers_all_living_keys_is_sure(backend: Backend, rememb
     assert answer.verdict is Verdict.APPENDED
 
 
+def test_a_redis_that_is_younger_than_a_key_may_be_is_not_sure(backend: Backend):
+    backend.client.hset(keys.ACCEPTED, "epoch", int(time.time() - 3000) * 1_000_000)
+    unsure = with_key("key", b"body", key_absent_in_database=False)
+
+    answer = run(backend, lambda line: line.submit(unsure), idempotency_ttl=3600)
+
+    assert answer.verdict is Verdict.KEY_UNVERIFIED
+
+
 def test_the_entry_of_a_lead_carries_its_key(backend: Backend):
     operation = with_key("key", b"body")
 
@@ -215,9 +313,10 @@ def test_the_entry_of_a_lead_carries_its_key(backend: Backend):
 
 
 def test_a_key_is_forgotten_when_its_time_is_over(backend: Backend):
-    run(backend, lambda line: line.submit(with_key("key", b"body")), idempotency_ttl=86400)
+    for _ in range(2):
+        run(backend, lambda line: line.submit(with_key("key", b"body")), idempotency_ttl=86400)
 
-    assert 86_000 < backend.client.ttl(with_key("key", b"body").key) <= 86_400
+        assert 86_000 < backend.client.ttl(with_key("key", b"body").key) <= 86_400
 
 
 def test_a_full_queue_takes_no_lead_and_no_part_of_a_bulk(backend: Backend):
@@ -231,6 +330,18 @@ def test_a_full_queue_takes_no_lead_and_no_part_of_a_bulk(backend: Backend):
     assert verdicts == [Verdict.APPENDED, Verdict.FULL, Verdict.APPENDED, Verdict.APPENDED, Verdict.FULL]
     assert backend.waiting() == 6
     assert not backend.client.exists(with_key("other", b"").key)
+
+
+def test_a_full_queue_is_full_within_a_flush_too(backend: Backend):
+    bulk = AppendRequest(leads=tuple(lead_of(new_lead_id()) for _ in range(4)))
+
+    async def work(line: Line) -> list[AppendResult]:
+        return await asyncio.gather(line.submit(bulk), line.submit(bulk), line.submit(one_lead()))
+
+    answers = run(backend, work, queue_max=6)
+
+    assert [answer.verdict for answer in answers] == [Verdict.APPENDED, Verdict.FULL, Verdict.APPENDED]
+    assert backend.waiting() == 5
 
 
 def test_accepted_leads_are_counted_in_the_minute_hour_and_day_of_their_ids(backend: Backend):

@@ -167,13 +167,17 @@ def test_pages_and_cursors_walk_the_whole_list_in_order(filled: Engine, order: s
         assert walk_cursors(filled, wanted) == expected
 
 
-@pytest.mark.parametrize(("number", "limit"), [(1, 1), (2, 1), (250, 1), (499, 1), (1, 100), (2, 100), (5, 100)])
+@pytest.mark.parametrize(
+    ("number", "limit"), [(1, 1), (2, 1), (250, 1), (499, 1), (len(ROWS), 1), (1, 100), (2, 100), (5, 100)]
+)
 def test_any_page_can_be_jumped_to(filled: Engine, number: int, limit: int):
     for sort in SORTS:
         for order in ORDERS:
             wanted = query(sortBy=sort, sortOrder=order, limit=limit, page=number)
             start = (number - 1) * limit
-            assert ids_of(find(filled, wanted)) == matching(wanted)[start : start + limit]
+            page = find(filled, wanted)
+            assert ids_of(page) == matching(wanted)[start : start + limit]
+            assert (page.after is None) == (start + limit >= len(ROWS))
 
 
 @pytest.mark.parametrize("filters", [{}, *FILTERS[1:4], FILTERS[7]], ids=str)
@@ -214,6 +218,25 @@ def test_a_lead_stored_between_two_pages_by_cursor_moves_no_other(backend: Backe
 
     # Then the next page begins where the first ended
     assert ids_of(find(filled, replace(wanted, page=None), page.after)) == expected
+
+
+def test_a_known_start_is_not_used_for_other_data(backend: Backend, filled: Engine):
+    # Given a page of which it is known where it begins
+    wanted = query(limit=10, page=30)
+    page = find(filled, wanted)
+    assert page.start is not None
+    with filled.connect() as connection:
+        known = pages.fetch_page_from(connection, wanted, page.start)
+    assert known is not None
+    assert ids_of(known) == ids_of(page) == matching(wanted)[290:300]
+
+    # When a newer lead is stored
+    with backend.engine.connect() as connection:
+        insertion.store(connection, [row_at(START + 100 * DAY, random.Random(1))], slot=0)
+
+    # Then the page begins elsewhere, and is looked for
+    with filled.connect() as connection:
+        assert pages.fetch_page_from(connection, wanted, page.start) is None
 
 
 def test_a_page_takes_a_few_statements_and_counts_no_rows(filled: Engine):

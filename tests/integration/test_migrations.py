@@ -137,6 +137,7 @@ def counted(url: str) -> tuple[int, dict[int, int]]:
         return totals.total(connection), lookup.by_bucket(connection, DAY, 0, 10 * DAY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("direction", "before", "after"),
     [

@@ -33,7 +33,7 @@ class Pair:
         self.reads = Replica(self.paths[2], self.paths[0], self.paths[1], Lag(LAG))
 
     def _path(self, url: str) -> ReaderPool:
-        return ReaderPool(engines.reader(url, timeout=1, pool_size=2), 2, timeout=1)
+        return ReaderPool(engines.reader(url, timeout=3, pool_size=2), 2, timeout=3)
 
     def close(self) -> None:
         """End the threads and the loop."""
@@ -80,6 +80,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
         made.close()
 
 
+@pytest.mark.slow
 def test_reads_go_where_the_leads_are(pair: Pair):
     # Given a replica that keeps up
     pair.store(10)

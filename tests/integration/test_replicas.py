@@ -11,6 +11,7 @@ from schema.lead.lead_id import new_lead_id
 from schema.queue.keys import STREAM
 from schema.runtime.redis_clients import async_redis
 from schema.settings import Settings
+from tests.integration.flushes import with_key
 from tests.kit.servers import ValkeyServer, until
 
 
@@ -39,12 +40,14 @@ def primary() -> Iterator[Primary]:
         yield server
 
 
-def _append(settings: Settings) -> Verdict:
+def _append(settings: Settings, request: AppendRequest | None = None) -> Verdict:
+    request = request or AppendRequest(leads=(NewLead(new_lead_id(), b"{}"),))
+
     async def append() -> Verdict:
         client = async_redis(settings, timeout=settings.redis_timeout, connections=1)
         commit = GroupCommit(client, settings, lambda *_: None)
         try:
-            return (await commit.submit(AppendRequest(leads=(NewLead(new_lead_id(), b"{}"),)))).verdict
+            return (await commit.submit(request)).verdict
         finally:
             await commit.close()
 
@@ -62,7 +65,7 @@ def test_a_lead_is_refused_when_too_few_replicas_answer(primary: Primary) -> Non
 
 def test_a_lead_is_accepted_once_a_replica_has_it_on_disk(primary: Primary) -> None:
     # Given a server with a replica that has caught up
-    settings = replace(Settings(), redis_url=primary.url, redis_replicas=1)
+    settings = replace(Settings(), redis_url=primary.url, redis_replicas=1, redis_timeout=20.0)
     with Replica(primary.port) as replica:
         until(lambda: replica.client().info("replication")["master_link_status"] == "up")
         before = replica.client().xlen(STREAM)
@@ -73,3 +76,17 @@ def test_a_lead_is_accepted_once_a_replica_has_it_on_disk(primary: Primary) -> N
         # Then the replica has it
         assert verdict is Verdict.APPENDED
         assert replica.client().xlen(STREAM) == before + 1
+
+
+def test_a_repeated_request_is_refused_while_no_replica_has_its_lead(primary: Primary) -> None:
+    # Given a replica that hangs, and a lead that was refused because of that
+    settings = replace(Settings(), redis_url=primary.url, redis_replicas=1)
+    with Replica(primary.port) as replica:
+        until(lambda: replica.client().info("replication")["master_link_status"] == "up")
+        with replica.hanging():
+            with pytest.raises(QueueUnavailable):
+                _append(settings, with_key("key", b"body"))
+
+            # When it is sent again, then it is not promised either
+            with pytest.raises(QueueUnavailable):
+                _append(settings, with_key("key", b"body"))

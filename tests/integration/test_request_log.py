@@ -155,6 +155,7 @@ def requests_in(pages: list[Any], *, errors: bool) -> int:
     return sum(len(list(records_of(each.content))) for each in pages if each.errors == errors)
 
 
+@pytest.mark.slow
 def test_pages_that_hold_more_than_is_kept_are_dropped(backend: Backend):
     # Given a log that keeps 20 requests, and requests that come one by one
     settings = backend.with_settings(request_log=20, request_log_bodies="none")
@@ -212,4 +213,4 @@ def test_requests_of_several_processes_are_shown_in_the_order_of_time(backend: B
 def test_an_api_process_hands_over_its_last_requests_when_it_stops(backend: Backend):
     Api(backend.settings).run(("GET", "/api/none", {}))
 
-    until(lambda: len(Requests(backend.client, MOST).last(10)) == 1, 5)
+    until(lambda: len(Requests(backend.client, MOST).last(10)) == 1)

@@ -79,6 +79,15 @@ def test_a_ticket_ends_when_its_time_budget_is_over(backend: Backend, monkeypatc
     assert [worker.run()["stored"] for _ in range(4)] == [10, 10, 5, 0]
 
 
+def test_a_batch_of_thousands_leaves_the_queue_whole(backend: Backend):
+    backend.accept(2500)
+
+    assert Worker(backend, batch_size=2500).run()["stored"] == 2500
+
+    assert (backend.waiting(), backend.pending()) == (0, 0)
+    assert not backend.client.exists(keys.INDEX)
+
+
 def test_an_entry_delivered_twice_is_one_row(backend: Backend):
     # Given a lead that is stored, and stands in the stream once more
     ids = backend.accept(1)
@@ -112,13 +121,12 @@ def test_what_a_worker_read_and_never_stored_is_claimed_by_another(backend: Back
     ids = backend.accept(5)
     Worker(backend).consumer.claim_and_read(3)
 
-    # When another fetches tickets
-    other = Worker(backend)
-    first = other.run()
-    until(lambda: other.drain(backend))
+    # When others fetch tickets, then those two that are new are stored at once
+    assert Worker(backend, claim_after=3600.0).run()["stored"] == 2
 
-    # Then it takes what is new at once, and the rest when the time to claim has come
-    assert first["stored"] == 2
+    # And the rest when the time to claim has come
+    other = Worker(backend, claim_after=0.1)
+    until(lambda: other.drain(backend))
     assert backend.stored() == set(ids)
     backend.assert_counted()
 
@@ -138,6 +146,25 @@ def test_a_worker_that_dies_between_commit_and_settling_stores_each_lead_once(ba
     assert backend.stored() == set(ids)
     backend.assert_counted()
     assert backend.dead() == {}
+
+
+def test_a_lead_that_is_stored_and_was_never_acknowledged_is_no_dead_letter(backend: Backend):
+    # Given leads that are rows, and that were delivered more often than they may be
+    ids = backend.accept(2)
+    changes = {"deliveries_alone": 1, "deliveries_max": 2, "claim_after": 0.1}
+    with pytest.raises(StoringFailed):
+        Worker(backend, DiesAfterCommit, **changes).run()
+    for _ in range(2):
+        until(lambda: Worker(backend, **changes).consumer.claim_and_read(10))
+
+    # When the next worker comes
+    worker = Worker(backend, **changes)
+    until(lambda: worker.drain(backend))
+
+    # Then they are out of the queue, and nothing else
+    assert backend.stored() == set(ids)
+    assert backend.dead() == {}
+    backend.assert_counted()
 
 
 def test_an_error_of_redis_says_that_the_batch_failed_and_quotes_nothing(backend: Backend):

@@ -14,9 +14,7 @@ from schema.lead.lead_id import micros_of, new_lead_id
 from schema.queue import accepted_counts, keys
 from schema.queue.accepted_counts import Accepted
 from schema.queue.keys import TICKETS
-from tests.integration.backends import Backend, servers_only
-from tests.integration.workers import Worker
-from workers.upkeep import sweep
+from tests.integration.backends import Backend
 from workers.upkeep.sweep import Sweep
 
 END = 1 << 40  # seconds since 1970, later than all
@@ -141,6 +139,7 @@ def test_old_idempotency_keys_are_forgotten(backend: Backend):
     assert kept() == 0
 
 
+@pytest.mark.destructive("queue")
 def test_a_sweep_that_finds_redis_away_ends_quietly_and_the_next_one_works(backend: Backend):
     backend.accept(1)
     sweeper = sweeper_of(backend)
@@ -152,19 +151,6 @@ def test_a_sweep_that_finds_redis_away_ends_quietly_and_the_next_one_works(backe
 
     sweeper.run()
     assert sum(counted(backend).values()) == 1
-
-
-@servers_only
-def test_a_sweep_that_finds_the_database_away_goes_on_with_redis(backend: Backend, monkeypatch: pytest.MonkeyPatch):
-    # Given a consumer that is gone, and a database that is away
-    backend.accept(1)
-    Worker(backend).run()
-    monkeypatch.setattr(sweep, "CONSUMER_IDLE", -1)
-    backend.database.kill()
-    try:
-        assert sweeper_of(backend).run() == {"keys": 0, "consumers": 1}
-    finally:
-        backend.database.start()
 
 
 def test_the_sweep_takes_a_few_statements(backend: Backend):

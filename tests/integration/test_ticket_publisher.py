@@ -21,7 +21,7 @@ def publisher(backend: Backend) -> Iterator[TicketPublisher]:
     publisher = TicketPublisher(backend.with_settings(batch_size=BATCH))
     publisher.start()
     yield publisher
-    publisher.stop(5)
+    publisher.stop(30)
 
 
 def tickets(backend: Backend) -> int:
@@ -49,10 +49,13 @@ def test_a_ticket_holds_nothing_but_the_tasks_name(backend: Backend, publisher: 
     assert message["headers"]["kwargsrepr"] == "{}"
 
 
-def test_leads_that_come_within_the_moment_share_a_ticket(backend: Backend, publisher: TicketPublisher):
+def test_leads_that_come_within_the_moment_share_a_ticket(
+    backend: Backend, publisher: TicketPublisher, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tickets_module, "PARTIAL_TICKET_DELAY", 3600.0)
     for number in range(1, 6):
         publisher.on_flush(1, waiting=number, tickets=0)
-    publisher.stop(5)
+    publisher.stop(30)
 
     assert tickets(backend) == 1
 
@@ -64,10 +67,21 @@ def test_each_full_batch_has_a_ticket(backend: Backend, publisher: TicketPublish
     until(lambda: tickets(backend) == 4)
 
 
+def test_leads_of_many_flushes_add_up_to_batches(
+    backend: Backend, publisher: TicketPublisher, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tickets_module, "PARTIAL_TICKET_DELAY", 3600.0)
+    for number in range(1, 6):
+        publisher.on_flush(8, waiting=8 * number, tickets=0)
+    publisher.stop(30)
+
+    assert tickets(backend) == 4
+
+
 def test_at_the_stop_the_rest_of_a_batch_has_a_ticket_too(backend: Backend, publisher: TicketPublisher):
     publisher.on_flush(35, waiting=35, tickets=0)
 
-    publisher.stop(5)
+    publisher.stop(30)
 
     assert tickets(backend) == 4
 
@@ -85,7 +99,7 @@ def test_a_full_batch_does_not_wait_for_the_debounce(
 def test_no_ticket_while_enough_of_them_wait(backend: Backend, publisher: TicketPublisher):
     publisher.on_flush(5, waiting=5, tickets=1)
     publisher.on_flush(10, waiting=15, tickets=2)
-    publisher.stop(5)
+    publisher.stop(30)
 
     assert tickets(backend) == 0
 
@@ -93,11 +107,12 @@ def test_no_ticket_while_enough_of_them_wait(backend: Backend, publisher: Ticket
 def test_what_is_due_is_published_at_the_stop(backend: Backend, publisher: TicketPublisher):
     publisher.on_flush(1, waiting=1, tickets=0)
 
-    publisher.stop(5)
+    publisher.stop(30)
 
     assert tickets(backend) == 1
 
 
+@pytest.mark.destructive("queue")
 def test_nobody_waits_for_a_broker_that_hangs(backend: Backend, publisher: TicketPublisher):
     # Given a broker that hangs while a ticket is sent
     publisher.on_flush(BATCH, waiting=BATCH, tickets=0)
@@ -120,6 +135,7 @@ def test_nobody_waits_for_a_broker_that_hangs(backend: Backend, publisher: Ticke
     until(lambda: tickets(backend) > 1)
 
 
+@pytest.mark.destructive("queue")
 def test_a_broker_that_was_away_gets_tickets_again(backend: Backend, publisher: TicketPublisher):
     publisher.on_flush(BATCH, waiting=BATCH, tickets=0)
     until(lambda: tickets(backend) == 1)

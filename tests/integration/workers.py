@@ -1,5 +1,6 @@
 """Workers for the tests: what a pool process makes after its fork, and some that die at a certain moment."""
 
+from collections.abc import Callable
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisAway
@@ -23,7 +24,7 @@ class DiesAfterCommit(Consumer):
 class Worker:
     """One pool process: a place in the consumer group, and a database connection."""
 
-    def __init__(self, backend: Backend, consumer: type[Consumer] = Consumer, **changes: Any) -> None:
+    def __init__(self, backend: Backend, consumer: Callable[..., Consumer] = Consumer, **changes: Any) -> None:
         settings = backend.with_settings(**changes)
         self.consumer = consumer(blocking_redis(settings, timeout=5), settings)
         self.engine: Engine = writer(settings)

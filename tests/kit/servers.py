@@ -30,7 +30,7 @@ START_DEADLINE = 60.0
 UNPACKED = Path(__file__).parents[2] / ".servers" / "bin"
 
 
-def until(condition: Callable[[], T], within: float = 10.0, every: float = 0.01) -> T:
+def until(condition: Callable[[], T], within: float = 30.0, every: float = 0.01) -> T:
     """Call `condition` until it returns something true, and return that.
 
     Raises AssertionError when `within` seconds have passed.

@@ -8,7 +8,7 @@ from tests.releases.trickle import Trickle
 LAST_REVISION = "0004"
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("database_server", ["mariadb"], indirect=True)
 def test_the_last_release_goes_on_where_this_one_ended(installation: Installation):

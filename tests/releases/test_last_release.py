@@ -23,7 +23,7 @@ ENOUGH = 150
 
 
 @pytest.mark.timeout(DEADLINE + 30)
-@pytest.mark.parametrize("backend", ["embedded", pytest.param(MySQLServer.name, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backend", ["embedded", pytest.param(MySQLServer.name, marks=pytest.mark.extended)])
 def test_it_passes_its_system_tests_on_the_new_tables(backend: str, tmp_path: Path):
     if backend == MySQLServer.name:
         program("mysqld", takes=is_mysql)

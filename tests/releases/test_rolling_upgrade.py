@@ -41,7 +41,9 @@ def totals_in(connection: Connection) -> int:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("database_server", ["mysql", pytest.param("mariadb", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.parametrize(
+    "database_server", ["mysql", pytest.param("mariadb", marks=pytest.mark.extended)], indirect=True
+)
 def test_nothing_is_lost_or_wrong_while_processes_are_replaced_one_by_one(installation: Installation):
     last, new = installation.last, installation.new
     commands = installation.commands(new)

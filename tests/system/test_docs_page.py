@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.kit.leads import a_lead
@@ -34,6 +35,7 @@ def execute(page: Browser, operation: str, body: object = None, **parameters: st
     return page.text(shown)
 
 
+@pytest.mark.slow
 def test_a_person_logs_in_sends_a_lead_and_sees_it(embedded: Service, tmp_path: Path):
     lead = a_lead(lastName="Browser")
     with browser(tmp_path) as page:

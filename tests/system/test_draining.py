@@ -79,6 +79,7 @@ def serves(service: Service) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_open_connections_are_served_until_they_are_let_go_and_new_ones_refused(tmp_path: Path):
     with Service(tmp_path, http_workers=2, http_drain=DRAIN) as service:
         lead = service.headers() | {"Content-Type": "application/json"}
@@ -102,6 +103,7 @@ def test_open_connections_are_served_until_they_are_let_go_and_new_ones_refused(
         until(lambda: not refuses(service.port), 30, 0.05)
 
 
+@pytest.mark.slow
 def test_a_connection_that_was_let_in_is_answered(tmp_path: Path):
     with Service(tmp_path, http_workers=2, http_drain=DRAIN) as service, Clients(service) as clients:
         for _ in range(STOPS):

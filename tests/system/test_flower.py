@@ -117,6 +117,7 @@ def test_the_broker_page_shows_the_tickets_that_wait(watched: Service, page: Bro
             process.resume()
 
 
+@pytest.mark.slow
 def test_what_flower_has_seen_outlives_a_restart(watched: Service):
     before = tasks(watched)
     assert before

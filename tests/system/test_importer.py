@@ -90,6 +90,7 @@ def test_good_rows_are_stored_and_bad_rows_rejected_with_their_reasons(embedded:
     assert_imported(embedded, file, "+49301000001", good, bad)
 
 
+@pytest.mark.slow
 def test_an_import_that_is_killed_and_interrupted_goes_on_where_it_was(embedded: Service, tmp_path: Path):
     file = tmp_path / "leads.csv"
     state = tmp_path / "leads.csv.import.json"

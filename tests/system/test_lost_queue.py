@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.kit.databases import DatabaseServer
 from tests.kit.leads import a_lead
 from tests.kit.servers import RedisServer, until
 from tests.kit.service import Service
 
 
+@pytest.mark.slow
 def test_a_key_outlives_the_loss_of_redis_and_the_lost_leads_are_counted(
     tmp_path: Path, database_server: DatabaseServer
 ):

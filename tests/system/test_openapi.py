@@ -118,6 +118,7 @@ def test_the_limits_of_a_lead_and_of_a_list_are_there(document: dict[str, Any]):
     assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
 
 
+@pytest.mark.slow
 def test_no_request_gets_an_answer_that_the_document_does_not_describe(tmp_path: Path):
     with Service(tmp_path) as service:
         options = ("--max-examples", "15", "--workers", "2", "--seed", "7")

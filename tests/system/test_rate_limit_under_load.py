@@ -48,6 +48,7 @@ async def send(service: Service, token: str, requests: dict[str, int]) -> dict[s
     return answers
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has the whole of 127.0.0.0/8")
 def test_of_a_thousand_and_one_requests_of_one_ip_exactly_one_is_429(tmp_path: Path):
     # Given several API processes with the limit that is the default

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.kit.databases import MySQLServer
 from tests.kit.servers import RedisServer, until
 from tests.kit.service import PASSWORD, ROOT, Service
@@ -34,6 +36,7 @@ def test_the_bash_examples(embedded: Service, tmp_path: Path):
     assert {status for status, _ in answers} == {"success"}, done.stdout
 
 
+@pytest.mark.slow
 def test_the_commands(embedded: Service, tmp_path: Path, redis_with_mysql: RedisServer, mysql_server: MySQLServer):
     servers = {
         r"redis://localhost\S+": redis_with_mysql.url,

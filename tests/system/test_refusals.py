@@ -34,7 +34,7 @@ def test_more_leads_than_the_queue_holds_are_503_as_a_whole(strict: Service):
 
 
 def test_as_many_as_it_holds_are_taken(strict: Service):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     leads = [a_lead() for _ in range(100)]
 
     while (answer := post(strict, "/api/leads/bulk", leads)).status_code == 503:
@@ -52,7 +52,7 @@ def test_a_body_that_does_not_end_in_time_is_408(strict: Service, sent: int):
     answer = raw.exchange(strict, head + body[:sent])
 
     assert_error(answer, 408)
-    assert 0.8 < time.monotonic() - started < 4
+    assert 0.8 < time.monotonic() - started < 15
 
 
 def test_a_body_that_does_not_begin_in_time_is_408_too(strict: Service):
@@ -66,7 +66,7 @@ def test_a_body_that_drips_is_408_and_not_read_for_ever(strict: Service):
     with socket.create_connection(("127.0.0.1", strict.port), raw.PATIENCE) as connection:
         connection.sendall(head)
         connection.settimeout(0.05)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 20
         answered = False
         while not answered:
             assert time.monotonic() < deadline

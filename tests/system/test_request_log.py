@@ -136,7 +136,7 @@ def test_only_the_last_requests_of_all_processes_are_kept(logged: Service, queue
     for number in range(40):
         if number == 39:
             # Of those that come within a blink the ones whose process hands them over last are the last.
-            time.sleep(1)
+            time.sleep(3)
         # A connection of its own each: any of the three processes takes it.
         logged.get(f"/api/none/{number}", headers={"Connection": "close", "X-Request-Id": f"none-{number}"})
 

@@ -16,10 +16,10 @@ from tests.kit.service import STOP_DEADLINE, Service
 from . import raw
 
 # Seconds. The first start makes keys and tables, those after it find them.
-SECOND_START = 10.0
+SECOND_START = 20.0
 
 # Seconds until nothing is left of a service whose supervisor was killed.
-ALL_GONE = 10.0
+ALL_GONE = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def own(data: Service) -> Service:
     return data
 
 
-def assert_nothing_is_left(service: Service, family: list[psutil.Process], within: float = 1.0) -> None:
+def assert_nothing_is_left(service: Service, family: list[psutil.Process], within: float = 10.0) -> None:
     assert family
     until(lambda: not service.left_behind(family), within, 0.1)
     for port in (service.settings["http_port"], service.settings["flower_port"]):
@@ -105,4 +105,4 @@ def test_ctrl_c_stops_everything_too_even_during_the_start(own: Service):
 
     assert process.wait(2 * SECOND_START) == 0
     assert "Traceback" not in own.errors
-    assert_nothing_is_left(own, family, 5)
+    assert_nothing_is_left(own, family)

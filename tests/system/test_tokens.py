@@ -88,10 +88,10 @@ def test_an_expired_token_is_401(service: Service):
 
 
 def test_a_token_that_was_taken_before_is_refused_once_it_expires(embedded: Service):
-    token = signed(embedded, claims(exp=time.time() + 1.2))
+    token = signed(embedded, claims(exp=time.time() + 3))
     assert embedded.get("/api/leads", token=token).status_code == 200
 
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while (answer := embedded.get("/api/leads", token=token)).status_code == 200:
         assert time.monotonic() < deadline
 

@@ -39,6 +39,12 @@ class Wire(asyncio.Transport):
         pass
 
 
+async def turns() -> None:
+    """Let everything happen that waits for nobody."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
 def served(
     app: Callable[..., Any], kind: type[HttpToolsProtocol], *received: bytes, then: Callable[[Any], None] | None = None
 ) -> list[bytes]:
@@ -52,10 +58,10 @@ def served(
         protocol.connection_made(wire)
         for each in received:
             protocol.data_received(each)
-            await asyncio.sleep(0.01)
+            await turns()
         if then is not None:
             then(protocol)
-            await asyncio.sleep(0.01)
+            await turns()
         return wire.writes
 
     return asyncio.run(serve())
@@ -93,7 +99,8 @@ def test_uvicorn_says_that_a_client_has_gone():
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         seen.append(client_disconnected(scope))
-        await asyncio.sleep(0.015)
+        while not client_disconnected(scope):
+            await asyncio.sleep(0)
         seen.append(client_disconnected(scope))
 
     served(

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,13 +49,14 @@ class Claimed:
 class Consumer:
     """A consumer of the group. Each process has a name of its own, never used again."""
 
-    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+    def __init__(self, client: redis.Redis, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._client: Any = client  # redis-py's types leave open whether text or bytes come back
         # Not as dictionaries, which take longer to make than all else that is done with an answer.
         client.set_response_callback("XREADGROUP", _entries)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._claim_after = int(settings.claim_after * 1000)
         self._claim_check_interval = min(CLAIM_CHECK_INTERVAL, settings.claim_after * CLAIM_CHECK_SHARE)
+        self._clock = clock
         self._next_claim_check = 0.0
         self._alone = settings.deliveries_alone
         self._max = settings.deliveries_max
@@ -99,7 +100,7 @@ class Consumer:
         Raises RedisError; then they are claimed when `claim_after` is over.
         """
         self._next_claim_check = 0.0
-        for group, deliveries in ((entries, 0), (retry_alone, self._alone + 1)):
+        for group, deliveries in ((entries, 0), (retry_alone, self._alone)):
             if group:
                 self._client.xclaim(
                     STREAM,
@@ -113,7 +114,7 @@ class Consumer:
                 )
 
     def _claim_and_read(self, most: int) -> Claimed:
-        claimed = self._claim(most) if time.monotonic() >= self._next_claim_check else Claimed()
+        claimed = self._claim(most) if self._clock() >= self._next_claim_check else Claimed()
         rest = most - len(claimed)
         if rest > 0:
             found = self._client.xreadgroup(GROUP, self._name, {STREAM: ">"}, count=rest)
@@ -126,7 +127,7 @@ class Consumer:
             STREAM, GROUP, self._name, min_idle_time=self._claim_after, start_id="0-0", count=most
         )
         if not found:
-            self._next_claim_check = time.monotonic() + self._claim_check_interval
+            self._next_claim_check = self._clock() + self._claim_check_interval
             return claimed
         log.info("leads claimed", leads=len(found))
         deliveries = {
