@@ -20,12 +20,12 @@ from schema.runtime.process_metrics import ProcessCollector
 
 T = TypeVar("T")
 
-# Longest time (seconds) for a part to answer before it counts as away.
+# Longest wait (seconds) for Redis or the database before it counts as away.
 PART_TIMEOUT = 2.0
 
 
 class Live:
-    """Whether this process answers, whatever its neighbours do."""
+    """Liveness: whether this process answers, whatever the state of Redis and the database."""
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer 200."""
@@ -35,7 +35,7 @@ class Live:
 
 
 class Ready:
-    """Whether the queue and the database answer, and whether every accepted lead is somewhere."""
+    """Readiness: whether the queue and the database answer; with the ledger."""
 
     def __init__(self, reader: DatabaseReader, queue: QueueReader, ledgers: LedgerReader) -> None:
         self._reader = reader
@@ -71,7 +71,7 @@ class Metrics:
         self._processes = ProcessCollector("api", os.getppid())
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Answer the metrics of all API processes as text, and ledger and queue while their servers answer."""
+        """Answer the metrics of all API processes as text, with ledger and queue unless they cannot be read."""
         ledger, queue = await asyncio.gather(_or_none(self._ledgers.read()), _or_none(self._ledgers.queue()))
         self._requests.count()
         resp.data, resp.content_type = await asyncio.to_thread(metrics.exposition, ledger, queue, self._processes)
