@@ -1,4 +1,4 @@
-"""The Celery tasks. All are idempotent and may run concurrently on any host."""
+"""The Celery tasks. Each may run any number of times, concurrently, on any host."""
 
 import gc
 from functools import cache

@@ -21,7 +21,7 @@ VERIFIED_MAX = 10_000
 # Longest Authorization header (characters) that is cached; our own tokens have some 600.
 HEADER_MAX = 4096
 
-# Seconds by which the clock of the host that issued a token may be ahead of ours.
+# Most clock skew (seconds) of the host that issued a token: its `iat` may be so far in the future.
 CLOCK_SKEW_MAX = 60
 
 

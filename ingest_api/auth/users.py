@@ -1,4 +1,4 @@
-"""Users: who may log in, with which roles. Passwords are kept as argon2id hashes."""
+"""Users: log-in, roles, and changes. Passwords are stored as argon2id hashes."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -19,7 +19,7 @@ from schema.runtime import logs
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Most reads waiting per thread, about a second's work; beyond that a read gets the 503.
+# Most reads waiting per thread, less than a second's work; beyond that a read gets the 503.
 READS_WAITING_MAX = 64
 
 # Share of the timeout within which a read on a closed connection is retried.

@@ -1,4 +1,4 @@
-"""Upsert: adds to rows of a table of numbers or inserts them. The only statement whose SQL differs by database."""
+"""Upsert: adds to rows of a table of numbers or inserts them, in the SQL of each database."""
 
 from collections.abc import Iterable, Sequence
 

@@ -79,7 +79,7 @@ def migrator(url: str) -> Engine:
 def snapshot(connection: Connection) -> Iterator[Connection]:
     """Run all statements of the block in one read-only snapshot. `connection` must be a reader's."""
     if connection.dialect.name == "sqlite":
-        # SQLAlchemy has begun a transaction, and on SQLite each is a snapshot.
+        # The first statement begins a transaction, and on SQLite each is a snapshot.
         yield connection
         return
     connection.exec_driver_sql("START TRANSACTION READ ONLY")

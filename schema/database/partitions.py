@@ -18,7 +18,7 @@ MICROS = 1_000_000
 # Number of months after the current one that have a partition.
 MONTHS_AHEAD = 3
 
-# Most months that one statement makes partitions for.
+# Most months that one statement makes partitions for; leads older than that share the first partition.
 MONTHS_MAX = 240
 
 # Metadata lock timeout of a DDL statement, seconds: every query that comes later waits behind it.

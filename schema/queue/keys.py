@@ -34,8 +34,8 @@ REASON_FIELD = "reason"
 # Prefix of the entry's name in INDEX when the lead is a dead letter.
 DEAD_PREFIX = "dead:"
 
-# Fields of ACCEPTED beside the buckets: the epoch's begin (microseconds by Redis's clock), and whether it is known that
-# there was no earlier epoch, so that Redis has never lost its data.
+# Fields of ACCEPTED beside the buckets: the start of the epoch (microseconds by Redis's clock), and whether it is known
+# that there was no earlier epoch, so that Redis has never lost its data.
 EPOCH_FIELD = "epoch"
 FIRST_FIELD = "first"
 

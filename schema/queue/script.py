@@ -37,7 +37,7 @@ class Script:
         places += [f"local {name} = ARGV[{place}]" for place, name in enumerate(arguments, 1)]
         values = {**(constants or {}), "FIRST_REST": len(arguments) + 1}
         text = file.read_text()
-        # Only the constants that the script uses: an unused local fails the lint.
+        # Only the constants that the script uses, so that no local is unused.
         places += [f"local {name} = {_literal(value)}" for name, value in values.items() if name in text]
         # A flags line must come first. The preamble has no line of its own, so that line numbers stay right.
         flags, text = text.split("\n", 1) if text.startswith("#!") else ("", text)

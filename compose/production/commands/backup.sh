@@ -26,7 +26,7 @@ without_gtids() {
         -e '/^SET @@GLOBAL.GTID_PURGED/{' -e ':more' -e '/;$/d' -e 'N' -e 'b more' -e '}'
 }
 
-swap_tables() { # OUT IN: move the tables of leads into the database OUT and those of IN into leads, all in one step
+swap_tables() { # OUT IN: move the tables of database leads to OUT, and those of IN to leads, atomically
     moves=$(
         sql --skip-column-names <<SQL
 SELECT CONCAT(table_schema, '.', table_name, ' TO ', IF(table_schema = 'leads', '$1', 'leads'), '.', table_name)
