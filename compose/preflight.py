@@ -1,4 +1,4 @@
-"""What must be right before the first process starts: each check ends in one clear line, or in nothing."""
+"""Preflight: checks and preparations before the first process starts. A failed one raises CannotStart."""
 
 import fcntl
 import time
@@ -19,13 +19,13 @@ from schema.settings import LOOPBACK, WELL_KNOWN_PASSWORD, Settings, SettingsErr
 
 TEST_USER = "test@example.com"
 
-# How Redis must run: what it has answered is on disk, and it refuses leads when it is full instead of forgetting some.
+# Required settings of Redis: an answered write is on disk (fsync), and a full Redis refuses writes instead of evicting.
 DURABLE = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 
-# Seconds that a process of the run before may take to release its port or the data dir.
+# Longest wait (seconds) for processes of the previous run to release a port or the data dir.
 RELEASE_TIMEOUT = 5.0
 
-# Seconds for an answer of the Redis that was given.
+# Timeout (seconds) of the check of LEADS_REDIS_URL.
 REDIS_TIMEOUT = 5.0
 
 
@@ -34,9 +34,9 @@ class CannotStart(Exception):
 
 
 def take_data_dir(settings: Settings) -> IO[str]:
-    """Make the data dir and hold it for this run: the lock lasts as long as the file returned is open.
+    """Make the data dir and lock it for this run. The lock lasts as long as the returned file is open.
 
-    Raises CannotStart.
+    Blocks for at most RELEASE_TIMEOUT. Raises CannotStart when it is not writable or another run has the lock.
     """
     path = settings.data_dir
     name = variable("data_dir")
@@ -59,7 +59,10 @@ def take_data_dir(settings: Settings) -> IO[str]:
 
 
 def check_ports(settings: Settings) -> None:
-    """Raise CannotStart when a port is taken or its address is not of this machine."""
+    """Check that both ports are free, waiting at most RELEASE_TIMEOUT for each.
+
+    Raises CannotStart when one is in use or its address is not of this machine.
+    """
     for host, port, name in (
         (settings.http_host, settings.http_port, "http_port"),
         (settings.flower_host, settings.flower_port, "flower_port"),
@@ -75,7 +78,7 @@ def _check_port(host: str, port: int, name: str) -> None:
 
 
 def check_queue(settings: Settings) -> str:
-    """Look at the Redis that was given; return a warning in one line when it may lose what it is given, or "".
+    """Check the settings of LEADS_REDIS_URL's server; return a warning of one line when it may lose leads, else "".
 
     Raises CannotStart when it does not answer.
     """
@@ -102,7 +105,7 @@ def check_queue(settings: Settings) -> str:
 
 
 def prepare_keys(settings: Settings) -> None:
-    """Make the token keys if there are none.
+    """Make the token keys if there are none, and check them.
 
     Raises CannotStart.
     """
@@ -115,13 +118,14 @@ def prepare_keys(settings: Settings) -> None:
 
 
 def prepare_database(settings: Settings, *, before: bool = False) -> bool:
-    """Bring the tables up to date; make the first user when there is none yet.
+    """Migrate the tables, and make the first user when there is none.
 
-    With `before` the migrations are left out that must run after the code.
+    With `before`, migrations that must run after the new code are left out. The first user is
+    LEADS_FIRST_USER if LEADS_FIRST_PASSWORD is set, else the test user if the API listens on
+    loopback. Returns whether the test user can log in with the well-known password.
 
-    That is the one given by LEADS_FIRST_PASSWORD, or else the test user if only this machine can
-    reach us. Returns whether the test user can log in with the password that everybody knows.
-    Raises CannotStart, too when others can reach us and the test user can.
+    Raises CannotStart when the database refuses, the user is not valid, or the test user could log
+    in from other machines.
     """
     loopback = settings.http_host.startswith(LOOPBACK)
     engine = engines.writer(settings.primary_url, timeout=settings.database_timeout)
@@ -155,6 +159,6 @@ def _in_one_line(error: Exception) -> str:
 
 
 def remove_stale_socket(settings: Settings) -> None:
-    """Remove the embedded queue's socket that a killed run left behind."""
+    """Remove the embedded queue's socket, which a killed run leaves behind."""
     if settings.embedded_redis:
         settings.redis_socket.unlink(missing_ok=True)

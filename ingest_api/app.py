@@ -1,4 +1,4 @@
-"""The application: makes the parts of one API process and joins them."""
+"""The application: makes the parts of one API process and wires them together."""
 
 import asyncio
 import contextlib
@@ -44,24 +44,24 @@ from schema.settings import Settings
 
 AsgiApp = falcon.asgi.App[Request, Response]
 
-# Connections for looking into the queue, beside the one that flushes.
+# Redis connections for reads of the queue, beside the one of the group commit.
 QUEUE_READERS = 8
 
-# Connections to the primary database that are kept free for short look-ups which only it can answer.
+# Primary database connections reserved for short look-ups, so that they never wait behind a list.
 LOOKUP_READERS = 2
 
-# Longest time (seconds) that a request waits for a replica, the primary being there.
+# Longest time (seconds) that a request waits for a replica before it asks the primary.
 REPLICA_TIMEOUT = 1.0
 
-# Seconds that a stopping process gives Redis to take the last requests of the log.
+# Longest time (seconds) that a stopping process spends on writing the last requests of the log.
 REQUEST_LOG_STOP_TIMEOUT = 1.0
 
-# Seconds that a stopping process gives the broker to take the tickets that are owed.
+# Longest time (seconds) that a stopping process spends on publishing the tickets still due.
 TICKETS_STOP_TIMEOUT = 1.0
 
 
 class _Lifespan:
-    """Starts and stops what lives as long as the process, within its event loop."""
+    """Starts and stops the process's background work, in its event loop."""
 
     def __init__(
         self,
@@ -85,14 +85,14 @@ class _Lifespan:
         self._request_log = request_log
 
     async def process_startup(self, scope: Any, event: Any) -> None:
-        """Start sending tickets, and watching the replica."""
+        """Start the ticket publisher and the watch on the replica."""
         self._publisher.start()
         metrics.API_PROCESSES.set(1)
         if self._replica is not None:
             self._watch = asyncio.create_task(self._replica.watch())
 
     async def process_shutdown(self, scope: Any, event: Any) -> None:
-        """Finish what was begun: by now every open request is answered."""
+        """Flush the buffers and close the connections. Every open request has been answered by now."""
         await self._commit.close()
         self._publisher.stop(TICKETS_STOP_TIMEOUT)
         with contextlib.suppress(TimeoutError):

@@ -19,10 +19,10 @@ from schema.cli import connected, load_settings
 from schema.runtime import logs
 from schema.settings import Settings, SettingsError, variable
 
-# Seconds that processes of the run before may take to let go of the port.
+# Longest time (seconds) to wait until the processes of the previous run have released the port.
 PORT_TIMEOUT = 5.0
 
-# Seconds for which a Redis that does not answer is tried again: it may be starting, too.
+# Longest time (seconds) to retry the probe: Redis may still be starting.
 PROBE_TIMEOUT = 30.0
 
 
@@ -39,7 +39,7 @@ def serve() -> None:
         keys.ensure(settings)
     logs.configure("api", settings.log_level)
     _prepare_metrics(settings)
-    # Not before: prometheus_client decides at its import whether several processes are summed up.
+    # Late imports: prometheus_client reads PROMETHEUS_MULTIPROC_DIR when it is imported.
     from ingest_api import app
     from ingest_api.intake.probe import QueueTakesNothing, append_probe
     from ingest_api.server.gunicorn_app import Server
@@ -58,7 +58,7 @@ def serve() -> None:
 
 
 def _prepare_metrics(settings: Settings) -> None:
-    """Empty the directory in which the API processes add up their metrics."""
+    """Empty the directory of prometheus_client's multiprocess mode and export its name."""
     directory = settings.data_dir / "metrics" / "api"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)

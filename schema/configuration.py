@@ -1,4 +1,4 @@
-"""The reference of the settings, written from their declarations."""
+"""The reference of the settings, generated from their declarations."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ TABLE = """\
 |---|---|---|---|
 """
 
-# Defaults that depend on the machine, in words.
+# Defaults that depend on the machine or the working directory, in words.
 _WORDS = {"http_workers": "one for each core", "data_dir": "`./var`"}
 
 

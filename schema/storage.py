@@ -1,4 +1,4 @@
-"""The reference of what is kept where in Redis and in the database, written from the declarations."""
+"""The reference of Redis's keys and the database's tables, generated from the declarations."""
 
 from schema.database.tables import metadata
 from schema.queue.keys import DOCUMENTED

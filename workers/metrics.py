@@ -1,4 +1,4 @@
-"""A worker's metrics: those of all its pool processes together, answered by its main process on a port of its own."""
+"""A worker's metrics: added up over its pool processes and served by its main process on a port of its own."""
 
 import os
 import threading
@@ -18,7 +18,7 @@ from schema.runtime import logs
 from schema.runtime.process_metrics import ProcessCollector
 from schema.settings import Settings
 
-# Seconds between two tries to listen: a killed worker's pool processes hold its port until they have finished.
+# Interval (seconds) of tries to listen: the pool processes of a killed worker keep its port until they end.
 LISTEN_AGAIN = 1.0
 
 log = logs.get(__name__)
@@ -53,7 +53,7 @@ POOL_PROCESSES = Gauge("leads_worker_processes", "Pool processes.", multiprocess
 
 
 class Outcome(Protocol):
-    """What became of a batch, in leads."""
+    """Numbers of leads by what became of them in a batch."""
 
     stored: int
     duplicates: int
@@ -62,7 +62,7 @@ class Outcome(Protocol):
 
 @contextmanager
 def batch(outcome: Outcome) -> Iterator[None]:
-    """Count what became of a batch within the block, however it ends; one that held nothing is not counted."""
+    """Record the batch of this block, also when it fails, from `outcome` at its end. Empty batches are not counted."""
     BUSY.inc()
     started = time.perf_counter()
     try:
@@ -82,13 +82,13 @@ def batch(outcome: Outcome) -> Iterator[None]:
 
 
 def observe_delay(leads: Sequence[LeadId]) -> None:
-    """Observe the time from acceptance to now of the oldest of some leads whose rows were just committed."""
+    """Observe the time since the acceptance of the oldest of these leads, whose rows were just committed."""
     if leads:
         STORING_SECONDS.observe(max(0.0, time.time() - micros_of(min(leads)) / 1_000_000))
 
 
 class _PoolCollector(Collector):
-    """The metrics of the pool processes that live, and the totals of those that lived."""
+    """Collects the metrics of pool processes: gauges of live ones, counters of all."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -113,7 +113,7 @@ def _lives(pid: int) -> bool:
 
 
 def serve(settings: Settings) -> None:
-    """Answer the metrics from a thread of this process, the worker's main one; never fail for want of a port."""
+    """Serve the metrics from a thread of the worker's main process; while the port is in use it retries."""
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not settings.worker_metrics_port or not directory:
         return

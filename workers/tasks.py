@@ -1,4 +1,4 @@
-"""The tasks. All may run any number of times, at the same time, on any host."""
+"""The Celery tasks. Each may run any number of times, concurrently, on any host."""
 
 import gc
 from functools import cache
@@ -18,23 +18,22 @@ from workers.store.fallback_poller import FallbackPoller
 from workers.upkeep.maintenance import Maintenance
 from workers.upkeep.sweep import Sweep
 
-# Seconds a worker waits for Redis: there is no client to answer, but a hung server must not hold it for ever.
+# Redis timeout, seconds. No client waits, but a Redis that hangs must not block a worker for ever.
 REDIS_TIMEOUT = 5.0
 
-# New objects between two looks of the garbage collector: a batch of a thousand leads makes five thousand, and lets go
-# of them by itself.
+# Garbage collector's threshold, in new objects: well above those of a batch, which are freed without the collector.
 GC_THRESHOLD = 50_000
 
 
 @app.task(name=STORE_LEADS)
 def store_leads() -> dict[str, int]:
-    """Store a batch of waiting leads, or more; return how many became rows, were rows before, or are dead letters."""
+    """Store one or more batches of waiting leads; return how many were stored, duplicates or dead letters."""
     return _storing().run()
 
 
 @app.task(name=SWEEP)
 def sweep() -> dict[str, int]:
-    """Copy the counts of accepted leads to the database, and forget old keys and consumers."""
+    """Copy the counts of accepted leads to the database, and delete old keys and consumers; return how many."""
     return _sweep().run()
 
 
@@ -46,13 +45,13 @@ def maintain_for_old_beat() -> dict[str, int]:
 
 @app.task(name=MAINTENANCE)
 def maintain() -> dict[str, int]:
-    """Put the counts of minutes that are over in order, make partitions ahead, and remove leads past the retention."""
+    """Compact the counts of past minutes, make partitions ahead, and remove expired leads; return how many."""
     return _maintenance().run()
 
 
 @worker_process_init.connect
 def _prepare(**_: Any) -> None:
-    # What came with the fork stays for good: the collector need not look at it, and so take a copy of its pages.
+    # Frozen: a collection would write to the pages inherited from the fork, and so copy them (copy-on-write).
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     metrics.POOL_PROCESSES.set(1)
@@ -61,7 +60,7 @@ def _prepare(**_: Any) -> None:
     )
 
 
-# Made at the first task of a pool process, so never before its fork.
+# Cached, and made at a pool process's first task, so never before the fork.
 @cache
 def _storing() -> Storing:
     return _new_storing()

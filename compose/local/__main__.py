@@ -18,7 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m compose.local", description=__doc__)
     parser.add_argument("--stop-with-parent", action="store_true", help="stop when the process that started this ends")
     options = parser.parse_args()
-    # circus, Celery and Alembic speak of things that nobody at a terminal needs.
+    # Keeps circus, Celery and Alembic quiet on the terminal.
     logging.disable(logging.WARNING)
     try:
         settings = settings_module.load()

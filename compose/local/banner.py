@@ -1,4 +1,4 @@
-"""What `make run` shows when the service is ready."""
+"""The banner that `make run` prints when the service is ready."""
 
 from compose.preflight import TEST_USER
 from schema.settings import WELL_KNOWN_PASSWORD, Settings
@@ -10,7 +10,7 @@ LEAD = (
 
 
 def banner(settings: Settings, *, test_user: bool, warning: str) -> str:
-    """Return the addresses, the credentials, and a line that sends a first lead when pasted into a shell."""
+    """Return the banner: addresses, credentials, a shell line that sends a first lead, and `warning` unless ""."""
     api = f"http://{settings.http_host}:{settings.http_port}"
     queue = "embedded" if settings.embedded_redis else "given by LEADS_REDIS_URL"
     database = "given by LEADS_DATABASE_URL" if settings.database_url else "SQLite"

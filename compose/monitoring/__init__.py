@@ -1,1 +1,1 @@
-"""What watches the service and documents its metrics: Prometheus, Alertmanager and Grafana."""
+"""Monitoring with Prometheus, Alertmanager and Grafana, and the reference of the metrics."""

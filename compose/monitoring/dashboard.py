@@ -1,6 +1,6 @@
 """`python -m compose.monitoring.dashboard`: writes Grafana's overview as JSON.
 
-For someone who was woken up: the first row says in green or red whether anything is wrong, the rows below where.
+For an operator on call: the first row shows in green or red whether anything is wrong, the rows below where.
 """
 
 import json
@@ -18,7 +18,7 @@ API = 'route=~"/api.*"'
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One PromQL query and what its lines are called."""
+    """One PromQL query and the legend of its lines."""
 
     expr: str
     legend: str = ""
@@ -26,7 +26,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """One number: green below `warn`, red from `bad` on."""
+    """One number: orange from `warn` on, red from `bad` on; with `bad` 0, red below 1."""
 
     title: str
     expr: str
@@ -45,7 +45,7 @@ class Chart:
     queries: tuple[Query, ...]
     text: str = ""
     stacked: bool = False
-    limit: float | None = None  # where its alert fires
+    limit: float | None = None  # threshold of the alert, shown as a line
 
 
 ALARMS = (
@@ -285,7 +285,7 @@ def _stat(stat: Stat, place: dict[str, int]) -> dict[str, Any]:
         if stat.warn:
             steps.insert(1, {"color": "orange", "value": stat.warn})
     else:
-        # None of them is bad, and any number is well.
+        # Counts of running instances: none is bad.
         steps = [{"color": "red", "value": None}, {"color": "green", "value": 1}]
     return {
         "type": "stat",

@@ -1,4 +1,4 @@
-"""`python -m compose.monitoring.metrics_reference`: writes the reference of all metrics from their declarations."""
+"""`python -m compose.monitoring.metrics_reference`: prints the reference of all metrics, from their declarations."""
 
 import os
 from collections.abc import Iterable
@@ -43,7 +43,7 @@ def _of(module: object) -> list[str]:
 
 
 def _state() -> list[str]:
-    """Return the rows of what is read at each scrape, with numbers that are made up."""
+    """Return the rows of the gauges that are read at each scrape, made from dummy values."""
     families = api.StateCollector({"imbalance": 0}, dict.fromkeys(api.QUEUE_GAUGES, 0.0)).collect()
     return _rows((each, tuple(each.samples[0].labels)) for each in families)
 

@@ -1,1 +1,1 @@
-"""The production form in Docker: what its image, its containers and its start are made of."""
+"""The production form in Docker: image, containers, and the preparations of a start."""

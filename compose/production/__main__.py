@@ -12,14 +12,14 @@ from compose.preflight import CannotStart
 from schema import settings as settings_module
 from schema.settings import WELL_KNOWN_PASSWORD, Settings, SettingsError, variable
 
-# Passwords that are tried first.
+# Passwords that an attacker tries first.
 WELL_KNOWN = {"", WELL_KNOWN_PASSWORD, "password", "secret", "changeme", "admin", "root", "leads", "test", "12345678"}
 
 SECRET_MIN = 12  # characters
 
 
 def check_secrets(settings: Settings) -> None:
-    """Raise CannotStart when a secret is empty, short, or one that everybody knows."""
+    """Raise CannotStart when a secret is empty, short or well known, or a server's URL is not set."""
     secrets = {"first_password": settings.first_password}
     for name in ("redis_url", "database_url"):
         url = getattr(settings, name)

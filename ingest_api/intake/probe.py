@@ -1,4 +1,4 @@
-"""The probe: one real append, by the leads' own script, before the API takes traffic."""
+"""The probe: one real append, by the leads' script but to separate keys, before the API takes traffic."""
 
 import time
 
@@ -11,7 +11,7 @@ from schema.runtime import logs
 from schema.runtime.redis_clients import blocking_redis
 from schema.settings import Settings
 
-# Seconds between two tries.
+# Interval (seconds) between two tries.
 RETRY_INTERVAL = 0.5
 
 log = logs.get(__name__)
@@ -22,12 +22,12 @@ class QueueTakesNothing(Exception):
 
 
 def append_probe(settings: Settings, within: float) -> None:
-    """Append an entry to a stream of its own and delete it: Redis is no replica, may be written and runs the script.
+    """Append an entry to a separate stream and delete it. Proves that Redis is writable and runs the script.
 
-    A Redis that refuses or does not answer is tried again for `within` seconds. One without memory passes: the API
-    answers reads then, and POSTs with 503. Raises QueueTakesNothing.
+    Blocks: retries for `within` seconds while Redis refuses or does not answer. A Redis that is out of memory passes,
+    since the API can still answer reads, and POSTs with 503. Raises QueueTakesNothing.
     """
-    lead = new_lead_id()  # several hosts may start at once, each with keys of its own
+    lead = new_lead_id()  # part of the keys, because several hosts may start at once
     second = micros_of(lead) // 1_000_000
     script = append_script(f"{PROBE_PREFIX}{lead.hex()}:")
     client = blocking_redis(settings, timeout=settings.redis_timeout)

@@ -1,4 +1,4 @@
-"""The examples: one for each answer that a client should know."""
+"""Examples for the answers that a client should know."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ LETTER = "1763804467123-0"
 TOKEN = {"token": "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGFAZXhhbXBsZS5jb20ifQ.c2lnbmF0dXJl"}
 CREDENTIALS_EXAMPLE = {"email": "test@example.com", "password": "password123"}
 
-# Messages by field, as BROKEN gets them.
+# Messages by field, as the lead BROKEN gets them.
 ERRORS_EXAMPLE = {"firstName": [BLANK], "email": [NOT_EMAIL], "phone": [NOT_PHONE]}
 
 
@@ -71,7 +71,7 @@ def page() -> dict[str, Any]:
 
 
 def bulk() -> dict[str, Any]:
-    """Return what became of two leads sent together."""
+    """Return the answer to a bulk request with two leads."""
     return {
         "accepted": 1,
         "rejected": 1,
@@ -106,12 +106,12 @@ def letters() -> dict[str, Any]:
 
 
 def ready() -> dict[str, Any]:
-    """Return what a service whose parts all answer says of itself."""
+    """Return the answer of a ready service."""
     ledger = {"accepted": 2000, "stored": 1990, "dead": 0, "dropped": 0, "waiting": 10, "imbalance": 0}
     return {"queue": True, "database": True, "ledger": ledger}
 
 
-# Of each error status: its examples by name.
+# Examples by name, for each error status.
 REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
     "400": {
         "fields": error(400, "Validation failed", errors=ERRORS_EXAMPLE),

@@ -1,4 +1,4 @@
-"""The endpoints of the leads, as the document shows them."""
+"""The endpoints of leads in the document."""
 
 import json
 
@@ -45,7 +45,7 @@ LIST_HEADERS = {
 
 
 def add_paths(spec: APISpec) -> None:
-    """Add every endpoint under /api that takes or gives leads."""
+    """Add every endpoint under /api that accepts or returns leads."""
     lead = ref("Lead")
     spec.path(
         "/api/login_check",
@@ -132,7 +132,7 @@ def add_paths(spec: APISpec) -> None:
 
 
 def _add_bulk(spec: APISpec) -> None:
-    # One valid lead is enough; whatever else is in the array is rejected by itself.
+    # One valid lead is enough for a 202; other items are rejected one by one.
     anything = {"description": "Anything else is rejected, with its errors"}
     leads = {
         "type": "array",
@@ -159,7 +159,7 @@ def _add_bulk(spec: APISpec) -> None:
                     "required": True,
                     "content": {
                         **as_json(leads, all_valid=[LEAD_EXAMPLE, OTHER], one_broken=[LEAD_EXAMPLE, BROKEN]),
-                        # Told and not given as an example: tools write examples as JSON, in quotes.
+                        # In the description, not as an example: tools show examples as JSON, in quotes.
                         NDJSON: {"schema": {"type": "string", "description": f"A lead on each line:\n\n{lines}"}},
                     },
                 },

@@ -16,7 +16,7 @@ def _length(most: int) -> list[validate.Validator]:
 
 
 class CredentialsSchema(Schema):
-    """Who wants to log in."""
+    """E-mail address and password; only types and lengths are checked."""
 
     error_messages = {"unknown": UNKNOWN_FIELD, "type": NOT_OBJECT}
 

@@ -1,4 +1,4 @@
-"""The parameters of an export: its format, its order, which leads."""
+"""The parameters of an export: format, order and filters."""
 
 import time
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from schema.lead.rules import EMAIL_MAX, PHONE_MAX
 CSV = "text/csv"
 FORMATS = {"csv": CSV, "ndjson": NDJSON}
 
-# Leads read at once: what an export holds in memory, however long it is and however slowly it is read.
+# Leads read with one statement; bounds an export's memory, whatever its length and the client's speed.
 CHUNK_SIZE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class ExportQuery:
-    """An export's parameters, checked."""
+    """An export's validated parameters."""
 
     format: str
     leads: ListQuery
@@ -46,7 +46,7 @@ class ExportQuerySchema(Schema):
 
     @post_load
     def _query(self, data: dict[str, Any], **_: Any) -> ExportQuery:
-        # Without an end an export would run after the leads that come in meanwhile.
+        # Ends now at the latest, or it would never finish while leads come in.
         now = time.time_ns() // 1000
         end = now if data["createdTo"] is None else min(now, data["createdTo"])
         email, phone = as_stored(data["email"], data["phone"])

@@ -1,4 +1,4 @@
-"""Kinds of parameters that several endpoints take, and how a query string is loaded."""
+"""Kinds of parameters that several endpoints share, and the loading of a query string."""
 
 import re
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ class Moment(fields.Field[int]):
             micros = (moment - _EPOCH) // timedelta(microseconds=1)
         except (ValueError, TypeError, OverflowError):
             raise self.make_error("invalid") from None
-        # Nothing is older than the epoch of the ids.
+        # No id is older than 1970.
         return max(micros, 0)
 
 
@@ -65,7 +65,7 @@ TIME_RULE = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "stri
 
 
 def one_of(choices: tuple[str, ...]) -> validate.OneOf:
-    """Return the rule that a value is one of these."""
+    """Return the validator of an enumeration, with our message."""
     return validate.OneOf(choices, error=f"This value should be one of {', '.join(choices)}.")
 
 
@@ -77,20 +77,20 @@ class Order(fields.String):
 
 
 def as_stored(email: str | None, phone: str | None) -> tuple[str | None, str | None]:
-    """Return an address and a number out of a query string as they would stand in the table."""
+    """Return the address and number of a query string in the form in which the table has them."""
     if email is not None:
-        # MySQL takes no account of blanks at the end, SQLite does.
+        # MySQL's comparison ignores trailing blanks, SQLite's does not.
         email = email.strip()
     if phone is not None and phone.startswith(" "):
-        # A plus sign that was not escaped.
+        # A "+" that was not escaped in the query arrives as a space.
         phone = "+" + phone[1:]
     return email, phone
 
 
 def parse(schema: Schema, parameters: Mapping[str, str | list[str]]) -> Any:
-    """Load query parameters, each of which may be given once, by `schema`.
+    """Load query parameters with `schema`.
 
-    Raises marshmallow's ValidationError.
+    Raises marshmallow's ValidationError, also when a parameter is given more than once.
     """
     twice = {
         name: ["This parameter is given more than once."]

@@ -1,4 +1,4 @@
-"""The parameters of a list: which leads, in which order, which page."""
+"""The parameters of a list: filters, order and page."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ SORTS = ("createdAt", "firstName", "lastName", "email")
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """A list's parameters, checked."""
+    """A list's validated parameters."""
 
     page: int | None
     limit: int
@@ -33,12 +33,12 @@ class ListQuery:
     cursor: str | None
     email: str | None
     phone: str | None
-    created_from: int | None  # microseconds since 1970, the first that belongs to the list
-    created_to: int | None  # the last that does
+    created_from: int | None  # microseconds since 1970, included
+    created_to: int | None  # microseconds since 1970, included
 
     @property
     def name(self) -> str:
-        """What tells this list from another, whatever the page: a cursor carries it."""
+        """The list's identity without the page: sort and filters. A cursor carries it."""
         return repr((self.sort, self.ascending, self.email, self.phone, self.created_from, self.created_to))
 
 

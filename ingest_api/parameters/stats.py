@@ -1,4 +1,4 @@
-"""The parameters of the statistics: from when to when, and how wide a bucket is."""
+"""The parameters of the statistics: time range and bucket width."""
 
 import time
 from datetime import UTC, datetime
@@ -11,13 +11,13 @@ from schema.counts.widths import DAY, HOUR, MINUTE
 
 INTERVALS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
 
-# Buckets in one answer: a day of minutes, two months of hours, four years of days.
+# Most buckets in one answer: a day of minutes, two months of hours, four years of days.
 BUCKETS_MAX = 1500
 
 # The last second that a datetime can hold, in seconds since 1970.
 END_OF_TIME = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 
-# Without a range: so many buckets up to now.
+# Number of buckets up to now when `from` is absent.
 BUCKETS_DEFAULT = 24
 
 

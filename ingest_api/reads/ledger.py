@@ -12,15 +12,15 @@ from schema.queue.stats import read_queue
 
 
 class LedgerReader:
-    """The way to the ledger, off the event loop."""
+    """Reads the ledger and the queue's numbers in threads, off the event loop."""
 
     def __init__(self, pool: ReaderPool, client: redis.Redis) -> None:
-        """Take a pool that nobody else waits for: Redis is asked in its thread, too."""
+        """Take a pool that no request uses, because its thread also blocks on Redis."""
         self._pool = pool
         self._client = client
 
     async def read(self) -> dict[str, int]:
-        """Return the numbers of schema.ledger.Ledger by name, and `imbalance`, how many accepted leads are nowhere.
+        """Return the fields of schema.ledger.Ledger and its `imbalance` by name.
 
         Raises the 503, and RedisError.
         """

@@ -17,10 +17,10 @@ from schema.runtime.redis_clients import blocking_redis
 
 QUEUE_TIMEOUT = 5.0  # seconds
 
-# Requests that are shown at most when the log was turned off.
+# Most requests that are read when the log is turned off now but holds earlier ones.
 KEPT = 10_000
 
-# Characters of a body that `show` puts on the screen.
+# Characters of a body that `show` prints.
 SCREEN_MAX = 2000
 
 number_option = click.option(
@@ -190,7 +190,7 @@ def _phrase(status: int) -> str:
 
 
 def _safe(text: str) -> str:
-    """Return what a client sent in a form that cannot steer the terminal."""
+    """Escape control characters, so that a client's text cannot control the terminal."""
     return "".join(f"\\x{ord(each):02x}" if _is_control(each) else each for each in text)
 
 
@@ -199,5 +199,5 @@ def _is_control(character: str) -> bool:
 
 
 def _echo(text: str) -> None:
-    # click itself leaves colours out when nobody looks; NO_COLOR is its user's wish: see no-color.org.
+    # With None click drops colours when stdout is no terminal. NO_COLOR: see no-color.org.
     click.echo(text, color=False if os.environ.get("NO_COLOR") else None)

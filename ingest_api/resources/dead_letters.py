@@ -21,7 +21,7 @@ from schema.queue.dead_letters import DeadLetter, DeadLetters
 
 
 class Letters:
-    """The dead letters, the oldest first."""
+    """The dead letters, oldest first."""
 
     def __init__(self, tokens: Tokens, letters: DeadLetters) -> None:
         self._tokens = tokens
@@ -57,7 +57,7 @@ class Replay:
         self._body_timeout = body_timeout
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Answer how many are back in the queue; replaying what was replayed is 0, not an error."""
+        """Answer how many are back in the queue. Letters that another request replayed meanwhile are not counted."""
         self._tokens.require(req, "admin")
         data = await body.read_json(req, self._body_timeout)
         try:

@@ -24,26 +24,27 @@ from schema.lead.rules import FIELDS
 
 CSV_COLUMNS = ("id", *FIELDS, "createdAt", "updatedAt")
 
-# Spreadsheets take a cell that begins so for a formula. Of a lead's columns only these can hold any text.
+# CSV injection: spreadsheets run a cell that starts with one of these as a formula. Only the guarded columns hold free
+# text at the start of a cell.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 GUARDED = ("firstName", "lastName", "email")
 
 
 class Export:
-    """All leads of a filter, as one file."""
+    """All leads of a filter as one file."""
 
     def __init__(self, tokens: Tokens, reader: DatabaseReader) -> None:
         self._tokens = tokens
         self._reader = reader
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Stream the leads. No connection and no transaction is held while the client reads."""
+        """Stream the leads. No database connection is held while the client reads."""
         self._tokens.require(req, "read")
         try:
             query: ExportQuery = kinds.parse(EXPORT_QUERY, req.params)
         except ValidationError as error:
             raise validation_failed(error) from None
-        # The first chunk before the first byte: what is wrong by now still gets an answer of its own.
+        # The first chunk is read before the first byte is sent, so that an error still gets its own status.
         first = await self._reader.in_snapshot(_chunk, query, None)
         resp.content_type = FORMATS[query.format]
         resp.set_headers(
@@ -55,7 +56,7 @@ class Export:
         resp.stream = self._walk(req, query, first)
 
     async def on_head(self, req: Request, resp: Response) -> None:
-        """Answer the headers alone."""
+        """Answer the headers of the GET."""
         await self.on_get(req, resp)
         resp.stream = None
 
@@ -68,12 +69,12 @@ class Export:
                 yield text
             if last is None or client_disconnected(req.scope):
                 return
-            # A server that goes away now breaks the stream off: the client sees that it is not whole.
+            # An error here aborts the chunked answer, so the client sees that the file is incomplete.
             text, last = await self._reader.in_snapshot(_chunk, query, last)
 
 
 def _chunk(connection: Connection, query: ExportQuery, after: LeadId | None) -> tuple[bytes, LeadId | None]:
-    """Return the next leads as text, and the last one's id, or None when there are no more."""
+    """Return the next leads as encoded text, and the id of the last one, None when there are no more."""
     rows = pages.scan(connection, query.leads, after)
     last = bytes(rows[-1].id) if len(rows) == query.leads.limit else None
     if query.format == "ndjson":

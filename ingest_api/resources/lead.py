@@ -19,7 +19,7 @@ from schema.lead.lead_id import LeadId
 
 
 class Lead:
-    """One lead, wherever it is."""
+    """One lead: stored, waiting in the queue, or a dead letter."""
 
     def __init__(self, tokens: Tokens, reader: DatabaseReader, primary: ReaderPool, queue: QueueReader) -> None:
         self._tokens = tokens
@@ -28,7 +28,7 @@ class Lead:
         self._queue = queue
 
     async def on_get(self, req: Request, resp: Response, lead: str) -> None:
-        """Answer the lead with its state, from the moment its 202 was sent."""
+        """Answer the lead with its state. It is found from the moment its 202 is sent."""
         self._tokens.require(req, "read")
         try:
             wanted = lead_id.from_text(lead)
@@ -40,7 +40,7 @@ class Lead:
             if payload is not None:
                 success_encoded(resp, 200, "Lead", with_state(payload, "queued"))
                 return
-            # It may have been stored between the two looks, and a replica may not have it yet.
+            # The lead may have been stored between the two reads, and a replica may not have it yet.
             found = await self._primary.one_statement(_stored, wanted)
         if found is None:
             raise _not_found()

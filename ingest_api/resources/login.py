@@ -16,12 +16,13 @@ from ingest_api.http.envelope import JSON, ApiError, validation_failed
 from ingest_api.parameters.credentials import CREDENTIALS
 from schema.lead.rules import NOT_OBJECT
 
-# Password checks at once in one process: each takes 19 MiB and a core for some 20 ms, unless it is remembered.
+# Most concurrent password checks in one process; bounds the memory and CPU that argon2 takes
+# (docs/lab/2026-11-26-behind-the-constants.md).
 CHECKS = 2
 
 
 class Login:
-    """Gives a token for an address and a password."""
+    """Issues a token for an address and a password."""
 
     def __init__(self, reader: ReaderPool, tokens: Tokens, body_timeout: float) -> None:
         self._reader = reader
@@ -30,7 +31,7 @@ class Login:
         self._checks = asyncio.Semaphore(CHECKS)
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Answer 200 with a token, or 401 for a wrong password and an unknown user alike."""
+        """Answer 200 with a token; or the same 401 for a wrong password, an unknown and a disabled user."""
         data = await body.read_json(req, self._body_timeout)
         try:
             if not isinstance(data, dict):

@@ -20,7 +20,7 @@ from schema.queue.accepted_counts import Accepted
 
 
 class Stats:
-    """How many leads came in and how many are stored, over time, from the counts alone."""
+    """Accepted and stored leads over time, from the counts alone."""
 
     def __init__(self, tokens: Tokens, reader: DatabaseReader, queue: QueueReader) -> None:
         self._tokens = tokens
@@ -28,7 +28,7 @@ class Stats:
         self._queue = queue
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Answer the accepted and stored leads of each bucket, those without any too."""
+        """Answer the accepted and stored leads of each bucket, including empty ones."""
         self._tokens.require(req, "read")
         try:
             width, start, end = kinds.parse(STATS_QUERY, req.params)

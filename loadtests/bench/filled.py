@@ -1,4 +1,4 @@
-"""Fills the tables beforehand, as if the service had stored as many leads long ago."""
+"""Fills the tables before a run, as if the service had stored the leads long ago."""
 
 import tempfile
 from collections import Counter
@@ -15,7 +15,7 @@ from schema.queue.accepted_counts import ACCEPTED_WIDTHS
 
 CHUNK = 100_000  # rows in a file
 
-# The chunks are spread evenly over so many days before now; one chunk's rows share a minute.
+# Days before now over which the chunks are spread evenly, and microseconds between two rows of a chunk.
 DAYS = 300
 APART = 600  # microseconds
 
@@ -26,7 +26,7 @@ ACCEPT = "INSERT INTO accepted_counts (width, bucket, epoch, accepted) VALUES (%
 
 
 def fill(ours: Ours, bare: Bare, number: int) -> None:
-    """Load `number` rows, with their counts, into ours' tables and into those of the bare loop."""
+    """Load `number` rows with their counts into our tables and into those of the bare loop."""
     for url in (ours.database_url, bare.url):
         print(f"  filling the table with {number:,} rows …", flush=True)
         connection = connect(url)
@@ -43,7 +43,7 @@ def fill(ours: Ours, bare: Bare, number: int) -> None:
                 for width, bucket, _, stored in changes[-1][1]:
                     if width // MICROS in ACCEPTED_WIDTHS:
                         accepted[width // MICROS, bucket // MICROS, EPOCH] += stored
-            # Accepted as well, so that the ledger balances.
+            # Counted as accepted, too, so that the ledger balances.
             cursor.executemany(ACCEPT, [(*place, number) for place, number in accepted.items()])
             connection.commit()
 

@@ -1,4 +1,4 @@
-"""The retention: removes the leads of old months, and takes them out of the counts."""
+"""The retention: removes the leads of old months from the table and from the counts."""
 
 from itertools import takewhile
 
@@ -10,16 +10,18 @@ from schema.database.partitions import Month, alone
 from schema.database.tables import leads
 from schema.lead import lead_id
 
-# Rows deleted in one transaction where there are no partitions.
+# Rows deleted in one transaction when no partition can be dropped.
 DELETE_MAX = 2_000
 
 
 def expire(connection: Connection, months: int, now: int) -> int:
-    """Remove all leads of months more than `months` before the current one, for good; return how many.
+    """Delete all leads of months more than `months` before the current one; return how many.
 
-    At every moment the lists and the total agree, whenever this is cut short: first the
-    cutoff hides the leads and takes them out of the counts, then the rows go, and then the
-    cutoff goes. Leads from before the cutoff that are stored meanwhile are counted or gone.
+    `now` is in microseconds since 1970. Lists and total agree at every moment, also after a
+    crash: first the cutoff hides the leads and they are subtracted from the counts, then the rows
+    are deleted, then the cutoff is removed. Older leads that are stored meanwhile are deleted or
+    counted in the last step. Returns 0 while another process changes partitions, or while migration
+    0006 has not run.
     """
     cutoff = (Month.at(now) + -months).start
     with alone(connection) as is_alone:
@@ -31,7 +33,7 @@ def expire(connection: Connection, months: int, now: int) -> int:
             before = totals.version(connection)
             if not before.retention_cutoff and not _has_older(connection, cutoff):
                 return 0
-            # One that was cut short goes on to where it meant to.
+            # A run that was interrupted continues with its own cutoff.
             cutoff = before.retention_cutoff or cutoff
             if not before.retention_cutoff:
                 totals.add(connection, retention_cutoff=cutoff)
@@ -53,7 +55,7 @@ def _has_older(connection: Connection, cutoff: int) -> bool:
 
 
 def _remove(connection: Connection, cutoff: int) -> None:
-    """Drop the partitions that end by the cutoff; delete what is older and in none of them."""
+    """Drop the partitions that end at or before the cutoff; then delete the rows left before it."""
     over = list(
         takewhile(lambda name: name != partitions.CATCH_ALL and _end(name) <= cutoff, partitions.existing(connection))
     )
@@ -71,7 +73,7 @@ def _remove(connection: Connection, cutoff: int) -> None:
 
 
 def _lift_cutoff(connection: Connection, cutoff: int) -> None:
-    """Take the cutoff away, and count what was stored before it in the meantime."""
+    """Remove the cutoff, and count the older leads that were stored meanwhile. Blocks all workers until COMMIT."""
     totals.lock(connection)
     maintain.subtract_expired(connection, cutoff)
     left = maintain.recount(connection, 0, cutoff)

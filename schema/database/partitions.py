@@ -1,7 +1,7 @@
-"""Months: the table `leads` is partitioned by them on MySQL and MariaDB.
+"""Partitions: on MySQL and MariaDB the table `leads` is partitioned by month.
 
-The partitions are ranges of the id, which begins with the time of creation, so the id alone is
-the key. The first takes all that is older, the last all that is newer than the months made.
+Partitions are ranges of the id, which begins with the creation time, so the primary key is the id
+alone. The first partition also holds everything older, the last everything newer than its months.
 """
 
 from collections.abc import Iterator
@@ -15,18 +15,18 @@ from schema.lead import lead_id
 
 MICROS = 1_000_000
 
-# Months made beyond the current one.
+# Number of months after the current one that have a partition.
 MONTHS_AHEAD = 3
 
-# Most months that one statement makes partitions for: no more are behind when a table is first partitioned.
+# Most months that one statement makes partitions for; leads older than that share the first partition.
 MONTHS_MAX = 240
 
-# Seconds that a change of the table waits for others to leave it; everybody else waits behind it.
+# Metadata lock timeout of a DDL statement, seconds: every query that comes later waits behind it.
 LOCK_WAIT_TIMEOUT = 3
 
 CATCH_ALL = "pmax"
 
-# What serializes those who change the partitions.
+# Name of the advisory lock (GET_LOCK) that serializes changes of the partitions.
 _LOCK = "lead-ingest partitions"
 
 
@@ -56,24 +56,24 @@ class Month:
 
     @property
     def start(self) -> int:
-        """Its first microsecond, since 1970."""
+        """The month's first microsecond since 1970."""
         return int(datetime(self._number // 12, self._number % 12 + 1, 1, tzinfo=UTC).timestamp()) * MICROS
 
     @property
     def name(self) -> str:
-        """The name of its partition."""
+        """The name of the month's partition."""
         return f"p{self._number // 12:04}{self._number % 12 + 1:02}"
 
     @property
     def clause(self) -> str:
-        """What defines its partition."""
+        """The DDL of the month's partition."""
         return f"PARTITION {self.name} VALUES LESS THAN (x'{lead_id.at((self + 1).start).hex()}')"
 
 
 def partition(connection: Connection, now: int) -> None:
-    """Partition a table that is not, from the month of its oldest lead on.
+    """Partition the table from the month of its oldest lead on, unless it is partitioned. `now` is in microseconds.
 
-    The table is copied and takes no writes meanwhile: accepted leads wait in the queue.
+    Copies the table and blocks writes meanwhile: accepted leads wait in the queue.
     """
     if connection.dialect.name == "sqlite" or existing(connection):
         return
@@ -82,13 +82,16 @@ def partition(connection: Connection, now: int) -> None:
     first = Month.at(now if oldest is None else lead_id.micros_of(bytes(oldest)))
     if end - first >= MONTHS_MAX:
         first = end + (1 - MONTHS_MAX)
-    # Leads of the future do not move the months that are made.
+    # If all leads are from the future, the months still start now.
     months = _clauses(first, end - first + 1) if end - first >= 0 else _clauses(Month.at(now), MONTHS_AHEAD + 1)
     connection.execute(text(f"ALTER TABLE leads PARTITION BY RANGE COLUMNS (id) ({months})"))
 
 
 def make_ahead(connection: Connection, now: int) -> int:
-    """Make the partitions of the months up to MONTHS_AHEAD from now; return how many. Without partitions do nothing."""
+    """Make the partitions up to MONTHS_AHEAD months from `now` (microseconds); return how many.
+
+    Does nothing when the table has no partitions or another process changes them.
+    """
     with alone(connection) as is_alone:
         there = existing(connection) if is_alone else []
         if len(there) < 2 or there[-1] != CATCH_ALL:
@@ -102,7 +105,7 @@ def make_ahead(connection: Connection, now: int) -> int:
 
 
 def existing(connection: Connection) -> list[str]:
-    """Return the names of the partitions, in order; none on SQLite or when the table has none."""
+    """Return the names of the partitions, in order; [] on SQLite or when the table has none."""
     if connection.dialect.name == "sqlite":
         return []
     query = text(
@@ -119,11 +122,11 @@ def _clauses(first: Month, number: int) -> str:
 
 @contextmanager
 def alone(connection: Connection) -> Iterator[bool]:
-    """Tell whether nobody else changes partitions, and keep it so within the block."""
+    """Try to take the advisory lock on partition changes for the block; yield whether that succeeded. Never waits."""
     if connection.dialect.name == "sqlite":
         yield True
         return
-    # A change waits for everybody who reads, and all who come later wait behind it: better to try again in a minute.
+    # DDL waits for open reads, and later queries wait behind it: better to give up and retry in a minute.
     connection.execute(text(f"SET SESSION lock_wait_timeout = {LOCK_WAIT_TIMEOUT}"))
     taken = bool(connection.execute(text("SELECT GET_LOCK(:name, 0)"), {"name": _LOCK}).scalar())
     connection.rollback()

@@ -1,9 +1,9 @@
 """Every name in Redis: keys, the consumer group, and the fields of entries and hashes.
 
-Python and the Lua scripts (schema.queue.script) take them from here. docs/storage.md lists them.
+Python code and Lua scripts (schema.queue.script) use these constants. docs/storage.md is made from DOCUMENTED.
 """
 
-# A prefix ends in ":", the rest of such a key is given in DOCUMENTED.
+# Keys. A prefix ends in ":"; DOCUMENTED shows the rest of such a key.
 STREAM = "leads:stream"
 DEAD = "leads:dead"
 INDEX = "leads:index"
@@ -14,32 +14,32 @@ REQUESTS = "leads:requests"
 REQUESTS_HELD = f"{REQUESTS}:held"
 REQUEST_ERRORS = f"{REQUESTS}:errors"
 REQUEST_ERRORS_HELD = f"{REQUEST_ERRORS}:held"
-PROBE_PREFIX = "leads:probe:"  # before the names of the other keys
+PROBE_PREFIX = "leads:probe:"  # prepended, with an id, to other keys
 
-# Celery's queues; kombu keeps each in a list of the same name. Beat's messages wait apart, so that the length of
-# TICKETS says how many batches are waiting.
+# Celery's queues; kombu keeps each in a list of the same name. Beat's messages have a queue of their own, so that the
+# length of TICKETS is the number of tickets.
 TICKETS = "leads:tickets"
 SWEEPS = "leads:sweeps"
 
 # The consumer group of STREAM.
 GROUP = "workers"
 
-# Fields of an entry of STREAM and DEAD: the lead as schema.lead.codec wrote it; its Idempotency-Key, if it had one, and
-# the SHA-256 of its fields; for a dead letter also why.
+# Fields of an entry of STREAM and DEAD: the lead as encoded by schema.lead.codec; with an Idempotency-Key its hash and
+# the SHA-256 of the fields; for a dead letter also the reason.
 LEAD_FIELD = "lead"
 KEY_FIELD = "key"
 DIGEST_FIELD = "digest"
 REASON_FIELD = "reason"
 
-# Stands before the entry's name in INDEX when the lead is a dead letter.
+# Prefix of the entry's name in INDEX when the lead is a dead letter.
 DEAD_PREFIX = "dead:"
 
-# Fields of ACCEPTED beside the buckets: when it began (microseconds by Redis's clock), and whether it is known that
-# Redis has never lost its data.
+# Fields of ACCEPTED beside the buckets: the start of the epoch (microseconds by Redis's clock), and whether it is known
+# that there was no earlier epoch, so that Redis has never lost its data.
 EPOCH_FIELD = "epoch"
 FIRST_FIELD = "first"
 
-# Key, type, what it holds, who writes it.
+# Key, type, content, writer.
 DOCUMENTED = (
     (
         STREAM,

@@ -1,4 +1,4 @@
-"""Every setting, declared once: its variable, type, default, unit and meaning. One file for each group."""
+"""All settings, each declared once with type, default, unit and meaning. One file for each group."""
 
 import dataclasses
 import hashlib
@@ -25,10 +25,10 @@ PREFIX = "LEADS_"
 
 LOOPBACK = ("127.", "::1", "localhost")
 
-# A unix socket's address holds 108 bytes on Linux and 104 on macOS (sys/un.h), the closing NUL included.
+# A unix socket's path has at most 108 bytes on Linux and 104 on macOS (sys/un.h), including the final NUL.
 SOCKET_PATH_MAX = 100
 
-# The groups, and how the reference calls them.
+# The groups by their titles in the reference.
 GROUPS = {
     "API": HttpSettings,
     "Flower": FlowerSettings,
@@ -63,7 +63,7 @@ class Settings(
 
     @property
     def redis_socket(self) -> Path:
-        """The embedded server's unix socket: in the data dir, or in the temporary one when that path is too long."""
+        """The embedded server's unix socket: in the data dir, or in the temporary dir when that path is too long."""
         path = self.data_dir / "redis" / "redis.sock"
         if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
             return path
@@ -72,42 +72,42 @@ class Settings(
 
     @property
     def queue_url(self) -> str:
-        """The URL redis-py takes for the queue."""
+        """The queue's URL for redis-py."""
         return self.redis_url or f"unix://{self.redis_socket}"
 
     @property
     def broker_url(self) -> str:
-        """The URL Celery takes for the same server: kombu names unix sockets in its own way."""
+        """The same server's URL for Celery: kombu has its own scheme for unix sockets."""
         return self.queue_url.replace("unix://", "redis+socket://", 1)
 
     @property
     def primary_url(self) -> str:
-        """The SQLAlchemy URL of the database that is written to."""
+        """The SQLAlchemy URL of the primary database."""
         return self.database_url or f"sqlite:///{self.data_dir / 'leads.db'}"
 
     @property
     def replica_url(self) -> str:
-        """The SQLAlchemy URL of the database that is read from."""
+        """The SQLAlchemy URL of the replica; the primary's when none is set."""
         return self.database_read_url or self.primary_url
 
     @property
     def private_key_path(self) -> Path:
-        """Where the signing key is, or will be made."""
+        """The file of the signing key; it may not exist yet."""
         return self.jwt_private_key or self.data_dir / "keys" / "jwt-private.pem"
 
     @property
     def public_key_path(self) -> Path:
-        """Where the verifying key is, or will be made."""
+        """The file of the verifying key; it may not exist yet."""
         return self.jwt_public_key or self.data_dir / "keys" / "jwt-public.pem"
 
     @property
     def accepted_keys_path(self) -> Path:
-        """Where further public keys are, if there are any."""
+        """The directory of further accepted public keys; it may not exist."""
         return self.jwt_accepted_keys or self.data_dir / "keys" / "accepted"
 
     @property
     def flower_database_path(self) -> Path:
-        """Where Flower keeps what it has seen."""
+        """The file in which Flower keeps tasks over a restart."""
         return self.flower_database or self.data_dir / "flower" / "tasks"
 
 
@@ -119,7 +119,7 @@ def variable(name: str) -> str:
 def load() -> Settings:
     """Read and check all settings from the environment. An empty variable counts as absent.
 
-    Raises SettingsError, in one line that names the variable, on the first that is wrong.
+    Raises SettingsError for the first wrong one, with one line that names its variable.
     """
     values: dict[str, Any] = {}
     env = environs.Env()

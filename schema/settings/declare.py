@@ -1,4 +1,4 @@
-"""How a setting is declared: type, default, unit, check and a sentence, all of which the reference shows."""
+"""Declares settings: default, description, type, unit and check. The reference shows all but the check."""
 
 import ipaddress
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 def setting(
     default: Any, doc: str, *, kind: str = "str", unit: str = "", check: Callable[[Any], object] | None = None
 ) -> Any:
-    """Declare a setting of a kind that environs reads, or of `networks`."""
+    """Declare a setting. `kind` is the name of a parser of environs, or `networks`."""
     metadata = {"doc": doc, "kind": kind, "unit": unit, "check": check}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
@@ -29,7 +29,7 @@ def number(default: Any, doc: str, *, unit: str, low: float, high: float | None 
 
 
 def networks_of(texts: list[str]) -> tuple[Network, ...]:
-    """Return the networks that are written in CIDR. Raises ValueError."""
+    """Parse networks in CIDR. Raises ValueError."""
     return tuple(ipaddress.ip_network(text.strip(), strict=False) for text in texts if text.strip())
 
 

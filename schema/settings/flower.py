@@ -5,7 +5,7 @@ from pathlib import Path
 
 from schema.settings.declare import number, setting
 
-# Who can log in to the embedded run, as its banner and the README say. Everybody knows it.
+# Password of the test user of the embedded run, published in its banner and the README.
 WELL_KNOWN_PASSWORD = "password123"  # noqa: S105 (no secret)
 
 

@@ -11,7 +11,7 @@ SIDES = ("ingest_api", "schema", "workers")
 
 
 def declared_beside(file: Path) -> dict[str, Script]:
-    """Return the scripts that the modules of a script's directory declare, by their names."""
+    """Return the scripts declared by the Python modules in the script's directory, by name."""
     found = {}
     for path in file.parent.glob("*.py"):
         if f'"{file.name}"' in path.read_text():

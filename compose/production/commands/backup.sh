@@ -5,11 +5,11 @@ backup() {
     umask 077
     mkdir -p backups
     file=backups/leads-$(date -u +%Y%m%dT%H%M%SZ).sql.gz
-    # One snapshot, without holding up the workers. Without the server's GTIDs, it can be read by any server.
+    # One snapshot, which does not block the workers. No GTIDs, so that any server can restore it.
     # shellcheck disable=SC2016
     compose exec -T mysql sh -c 'MYSQL_PWD=$MYSQL_ROOT_PASSWORD exec mysqldump -u root --single-transaction --quick \
         --set-gtid-purged=OFF --hex-blob --no-tablespaces "$MYSQL_DATABASE"' | gzip >"$file.part"
-    # Its last line says that it is whole: a pipe does not say so.
+    # mysqldump's last line shows that the dump is complete; the pipe's status does not.
     gzip -dc "$file.part" | tail -n 1 | grep -q '^-- Dump completed' || fail "The backup is not whole: compose/$file.part"
     mv "$file.part" "$file"
     echo "compose/$file"
@@ -20,13 +20,13 @@ sql() { # [DATABASE]: run the statements that come in, as MySQL's root
     compose exec -T mysql sh -c 'MYSQL_PWD=$MYSQL_ROOT_PASSWORD exec mysql -u root "$@"' sql "$@"
 }
 
-# Takes out what binds an older backup to the server that it is of, and would keep the restore from its replicas.
+# Removes GTIDs and SQL_LOG_BIN=0 from older backups: they tie a dump to its server and keep it from replicas.
 without_gtids() {
     LC_ALL=C sed -e '/^SET @@SESSION.SQL_LOG_BIN/d' \
         -e '/^SET @@GLOBAL.GTID_PURGED/{' -e ':more' -e '/;$/d' -e 'N' -e 'b more' -e '}'
 }
 
-swap_tables() { # OUT IN: move the tables of leads into the database OUT and those of IN into leads, all in one step
+swap_tables() { # OUT IN: move the tables of database leads to OUT, and those of IN to leads, atomically
     moves=$(
         sql --skip-column-names <<SQL
 SELECT CONCAT(table_schema, '.', table_name, ' TO ', IF(table_schema = 'leads', '$1', 'leads'), '.', table_name)
@@ -36,8 +36,8 @@ SQL
     echo "RENAME TABLE $(echo "$moves" | paste -sd ,)" | sql
 }
 
-# The backup is read into a database of its own while the service goes on. Only when that is whole, and of this release
-# or an older one, does it take the place of the present tables.
+# The backup is loaded into a separate database while the service runs, and replaces the present tables only when the
+# load is complete. If the migrations then fail (a backup of a newer release), the present tables are put back.
 restore() { # FILE
     case $1 in
     /*) file=$1 ;;
@@ -59,7 +59,7 @@ restore() { # FILE
         echo 'DROP DATABASE leads_restored' | sql || true
         fail "FILE=$1 could not be restored: MySQL says why, above. Nothing was changed, and the service goes on."
     }
-    # Until the service is to start again: cut short, it would stay stopped.
+    # Ignore signals until the service is started again: an interruption would leave it stopped.
     trap '' INT TERM
     compose stop beat worker api
     restored=
@@ -71,7 +71,7 @@ restore() { # FILE
                 fail "The service is stopped: the tables from before are still in MySQL's database leads_replaced."
         fi
     fi
-    # What was replaced goes when it is known to have been.
+    # The replaced tables are dropped only after a successful restore.
     echo "DROP DATABASE leads_restored; ${restored:+DROP DATABASE leads_replaced}" | sql || true
     trap - INT TERM
     start

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# What is shown when the production form is ready.
+# The banner of the production form.
 
 banner() {
     api="http://$(hostname):$(setting LEADS_PUBLIC_PORT 8080)"

@@ -1,11 +1,11 @@
 # shellcheck shell=sh
-# Containers: started in their order, replaced, scaled and stopped.
+# Containers: start in order, upgrade, scale and stop.
 
-up() { # ARGUMENTS SERVICE...: start what does not run, and replace what is out of date
+up() { # ARGUMENTS SERVICE...: start stopped services, and replace outdated containers
     compose up -d --no-build "$@"
 }
 
-replicas() { # how many containers of API and workers there shall be
+replicas() { # options for the number of API and worker containers
     echo "--scale api=$(setting API_REPLICAS 2) --scale worker=$(setting WORKER_REPLICAS 2)"
 }
 
@@ -44,11 +44,11 @@ start() {
 start_nginx() {
     up nginx
     wait_until_healthy nginx
-    # Only a changed site is read anew: nginx then closes connections that are idle, and a client may be using one.
+    # Reloads only a changed site: a reload closes idle keep-alive connections, on which a client may just be sending.
     compose exec -T nginx sh /etc/nginx/lead-ingest/start reload
 }
 
-# From the door to the servers, so that each can finish what it has taken in.
+# From nginx to the servers behind it, so that each can finish its open work.
 stop() {
     compose stop nginx
     compose stop api worker beat flower
@@ -63,9 +63,8 @@ migrate() {
     }
 }
 
-# Puts containers of the new image beside the old ones, and takes the old ones away once those are healthy. The API
-# comes before the workers: new code reads what either of them writes. Migrations that the old code cannot live with run
-# when none of it is left.
+# Rolling upgrade: starts new API containers beside the old ones, removes those once the new are healthy, then replaces
+# the workers: new code reads what either writes. Migrations that break the old code run last.
 upgrade() {
     compose run --rm -T migrate python -m compose.production --before || fail "The stack was not changed."
     old=$(containers api)

@@ -1,12 +1,12 @@
 # shellcheck shell=sh
-# The image of every process of ours.
+# The image of the API, worker, beat and Flower containers.
 
 build_image() {
     echo "Building the image"
-    # Only what the image needs is sent: no secret, no data and no history can end up in it.
+    # An explicit build context, so that no secret, data or history can end up in the image.
     arguments=
     case ${PYTHON_IMAGE:-} in
-    '' | /*) ;; # a path is that of the virtual environment's Python
+    '' | /*) ;; # a path is the virtual environment's Python, no image
     *[:/]*) arguments="--build-arg PYTHON=$PYTHON_IMAGE" ;;
     *) arguments="--build-arg PYTHON=python:${PYTHON_IMAGE#python}-slim-trixie" ;;
     esac
@@ -21,7 +21,7 @@ build_image() {
             --tag "lead-ingest:$(setting LEADS_VERSION latest)" $arguments - >/dev/null
 }
 
-is_outdated() { # Whether API containers run, and of another image than the one that was built
+is_outdated() { # Whether an API container runs another image than the one just built
     built=$(docker image inspect --format '{{.Id}}' "lead-ingest:$(setting LEADS_VERSION latest)")
     for each in $(containers api); do
         running=$(docker inspect --format '{{if .State.Running}}{{.Image}}{{end}}' "$each")

@@ -2,7 +2,7 @@
 # Prometheus, Alertmanager and Grafana.
 
 monitoring() {
-    # Grafana apart: when its image cannot be had, the alerts run all the same.
+    # Grafana separately, so that the alerts run even if its image cannot be pulled.
     compose --profile monitoring up -d --no-build prometheus alertmanager
     if compose --profile grafana up -d --no-build grafana; then
         echo "Grafana   http://127.0.0.1:$(setting LEADS_PUBLIC_GRAFANA_PORT 3000)   (user admin, password GRAFANA_PASSWORD in compose/$ENV_FILE)"
@@ -11,7 +11,7 @@ monitoring() {
     fi
 }
 
-# Replaces what runs of it and is out of date; what does not run is left alone.
+# Replaces outdated containers of running services; stopped ones stay stopped.
 update_monitoring() {
     for service in prometheus alertmanager grafana; do
         [ -z "$(containers "$service")" ] ||

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# compose/production.env: its settings, and the secrets that the first build writes into it.
+# compose/production.env: reading and writing its settings, and the secrets that the first build generates.
 
 setting() { # NAME DEFAULT: the environment's value, or the file's
     eval "value=\${$1:-}"
@@ -15,7 +15,7 @@ save_setting() { # NAME VALUE: write it into the file
     mv "$draft" "$ENV_FILE"
 }
 
-random_hex() { # BYTES of randomness, in hexadecimal: safe in a URL and in a shell
+random_hex() { # BYTES random bytes in hexadecimal, which needs no escaping in a URL or a shell
     od -An -N "$1" -tx1 /dev/urandom | tr -d ' \n'
 }
 
@@ -42,7 +42,7 @@ GRAFANA_PASSWORD=$(random_hex 12)
 API_REPLICAS=${API:-2}
 WORKER_REPLICAS=${WORKERS:-2}
 FILE
-    # What was set for this installation at its making stays set.
+    # Settings given in the environment at the first build are kept in the file.
     # shellcheck disable=SC2016
     names=$(grep -oh '\${[A-Z_]*' production/compose.yml production/compose.tls.yml | cut -c 3- | sort -u)
     for name in $names LEADS_TLS LEADS_PROJECT LEADS_READY_TIMEOUT; do
