@@ -26,8 +26,8 @@ FLUSH_SECONDS = Histogram(
     "Round trip of one group commit to Redis.",
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
 )
-FLUSH_OPERATIONS = Histogram(
-    "leads_flush_operations", "Requests that shared one flush.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+FLUSH_REQUESTS = Histogram(
+    "leads_flush_requests", "Requests that shared one flush.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 )
 FLUSH_FAILURES = Counter("leads_flush_failures", "Flushes that Redis did not take.")
 REQUEST_LOG_LOST = Counter(

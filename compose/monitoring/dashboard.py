@@ -167,7 +167,7 @@ ROWS: tuple[tuple[str, tuple[Chart, ...]], ...] = (
                 "none",
                 (
                     Query(
-                        "sum(rate(leads_flush_operations_sum[1m])) / sum(rate(leads_flush_operations_count[1m]))",
+                        "sum(rate(leads_flush_requests_sum[1m])) / sum(rate(leads_flush_requests_count[1m]))",
                         "requests in a flush",
                     ),
                     Query(

@@ -7,32 +7,16 @@ share that fsync.
 """
 
 import asyncio
-import enum
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import redis.asyncio
 from redis.exceptions import RedisError
 
 from ingest_api import metrics
+from ingest_api.intake.append import APPEND, AppendRequest, AppendResult, Verdict, arguments_of, results_of
 from ingest_api.intake.redis_script import ScriptConnection
-from schema.lead import lead_id
-from schema.lead.lead_id import LeadId
-from schema.queue import accepted_counts
-from schema.queue.keys import (
-    ACCEPTED,
-    DIGEST_FIELD,
-    EPOCH_FIELD,
-    FIRST_FIELD,
-    IDEMPOTENCY_PREFIX,
-    INDEX,
-    KEY_FIELD,
-    LEAD_FIELD,
-    STREAM,
-    TICKETS,
-)
-from schema.queue.script import Script, Value
+from schema.queue.script import Value
 from schema.runtime import logs
 from schema.settings import Settings
 
@@ -44,83 +28,11 @@ FLUSH_BYTES = 4 * 1024 * 1024
 # on its size (docs/lab/2026-11-26-behind-the-constants.md).
 FLUSH_DELAY = 0.001
 
-RESULT_FIELDS = 4  # for each request in the script's answer
-
 log = logs.get(__name__)
 
 
 class QueueUnavailable(Exception):
     """Redis did not confirm the flush. Its leads may have been written, but no client has got a 202 for them."""
-
-
-class Verdict(enum.IntEnum):
-    """What append.lua did with a request. The script gets these numbers as constants."""
-
-    APPENDED = 0
-    RATE_LIMITED = 1
-    FULL = 2
-    DUPLICATE = 3
-    CONFLICT = 4
-    KEY_UNVERIFIED = 5  # Redis may have lost the key: ask the database, then submit again
-
-
-_VERDICTS = tuple(Verdict)  # by number; a look-up here is faster than Verdict(number)
-
-LEAD_ARGUMENTS = 3  # for each lead: id, minute, payload
-
-
-def append_script(prefix: str = "") -> Script:
-    """Make the append script. With `prefix` it writes to separate keys, for the probe."""
-    return Script(
-        Path(__file__).parent / "append.lua",
-        keys={
-            "STREAM": prefix + STREAM,
-            "INDEX": prefix + INDEX,
-            "ACCEPTED": prefix + ACCEPTED,
-            "TICKETS": prefix + TICKETS,
-        },
-        arguments=("queue_max", "rate_limit", "rate_window", "key_ttl", "requests"),
-        constants={
-            **{verdict.name: int(verdict) for verdict in Verdict},
-            "LEAD_ARGUMENTS": LEAD_ARGUMENTS,
-            "LEAD_FIELD": LEAD_FIELD,
-            "KEY_FIELD": KEY_FIELD,
-            "DIGEST_FIELD": DIGEST_FIELD,
-            "EPOCH_FIELD": EPOCH_FIELD,
-            "FIRST_FIELD": FIRST_FIELD,
-            "IDEMPOTENCY_PREFIX": IDEMPOTENCY_PREFIX,
-            "ACCEPTED_WIDTHS": accepted_counts.ACCEPTED_WIDTHS,
-        },
-    )
-
-
-APPEND = append_script()
-
-
-class NewLead(NamedTuple):
-    """A lead to append: its id and its JSON."""
-
-    id: LeadId
-    payload: bytes
-
-
-class AppendRequest(NamedTuple):
-    """What one HTTP request asks of a flush: count it, and append its leads, all or none."""
-
-    rate_key: str = ""  # empty: not limited
-    leads: tuple[NewLead, ...] = ()
-    key: str = ""  # Redis key of the idempotency record; empty: none
-    digest: bytes = b""  # SHA-256 of the lead's fields
-    key_absent_in_database: bool = False  # True once the database was asked and does not have the key
-
-
-class AppendResult(NamedTuple):
-    """What became of an AppendRequest."""
-
-    verdict: Verdict
-    used: int  # requests in the client's window, this one included; 0 when not limited
-    window_left: int  # milliseconds
-    id: LeadId  # the lead's, when its key was used before; else empty
 
 
 class _Waiting(NamedTuple):
@@ -205,34 +117,19 @@ class GroupCommit:
         return batch
 
     async def _flush(self, batch: list[_Waiting]) -> None:
-        arguments: list[Value] = [*self._head, len(batch)]
-        for waiting in batch:
-            request = waiting.request
-            arguments += (
-                request.rate_key,
-                request.key,
-                request.digest,
-                int(request.key_absent_in_database),
-                len(request.leads),
-            )
-            for lead in request.leads:
-                second = lead_id.micros_of(lead.id) // 1_000_000
-                arguments += (lead.id, second - second % 60, lead.payload)
+        requests = arguments_of(waiting.request for waiting in batch)
+        arguments: list[Value] = [*self._head, len(batch), *requests]
         with metrics.FLUSH_SECONDS.time():
             async with asyncio.timeout(self._timeout):
                 await self._connection.connect()
                 reply = await self._run(arguments)
-        metrics.FLUSH_OPERATIONS.observe(len(batch))
+        metrics.FLUSH_REQUESTS.observe(len(batch))
         appended = 0
-        numbers = iter(reply[2:])
-        for waiting, (verdict, used, left, known) in zip(
-            batch, zip(*[numbers] * RESULT_FIELDS, strict=True), strict=True
-        ):
-            answer = AppendResult(_VERDICTS[verdict], used, left, known)
-            if verdict == Verdict.APPENDED:
+        for waiting, result in zip(batch, results_of(reply), strict=True):
+            if result.verdict is Verdict.APPENDED:
                 appended += len(waiting.request.leads)
             if not waiting.future.done():
-                waiting.future.set_result(answer)
+                waiting.future.set_result(result)
         if appended:
             metrics.LEADS_ACCEPTED.inc(appended)
             self._on_appended(appended, reply[0], reply[1])
@@ -249,7 +146,7 @@ class GroupCommit:
         """Fail the requests of the flush and all that wait for the next one, which would run into the same timeout."""
         batch, self._next = batch + self._next, []
         metrics.FLUSH_FAILURES.inc()
-        log.error("flush failed", reason=type(error).__name__, operations=len(batch))
+        log.error("flush failed", reason=type(error).__name__, requests=len(batch))
         for waiting in batch:
             if not waiting.future.done():
                 waiting.future.set_exception(QueueUnavailable(type(error).__name__))

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, select
 from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import RETRY_FULL, ApiError, invalid, unavailable
-from ingest_api.intake.group_commit import AppendRequest, AppendResult, GroupCommit, NewLead, QueueUnavailable, Verdict
+from ingest_api.intake.append import AppendRequest, AppendResult, NewLead, Verdict
+from ingest_api.intake.group_commit import GroupCommit, QueueUnavailable
 from ingest_api.intake.rate_limit import RateLimit
 from schema.database import idempotency
 from schema.database.idempotency import IDEMPOTENCY_KEY

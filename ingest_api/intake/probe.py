@@ -4,7 +4,7 @@ import time
 
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from ingest_api.intake.group_commit import append_script
+from ingest_api.intake.append import append_script
 from schema.lead.lead_id import micros_of, new_lead_id
 from schema.queue.keys import PROBE_PREFIX
 from schema.runtime import logs

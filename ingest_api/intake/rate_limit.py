@@ -13,7 +13,8 @@ from falcon.asgi import Response
 from ingest_api.http.client_ip import ClientAddresses
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import rate_limited
-from ingest_api.intake.group_commit import AppendRequest, AppendResult, GroupCommit, QueueUnavailable, Verdict
+from ingest_api.intake.append import AppendRequest, AppendResult, Verdict
+from ingest_api.intake.group_commit import GroupCommit, QueueUnavailable
 from schema.queue.keys import RATE_PREFIX
 from schema.settings import Settings
 

@@ -10,7 +10,8 @@ import pytest
 import redis
 from sqlalchemy import Engine, select, text
 
-from ingest_api.intake.group_commit import AppendRequest, GroupCommit, NewLead, Verdict
+from ingest_api.intake.append import AppendRequest, NewLead, Verdict
+from ingest_api.intake.group_commit import GroupCommit
 from schema.counts import maintain
 from schema.database import engines
 from schema.database.tables import leads, metadata

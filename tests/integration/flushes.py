@@ -3,7 +3,8 @@
 import hashlib
 from typing import Any
 
-from ingest_api.intake.group_commit import AppendRequest, AppendResult, GroupCommit, NewLead
+from ingest_api.intake.append import AppendRequest, AppendResult, NewLead
+from ingest_api.intake.group_commit import GroupCommit
 from schema.lead import codec
 from schema.lead.lead_id import LeadId, new_lead_id
 from schema.queue import keys

@@ -9,15 +9,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from ingest_api.intake.group_commit import (
-    FLUSH_BYTES,
-    AppendRequest,
-    AppendResult,
-    GroupCommit,
-    NewLead,
-    QueueUnavailable,
-    Verdict,
-)
+from ingest_api.intake.append import AppendRequest, AppendResult, NewLead, Verdict
+from ingest_api.intake.group_commit import FLUSH_BYTES, GroupCommit, QueueUnavailable
 from schema.lead import codec
 from schema.lead.lead_id import LeadId, micros_of, new_lead_id
 from schema.queue import entries, keys

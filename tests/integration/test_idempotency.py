@@ -8,7 +8,7 @@ import pytest
 import time_machine
 from sqlalchemy import func, select
 
-from ingest_api.intake.group_commit import AppendRequest
+from ingest_api.intake.append import AppendRequest
 from schema.database import idempotency
 from schema.database.idempotency import Remembered
 from schema.database.tables import idempotency_keys

@@ -11,7 +11,8 @@ import psutil
 import pytest
 from prometheus_client import REGISTRY
 
-from ingest_api.intake.group_commit import AppendRequest, GroupCommit, QueueUnavailable, Verdict
+from ingest_api.intake.append import AppendRequest, Verdict
+from ingest_api.intake.group_commit import GroupCommit, QueueUnavailable
 from ingest_api.reads.queue_reader import QueueReader
 from schema.lead.lead_id import LeadId, new_lead_id
 from schema.queue import keys

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from ingest_api.intake.group_commit import AppendRequest, GroupCommit, NewLead, QueueUnavailable, Verdict
+from ingest_api.intake.append import AppendRequest, NewLead, Verdict
+from ingest_api.intake.group_commit import GroupCommit, QueueUnavailable
 from schema.lead.lead_id import new_lead_id
 from schema.queue.keys import STREAM
 from schema.runtime.redis_clients import async_redis

@@ -1,0 +1,112 @@
+"""The append: what a request asks of append.lua, and what became of it."""
+
+import enum
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from schema.lead import lead_id
+from schema.lead.lead_id import LeadId
+from schema.queue import accepted_counts
+from schema.queue.keys import (
+    ACCEPTED,
+    DIGEST_FIELD,
+    EPOCH_FIELD,
+    FIRST_FIELD,
+    IDEMPOTENCY_PREFIX,
+    INDEX,
+    KEY_FIELD,
+    LEAD_FIELD,
+    STREAM,
+    TICKETS,
+)
+from schema.queue.script import Script, Value
+
+RESULT_FIELDS = 4  # for each request in the script's answer
+
+
+class Verdict(enum.IntEnum):
+    """What append.lua did with a request. The script gets these numbers as constants."""
+
+    APPENDED = 0
+    RATE_LIMITED = 1
+    FULL = 2
+    DUPLICATE = 3
+    CONFLICT = 4
+    KEY_UNVERIFIED = 5  # Redis may have lost the key: ask the database, then submit again
+
+
+_VERDICTS = tuple(Verdict)  # by number; a look-up here is faster than Verdict(number)
+
+LEAD_ARGUMENTS = 3  # for each lead: id, minute, payload
+
+
+def append_script(prefix: str = "") -> Script:
+    """Make the append script. With `prefix` it writes to separate keys, for the probe."""
+    return Script(
+        Path(__file__).parent / "append.lua",
+        keys={
+            "STREAM": prefix + STREAM,
+            "INDEX": prefix + INDEX,
+            "ACCEPTED": prefix + ACCEPTED,
+            "TICKETS": prefix + TICKETS,
+        },
+        arguments=("queue_max", "rate_limit", "rate_window", "key_ttl", "requests"),
+        constants={
+            **{verdict.name: int(verdict) for verdict in Verdict},
+            "LEAD_ARGUMENTS": LEAD_ARGUMENTS,
+            "LEAD_FIELD": LEAD_FIELD,
+            "KEY_FIELD": KEY_FIELD,
+            "DIGEST_FIELD": DIGEST_FIELD,
+            "EPOCH_FIELD": EPOCH_FIELD,
+            "FIRST_FIELD": FIRST_FIELD,
+            "IDEMPOTENCY_PREFIX": IDEMPOTENCY_PREFIX,
+            "ACCEPTED_WIDTHS": accepted_counts.ACCEPTED_WIDTHS,
+        },
+    )
+
+
+APPEND = append_script()
+
+
+class NewLead(NamedTuple):
+    """A lead to append: its id and its JSON."""
+
+    id: LeadId
+    payload: bytes
+
+
+class AppendRequest(NamedTuple):
+    """What one HTTP request asks of a flush: count it, and append its leads, all or none."""
+
+    rate_key: str = ""  # empty: not limited
+    leads: tuple[NewLead, ...] = ()
+    key: str = ""  # Redis key of the idempotency record; empty: none
+    digest: bytes = b""  # SHA-256 of the lead's fields
+    key_absent_in_database: bool = False  # True once the database was asked and does not have the key
+
+
+class AppendResult(NamedTuple):
+    """What became of an AppendRequest."""
+
+    verdict: Verdict
+    used: int  # requests in the client's window, this one included; 0 when not limited
+    window_left: int  # milliseconds
+    id: LeadId  # the lead's, when its key was used before; else empty
+
+
+def arguments_of(requests: Iterable[AppendRequest]) -> Iterator[Value]:
+    """Yield the script's arguments for the requests, in its order."""
+    for request in requests:
+        yield from (request.rate_key, request.key, request.digest)
+        yield from (int(request.key_absent_in_database), len(request.leads))
+        for lead in request.leads:
+            second = lead_id.micros_of(lead.id) // 1_000_000
+            yield from (lead.id, second - second % 60, lead.payload)
+
+
+def results_of(answer: list[Any]) -> Iterator[AppendResult]:
+    """Yield what became of each request, in their order."""
+    numbers = iter(answer[2:])
+    for verdict, used, window_left, known in zip(*[numbers] * RESULT_FIELDS, strict=True):
+        yield AppendResult(_VERDICTS[verdict], used, window_left, known)
