@@ -6,49 +6,88 @@ BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-integration test-system coverage lint format chaos faults bench bench-read fuzz postman-test load-test load-test-sustained load-test-spike docs lock clean
-.PHONY: build start stop restart status logs api-logs api-logs-errors api-logs-full api-request-data scale monitoring backup restore key screenshots test-compose
 
-help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-20s %s\n", $$1, $$2}'
+##@ Run
+
+.PHONY: run api-logs api-logs-errors api-logs-full api-request-data
 
 run: $(VENV)/.run-installed ## Start the whole service here (embedded queue and SQLite, or LEADS_REDIS_URL and LEADS_DATABASE_URL)
 	@$(BIN)/python -m compose.local --stop-with-parent
 
-test: $(VENV)/.test-installed servers newman ## Run all tests, and a minute of chaos
+api-logs: ## Show the last requests, of make run or of the production form (N=10)
+	@compose/request-log last -n $(or $(N),10)
+
+api-logs-errors: ## Show the last requests that were answered with an error (N=10)
+	@compose/request-log errors -n $(or $(N),10)
+
+api-logs-full: ## Show one request for reading: timing, headers, query, bodies cut to a screen (ID=, the request id)
+	@$(if $(ID),,echo "ID= is missing: a request id, the last column of make api-logs" >&2; exit 1;) compose/request-log show -- "$(ID)"
+
+api-request-data: ## Show one request and its response as JSON, with all that is kept (ID=, the request id; for jq)
+	@$(if $(ID),,echo "ID= is missing: a request id, the last column of make api-logs" >&2; exit 1;) compose/request-log show --json -- "$(ID)"
+
+##@ Test
+
+.PHONY: test test-unit test-integration test-system test-compose test-releases coverage lint format fuzz postman-test
+
+test: $(VENV)/.test-installed servers newman ## Run all tests, and a minute of chaos (T=tests/unit/test_lead.py for one file, T=path::test for one test; ARGS="-k cursor -x" for pytest)
+ifdef T
+	@$(BIN)/python -m pytest $(T) -q $(ARGS)
+else
 	@$(BIN)/python -m tests.kit.tested say
-	@echo "Testing: unit and integration"
-	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile $(ARGS)
+	@echo "Testing: unit, integration and releases"
+	@$(BIN)/python -m pytest tests/unit tests/integration tests/releases -m "not extended" -q --numprocesses 2 --dist loadfile $(ARGS)
 	@echo "Testing: system (the really started service, over HTTP)"
 	@$(BIN)/python -m pytest tests/system -q $(ARGS)
 	@echo "Testing: a minute of faults under load, the same each time"
 	@$(BIN)/python -m loadtests.chaos $(ON) --minutes 1 --seed 16
 	@$(BIN)/python -m tests.kit.tested keep test
+endif
 
 test-unit: $(VENV)/.test-installed ## Run the tests that need no server
-	@$(BIN)/python -m pytest tests/unit -q $(ARGS)
+	@$(BIN)/python -m pytest $(or $(T),tests/unit) -q $(ARGS)
 
 test-integration: $(VENV)/.test-installed servers ## Run the tests against real Redis, MySQL and MariaDB servers
-	@$(BIN)/python -m pytest tests/integration -q $(ARGS)
+	@$(BIN)/python -m pytest $(or $(T),tests/integration) -q $(ARGS)
 
 test-system: $(VENV)/.test-installed servers newman ## Run the black-box tests against the started service
-	@$(BIN)/python -m pytest tests/system -q $(ARGS)
+	@$(BIN)/python -m pytest $(or $(T),tests/system) -q $(ARGS)
+
+test-compose: $(VENV)/.test-installed servers ## Start, scale, break, stop and start the production form in Docker, under load
+	@$(BIN)/python -m pytest $(or $(T),tests/compose) -q $(ARGS)
+	@$(if $(T),,$(BIN)/python -m tests.kit.tested keep test-compose)
+
+test-releases: $(VENV)/.test-installed servers ## Run the last release beside this one: its system tests on the new tables, a rolling upgrade, and the way back
+	@$(BIN)/python -m pytest $(or $(T),tests/releases) -q --numprocesses 2 --dist loadfile $(ARGS)
 
 coverage: $(VENV)/.test-installed servers ## Show which lines the unit and integration tests leave out
 	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile \
 		--cov --cov-report=term:skip-covered $(ARGS)
 
-lint: $(VENV)/.test-installed ## Check style and types
+lint: $(VENV)/.test-installed ## Check style and types, and the shell and Lua scripts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@tests/lint-scripts
 
 format: $(VENV)/.test-installed ## Put the code into the house style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+fuzz: $(VENV)/.test-installed ## Send the API whatever its document allows and forbids, for five minutes (ARGS="--max-time 60 --seed 7")
+	@$(BIN)/python -m tests.system.fuzzing $(ARGS)
+
+postman-test: $(VENV)/.test-installed newman ## Run the Postman collection with newman (HOST=http://127.0.0.1:8080, or a service of its own)
+	@HOST=$(HOST) $(BIN)/python -m tests.system.postman $(ARGS)
+
+##@ Measure
+
+.PHONY: chaos faults bench bench-read load-test load-test-sustained load-test-spike
+
 # The database of what measures and proves: MySQL where there is one.
 ON = $(if $(DATABASE),--database $(DATABASE))
+LOAD = $(if $(HOST),--host $(HOST)) $(if $(RATE),--rate $(RATE)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+ROWS ?= 1000000
 
 chaos: $(VENV)/.test-installed servers ## Break everything at random under load, and count what was lost (DATABASE=mariadb, ARGS="--minutes 5 --seed 7 --stock")
 	@$(BIN)/python -m loadtests.chaos $(ON) $(ARGS)
@@ -60,11 +99,9 @@ bench: $(VENV)/.test-installed servers ## Measure ours, its peers and the limits
 	@tests/install-servers wrk
 	@$(BIN)/python -m loadtests.bench $(ON) $(ARGS)
 
-fuzz: $(VENV)/.test-installed ## Send the API whatever its document allows and forbids, for five minutes (ARGS="--max-time 60 --seed 7")
-	@$(BIN)/python -m tests.system.fuzzing $(ARGS)
-
-postman-test: $(VENV)/.test-installed newman ## Run the Postman collection with newman (HOST=http://127.0.0.1:8080, or a service of its own)
-	@HOST=$(HOST) $(BIN)/python -m tests.system.postman $(ARGS)
+bench-read: $(VENV)/.test-installed servers ## Measure lists over ROWS leads beside the usual endpoint (ROWS=10000000 for ten million, DATABASE=mariadb)
+	@tests/install-servers wrk
+	@$(BIN)/python -m loadtests.reads --rows $(ROWS) $(ON) $(ARGS)
 
 load-test: $(VENV)/.test-installed ## Run all load tests against thresholds (HOST=, RATE= a minute, MINUTES=), with reports in var/load-tests
 	@$(BIN)/python -m loadtests.shapes $(LOAD)
@@ -75,68 +112,56 @@ load-test-sustained: $(VENV)/.test-installed ## A steady rate: 1,000 requests a 
 load-test-spike: $(VENV)/.test-installed ## A normal rate, ten times as much, and back (HOST=, RATE=, MINUTES=)
 	@$(BIN)/python -m loadtests.shapes spike $(LOAD)
 
-LOAD = $(if $(HOST),--host $(HOST)) $(if $(RATE),--rate $(RATE)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+##@ Production (Docker)
 
-ROWS ?= 1000000
-
-bench-read: $(VENV)/.test-installed servers ## Measure lists over ROWS leads beside the usual endpoint (ROWS=10000000 for ten million, DATABASE=mariadb)
-	@tests/install-servers wrk
-	@$(BIN)/python -m loadtests.reads --rows $(ROWS) $(ON) $(ARGS)
+.PHONY: build start stop restart status logs scale monitoring backup restore key
 
 build: ## Production form in Docker: build the image, make the secrets, start, show where it listens (PYTHON=3.13)
-	@PYTHON_IMAGE="$(if $(filter command,$(origin PYTHON)),$(PYTHON))" compose/stack build
+	@PYTHON_IMAGE="$(if $(filter command,$(origin PYTHON)),$(PYTHON))" compose/production/stack build
 
 start: ## Start the production form, as it was stopped
-	@compose/stack start
+	@compose/production/stack start
 
 stop: ## Stop the production form; everything is kept
-	@compose/stack stop
+	@compose/production/stack stop
 
 restart: ## Stop and start the production form
-	@compose/stack restart
+	@compose/production/stack restart
 
 status: ## Show the production form's containers and the ledger
-	@compose/stack status
+	@compose/production/stack status
 
 logs: ## Show the production form's logs (SERVICE=api TAIL=100 FOLLOW=1)
-	@TAIL="$(TAIL)" FOLLOW="$(FOLLOW)" compose/stack logs $(SERVICE)
-
-api-logs: ## Show the last requests, of make run or of the production form (N=10)
-	@compose/requests last -n $(or $(N),10)
-
-api-logs-errors: ## Show the last requests that were answered with an error (N=10)
-	@compose/requests errors -n $(or $(N),10)
-
-api-logs-full: ## Show one request for reading: timing, headers, query, bodies cut to a screen (ID=, the request id)
-	@$(if $(ID),,echo "ID= is missing: a request id, the last column of make api-logs" >&2; exit 1;) compose/requests show -- "$(ID)"
-
-api-request-data: ## Show one request and its response as JSON, with all that is kept (ID=, the request id; for jq)
-	@$(if $(ID),,echo "ID= is missing: a request id, the last column of make api-logs" >&2; exit 1;) compose/requests show --json -- "$(ID)"
+	@TAIL="$(TAIL)" FOLLOW="$(FOLLOW)" compose/production/stack logs $(SERVICE)
 
 scale: ## Run so many containers of the API and of the workers (API=3 WORKERS=4)
-	@compose/stack scale $(if $(API),api=$(API)) $(if $(WORKERS),worker=$(WORKERS))
+	@compose/production/stack scale $(if $(API),api=$(API)) $(if $(WORKERS),worker=$(WORKERS))
 
 monitoring: ## Start Prometheus, Alertmanager and Grafana beside the production form
-	@compose/stack monitoring
+	@compose/production/stack monitoring
 
 backup: ## Write all of MySQL's leads into compose/backups, while it runs
-	@compose/stack backup
+	@compose/production/stack backup
 
 restore: ## Replace all of MySQL's leads by those of a backup (FILE=compose/backups/... YES=1 to not be asked)
-	@YES="$(YES)" compose/stack restore "$(FILE)"
+	@YES="$(YES)" compose/production/stack restore "$(FILE)"
 
 key: ## Change the keys of the production form's tokens, logging nobody out (STEP=prepare, use, retire or list)
-	@compose/stack key $(STEP)
+	@compose/production/stack key $(STEP)
 
-test-compose: $(VENV)/.test-installed servers ## Start, scale, break, stop and start the production form in Docker, under load
-	@$(BIN)/python -m pytest tests/compose -q $(ARGS)
-	@$(BIN)/python -m tests.kit.tested keep test-compose
+##@ Maintenance
+
+.PHONY: help docs screenshots lock clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
 
 docs: $(VENV)/.test-installed ## Write docs/configuration.md, metrics.md, support.md and the dashboard from their declarations
 	@$(BIN)/python -m schema configuration > docs/configuration.md
-	@$(BIN)/python -m compose.metrics_reference > docs/metrics.md
+	@$(BIN)/python -m schema storage > docs/storage.md
+	@$(BIN)/python -m compose.monitoring.metrics_reference > docs/metrics.md
 	@$(BIN)/python -m tests.kit.tested document
-	@$(BIN)/python -m compose.dashboard > compose/grafana/dashboards/overview.json
+	@$(BIN)/python -m compose.monitoring.dashboard > compose/monitoring/grafana/dashboards/overview.json
 
 screenshots: $(VENV)/.test-installed servers ## Take the README's pictures anew
 	@SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/system/test_flower.py -q
@@ -150,10 +175,13 @@ compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-header --no-annotate --no-emit-index-url $(if $(UPGRADE),--upgrade) $(2) setup.cfg --output-file $(1)
 
 clean: ## Remove the virtual environment, the stopped containers, and what the tools left (not var/ nor volumes: leads)
-	@[ ! -e compose/production.env ] || compose/stack clean
+	@[ ! -e compose/production.env ] || compose/production/stack clean
 	rm -rf $(VENV) .servers postman/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
 
+# What the commands above need: servers, newman and the virtual environment.
+
 .PHONY: servers newman
+
 servers:
 	@tests/install-servers
 

@@ -1,1 +1,1 @@
-"""How the service is put together from its processes: locally (`make run`) and in containers."""
+"""Runs the service's processes together: locally (`make run`) and in containers."""

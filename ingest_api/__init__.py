@@ -1,1 +1,1 @@
-"""The HTTP side: authenticates, limits, checks and enqueues leads, and reads them back."""
+"""The HTTP API: authenticates, limits, validates and enqueues leads, and reads them back."""

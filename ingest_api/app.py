@@ -1,4 +1,4 @@
-"""The application: makes the parts of one API process and joins them."""
+"""The application: makes the parts of one API process and wires them together."""
 
 import asyncio
 import contextlib
@@ -44,30 +44,30 @@ from schema.settings import Settings
 
 AsgiApp = falcon.asgi.App[Request, Response]
 
-# Connections for looking into the queue, beside the one that flushes.
+# Redis connections for reads of the queue, beside the one of the group commit.
 QUEUE_READERS = 8
 
-# Connections to the primary database that are kept free for short look-ups which only it can answer.
-PRIMARY_READERS = 2
+# Primary database connections reserved for short look-ups, so that they never wait behind a list.
+LOOKUP_READERS = 2
 
-# Longest time (seconds) that a request waits for a replica, the primary being there.
+# Longest time (seconds) that a request waits for a replica before it asks the primary.
 REPLICA_TIMEOUT = 1.0
 
-# Seconds that a stopping process gives Redis to take the last requests of the log.
+# Longest time (seconds) that a stopping process spends on writing the last requests of the log.
 REQUEST_LOG_STOP_TIMEOUT = 1.0
 
-# Seconds that a stopping process gives the broker to take the tickets that are owed.
+# Longest time (seconds) that a stopping process spends on publishing the tickets still due.
 TICKETS_STOP_TIMEOUT = 1.0
 
 
 class _Lifespan:
-    """Starts and stops what lives as long as the process, within its event loop."""
+    """Starts and stops the process's background work, in its event loop."""
 
     def __init__(
         self,
         commit: GroupCommit,
         publisher: TicketPublisher,
-        read_paths: tuple[ReaderPool, ...],
+        pools: tuple[ReaderPool, ...],
         replica: Replica | None,
         queue: QueueReader,
         requests: metrics.Requests,
@@ -76,7 +76,7 @@ class _Lifespan:
     ) -> None:
         self._commit = commit
         self._publisher = publisher
-        self._read_paths = read_paths
+        self._pools = pools
         self._replica = replica
         self._watch: asyncio.Task[None] | None = None
         self._queue = queue
@@ -85,14 +85,14 @@ class _Lifespan:
         self._request_log = request_log
 
     async def process_startup(self, scope: Any, event: Any) -> None:
-        """Start sending tickets, and watching the replica."""
+        """Start the ticket publisher and the watch on the replica."""
         self._publisher.start()
-        metrics.PROCESSES.set(1)
+        metrics.API_PROCESSES.set(1)
         if self._replica is not None:
             self._watch = asyncio.create_task(self._replica.watch())
 
     async def process_shutdown(self, scope: Any, event: Any) -> None:
-        """Finish what was begun: by now every open request is answered."""
+        """Flush the buffers and close the connections. Every open request has been answered by now."""
         await self._commit.close()
         self._publisher.stop(TICKETS_STOP_TIMEOUT)
         with contextlib.suppress(TimeoutError):
@@ -102,8 +102,8 @@ class _Lifespan:
             self._watch.cancel()
         if self._replica is not None:
             self._replica.close()
-        for read_path in self._read_paths:
-            read_path.close()
+        for pool in self._pools:
+            pool.close()
         await self._queue.close()
         self._requests.count()
         self._access_log.flush()
@@ -122,16 +122,17 @@ def create(settings: Settings) -> AsgiCallable:
         async_redis(settings, timeout=settings.redis_timeout, connections=1), settings, publisher.on_flush
     )
     queue = QueueReader(async_redis(settings, timeout=settings.redis_timeout, connections=QUEUE_READERS))
-    stored = _reader_pool("stored", settings.primary_url, settings, settings.database_pool_size)
-    primary = _reader_pool("primary", settings.primary_url, settings, PRIMARY_READERS)
-    replica = _replica(settings, stored, primary) if settings.database_read_url else None
-    read_path = replica or stored
+    main_pool = _pool("stored", settings.primary_url, settings, settings.database_pool_size)
+    lookup_pool = _pool("primary", settings.primary_url, settings, LOOKUP_READERS)
+    replica = _replica(settings, main_pool, lookup_pool) if settings.database_read_url else None
+    reader = replica or main_pool
     blocking = blocking_redis(settings, timeout=settings.redis_timeout)
-    ledgers = LedgerReader(primary, blocking)
+    ledger_pool = _pool("ledger", settings.primary_url, settings, 1)
+    ledgers = LedgerReader(ledger_pool, blocking)
     letters = DeadLetters(blocking)
     limit = RateLimit(settings, commit)
-    intake = LeadIntake(commit, limit, primary)
-    lists = Lists(read_path, DataVersionReader(primary), Cursors(private), settings.list_max_age)
+    intake = LeadIntake(commit, limit, lookup_pool)
+    lists = Lists(reader, DataVersionReader(lookup_pool), Cursors(private), settings.list_max_age)
     requests = metrics.Requests()
     access_log = AccessLog(settings.access_log)
     body_timeout = settings.http_body_timeout
@@ -139,37 +140,39 @@ def create(settings: Settings) -> AsgiCallable:
     app = AsgiApp(media_type=JSON, request_type=Request)
     app.add_middleware(RequestMiddleware(limit, requests, access_log, request_log))
     app.add_middleware(
-        _Lifespan(commit, publisher, (stored, primary), replica, queue, requests, access_log, request_log)
+        _Lifespan(
+            commit, publisher, (main_pool, lookup_pool, ledger_pool), replica, queue, requests, access_log, request_log
+        )
     )
     app.set_error_serializer(serialize_error)
     app.add_error_handler(Exception, handle_unexpected)
     app.add_error_handler(RedisError, handle_queue_unavailable)
     app.add_error_handler(QueueUnavailable, handle_queue_unavailable)
-    app.add_route("/api/login_check", Login(stored, tokens, body_timeout))
+    app.add_route("/api/login_check", Login(main_pool, tokens, body_timeout))
     app.add_route("/api/leads", Leads(tokens, intake, lists, body_timeout))
-    app.add_route("/api/leads/export", Export(tokens, read_path))
+    app.add_route("/api/leads/export", Export(tokens, reader))
     app.add_route("/api/leads/bulk", Bulk(tokens, intake, body_timeout))
-    app.add_route("/api/leads/stats", Stats(tokens, read_path, queue))
-    app.add_route("/api/leads/{lead}", Lead(tokens, read_path, primary, queue))
+    app.add_route("/api/leads/stats", Stats(tokens, reader, queue))
+    app.add_route("/api/leads/{lead}", Lead(tokens, reader, lookup_pool, queue))
     app.add_route("/api/dead-letters", Letters(tokens, letters))
     app.add_route("/api/dead-letters/replay", Replay(tokens, letters, body_timeout))
     app.add_route("/api/openapi.json", OpenApi(settings))
     app.add_route("/api/docs", Page())
     app.add_route("/api/docs/{name}", Assets())
     app.add_route("/health/live", Live())
-    app.add_route("/health/ready", Ready(read_path, queue, ledgers))
+    app.add_route("/health/ready", Ready(reader, queue, ledgers))
     app.add_route("/metrics", Metrics(ledgers, requests))
     return start_before_body(app)
 
 
-def _reader_pool(name: str, url: str, settings: Settings, threads: int, timeout: float | None = None) -> ReaderPool:
+def _pool(name: str, url: str, settings: Settings, threads: int, timeout: float | None = None) -> ReaderPool:
     timeout = timeout or settings.database_read_timeout
     engine = engines.reader(url, timeout=timeout, pool_size=threads)
     metrics.watch_pool(engine, name, threads)
     return ReaderPool(engine, threads, timeout=timeout)
 
 
-def _replica(settings: Settings, stored: ReaderPool, primary: ReaderPool) -> Replica:
+def _replica(settings: Settings, main_pool: ReaderPool, lookup_pool: ReaderPool) -> Replica:
     timeout = min(REPLICA_TIMEOUT, settings.database_read_timeout)
-    path = _reader_pool("replica", settings.replica_url, settings, settings.database_pool_size, timeout)
-    return Replica(path, stored, primary, Lag(settings.database_read_lag))
+    path = _pool("replica", settings.replica_url, settings, settings.database_pool_size, timeout)
+    return Replica(path, main_pool, lookup_pool, Lag(settings.database_read_lag))

@@ -19,8 +19,11 @@ from schema.cli import connected, load_settings
 from schema.runtime import logs
 from schema.settings import Settings, SettingsError, variable
 
-# Seconds that processes of the run before may take to let go of the port.
-PORT_PATIENCE = 5.0
+# Longest time (seconds) to wait until the processes of the previous run have released the port.
+PORT_TIMEOUT = 5.0
+
+# Longest time (seconds) to retry the probe: Redis may still be starting.
+PROBE_TIMEOUT = 30.0
 
 
 @click.group()
@@ -36,21 +39,26 @@ def serve() -> None:
         keys.ensure(settings)
     logs.configure("api", settings.log_level)
     _prepare_metrics(settings)
-    # Not before: prometheus_client decides at its import whether several processes are summed up.
+    # Late imports: prometheus_client reads PROMETHEUS_MULTIPROC_DIR when it is imported.
     from ingest_api import app
+    from ingest_api.intake.probe import QueueTakesNothing, append_probe
     from ingest_api.server.gunicorn_app import Server
 
     try:
-        listeners.check_free(settings.http_host, settings.http_port, PORT_PATIENCE)
+        listeners.check_free(settings.http_host, settings.http_port, PORT_TIMEOUT)
     except OSError as error:
         place = f"{settings.http_host} port {settings.http_port}"
         raise click.ClickException(f"{variable('http_port')}: cannot listen on {place}: {error.strerror}") from None
+    try:
+        append_probe(settings, PROBE_TIMEOUT)
+    except QueueTakesNothing as error:
+        raise click.ClickException(f"{variable('redis_url')}: the queue takes no leads: {error}") from None
     sys.argv = sys.argv[:1]
     Server(settings, lambda: app.create(settings)).run()
 
 
 def _prepare_metrics(settings: Settings) -> None:
-    """Empty the directory in which the API processes add up their metrics."""
+    """Empty the directory of prometheus_client's multiprocess mode and export its name."""
     directory = settings.data_dir / "metrics" / "api"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)

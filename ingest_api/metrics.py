@@ -1,4 +1,4 @@
-"""The API's metrics. All gunicorn processes of one service are summed up: see prometheus_client's multiprocess mode."""
+"""The API's metrics, added up over all gunicorn processes by prometheus_client's multiprocess mode."""
 
 import asyncio
 from collections.abc import Iterable
@@ -12,14 +12,14 @@ from sqlalchemy import Engine, event
 
 from schema.runtime.process_metrics import ProcessCollector
 
-REQUESTS = Counter("leads_http_requests", "Requests answered.", ["route", "method", "status"])
+HTTP_REQUESTS = Counter("leads_http_requests", "Requests answered.", ["route", "method", "status"])
 REQUEST_SECONDS = Histogram(
     "leads_http_request_duration_seconds",
     "Time from a request's first byte to its answer.",
     ["route", "method"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
-ACCEPTED = Counter("leads_accepted", "Leads appended to the queue.")
+LEADS_ACCEPTED = Counter("leads_accepted", "Leads appended to the queue.")
 REJECTED = Counter("leads_rejected", "Requests and bulk items that were refused.", ["reason"])
 FLUSH_SECONDS = Histogram(
     "leads_flush_duration_seconds",
@@ -33,7 +33,7 @@ FLUSH_FAILURES = Counter("leads_flush_failures", "Flushes that Redis did not tak
 REQUEST_LOG_LOST = Counter(
     "leads_request_log_lost", "Requests that are not in the request log: Redis was away or did not take them."
 )
-TICKETS = Counter("leads_tickets_published", "Tickets sent to the workers.")
+TICKETS_SENT = Counter("leads_tickets_published", "Tickets sent to the workers.")
 TICKET_FAILURES = Counter("leads_ticket_failures", "Tickets that the broker did not take.")
 
 
@@ -48,9 +48,9 @@ REPLICA_LAG = Gauge(
     "How far the replica is behind the primary, by what both have stored; an absent one falls behind by the second.",
     multiprocess_mode="livemax",
 )
-PROCESSES = Gauge("leads_api_processes", "API processes that serve.", multiprocess_mode="livesum")
+API_PROCESSES = Gauge("leads_api_processes", "API processes that serve.", multiprocess_mode="livesum")
 
-# What is read from Redis when somebody asks. All API processes and hosts answer the same: take their maximum.
+# Gauges read from Redis at each scrape. All processes and hosts report the same values: aggregate with max, not sum.
 QUEUE_GAUGES = {
     "waiting": ("leads_queue_waiting", "Leads in the queue, those being stored too."),
     "pending": ("leads_queue_pending", "Leads that a worker has read and not acknowledged."),
@@ -64,41 +64,41 @@ QUEUE_GAUGES = {
 }
 
 
-# Seconds that answered requests wait for others to be counted with.
+# Flush interval, seconds, of the buffered request counts.
 COUNT_INTERVAL = 0.1
 
 
 class Requests:
-    """Counts the answered requests of one process, those of a moment together. Use it from the event loop."""
+    """Counts the answered requests of one process, those of one COUNT_INTERVAL together. Use it from the event loop."""
 
     def __init__(self) -> None:
         self._seconds: dict[tuple[str, str, int], list[float]] = {}
 
     def note(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Note one answered request and its time. `route` is the template of its path."""
+        """Buffer one answered request and its time. `route` is the template of its path."""
         if not self._seconds:
             asyncio.get_running_loop().call_later(COUNT_INTERVAL, self.count)
         self._seconds.setdefault((route, method, status), []).append(seconds)
 
     def count(self) -> None:
-        """Count what was noted."""
+        """Add the buffered requests to the metrics."""
         noted, self._seconds = self._seconds, {}
         for (route, method, status), seconds in noted.items():
-            REQUESTS.labels(route, method, status).inc(len(seconds))
+            HTTP_REQUESTS.labels(route, method, status).inc(len(seconds))
             histogram = REQUEST_SECONDS.labels(route, method)
             for each in seconds:
                 histogram.observe(each)
 
 
 class StateCollector(Collector):
-    """The ledger and the queue as they are now; what could not be read is left out."""
+    """Gauges of the ledger and the queue; one that could not be read is None and left out."""
 
     def __init__(self, ledger: dict[str, int] | None, queue: dict[str, float] | None) -> None:
         self._ledger = ledger
         self._queue = queue
 
     def collect(self) -> Iterable[Metric]:
-        """Yield a gauge for the ledger's places, and one for each number of the queue."""
+        """Yield a gauge of the ledger, labelled by place, and one for each number of the queue."""
         if self._ledger is not None:
             family = GaugeMetricFamily(
                 "leads_ledger",
@@ -114,7 +114,7 @@ class StateCollector(Collector):
 
 
 def watch_pool(engine: Engine, pool: str, size: int) -> None:
-    """Count the connections of an engine that are in use, as those of `pool`."""
+    """Count an engine's connections in use, with the label `pool`; `size` is the pool's maximum."""
     POOL_SIZE.labels(pool).set(size)
     in_use = POOL_IN_USE.labels(pool)
     in_use.set(0)

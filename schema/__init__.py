@@ -1,3 +1,3 @@
-"""What both sides of the pipeline agree on: the lead, the stream, the tables, the settings."""
+"""What the API and the workers share: the lead, the stream, the tables, the settings."""
 
 __version__ = "0.1.0"

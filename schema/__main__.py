@@ -1,8 +1,11 @@
 """`python -m schema`: the database's tables, and the reference of the settings."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
-from schema import configuration
+from schema import configuration, storage
 from schema.cli import connected, database_errors, load_settings
 from schema.counts import maintain
 from schema.database import engines
@@ -23,12 +26,28 @@ def migrate(revision: str, before: bool) -> None:
     settings = load_settings()
     if not settings.database_url:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with _migration_errors():
+        runner.migrate(settings.primary_url, revision, before=before)
+    click.echo("The tables are up to date.")
+
+
+@main.command()
+@click.argument("revision")
+def downgrade(revision: str) -> None:
+    """Take the tables back to the revision of an earlier release. Stop the workers before."""
+    with _migration_errors():
+        runner.downgrade(load_settings().primary_url, revision)
+    click.echo(f"The tables are at revision {revision}.")
+
+
+@contextmanager
+def _migration_errors() -> Iterator[None]:
+    """End the command with one line when a migration fails."""
     try:
         with database_errors():
-            runner.migrate(settings.primary_url, revision, before=before)
+            yield
     except MigrationFailed as error:
         raise click.ClickException(str(error)) from None
-    click.echo("The tables are up to date.")
 
 
 @main.command("counts")
@@ -54,6 +73,12 @@ def check_counts(rebuild: bool) -> None:
     if wrong:
         raise SystemExit(1)
     click.echo("The counts equal the rows.")
+
+
+@main.command("storage")
+def show_storage() -> None:
+    """Print the reference of Redis's keys and the database's tables as Markdown."""
+    click.echo(storage.reference(), nl=False)
 
 
 @main.command("configuration")

@@ -1,4 +1,4 @@
-"""What the command lines of both sides share: settings that are checked, and errors in one line."""
+"""Shared by the command lines of API and workers: settings, a database connection, and errors in one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from schema.settings import Settings, SettingsError
 
 
 def load_settings() -> Settings:
-    """Read the settings, or end the command with one line that says which is wrong."""
+    """Read the settings. Raises ClickException with one line that names the wrong one."""
     try:
         return settings.load()
     except SettingsError as error:
@@ -23,7 +23,7 @@ def load_settings() -> Settings:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """End the command with one line when the database does not answer or refuses."""
+    """Turn errors of the database into a ClickException of one line."""
     try:
         yield
     except SQLAlchemyError as error:
@@ -32,7 +32,7 @@ def database_errors() -> Iterator[None]:
 
 @contextmanager
 def connected() -> Iterator[Connection]:
-    """Connect to the database; end the command with one line when it does not answer or refuses."""
+    """Connect to the primary database. Raises ClickException with one line when it does not answer or refuses."""
     loaded = load_settings()
     engine = engines.writer(loaded.primary_url, timeout=loaded.database_timeout)
     try:

@@ -1,30 +1,37 @@
-"""The reference of the settings, written from their declarations."""
+"""The reference of the settings, generated from their declarations."""
 
 import dataclasses
 
-from schema.settings import Settings, variable
+from schema.settings import GROUPS, Settings, variable
 
-HEADER = """\
+SETTINGS_HEADER = """\
 # Settings
 
 Read from the environment at the start of each process. An empty variable counts as absent. A wrong
-value stops the start with one line that names it. Made from `schema/settings.py` by `make docs`; a
+value stops the start with one line that names it. Made from `schema/settings/` by `make docs`; a
 test holds the two together.
+"""
 
+TABLE = """\
 | variable | default | type, unit | meaning |
 |---|---|---|---|
 """
 
-# Defaults that depend on the machine, in words.
+# Defaults that depend on the machine or the working directory, in words.
 _WORDS = {"http_workers": "one for each core", "data_dir": "`./var`"}
 
 
 def reference() -> str:
-    """Return the reference as a Markdown page: one row for each setting."""
-    rows = []
-    for spec in dataclasses.fields(Settings):
-        default = f"`{spec.default}`" if spec.default not in ("", None, (), dataclasses.MISSING) else "empty"
-        default = _WORDS.get(spec.name, default)
-        kind = ", ".join(part for part in (spec.metadata["kind"], spec.metadata["unit"]) if part)
-        rows.append(f"| `{variable(spec.name)}` | {default} | {kind} | {spec.metadata['doc']} |")
-    return HEADER + "\n".join(rows) + "\n"
+    """Return the reference as a Markdown page: a table for each group, one row for each setting."""
+    grouped = {spec.name for group in GROUPS.values() for spec in dataclasses.fields(group)}
+    rest = [spec for spec in dataclasses.fields(Settings) if spec.name not in grouped]
+    tables = [("Where things are kept", rest)]
+    tables += [(title, list(dataclasses.fields(group))) for title, group in GROUPS.items()]
+    return SETTINGS_HEADER + "".join(f"\n## {title}\n\n{TABLE}{''.join(map(_row, specs))}" for title, specs in tables)
+
+
+def _row(spec: dataclasses.Field[object]) -> str:
+    default = f"`{spec.default}`" if spec.default not in ("", None, (), dataclasses.MISSING) else "empty"
+    default = _WORDS.get(spec.name, default)
+    kind = ", ".join(part for part in (spec.metadata["kind"], spec.metadata["unit"]) if part)
+    return f"| `{variable(spec.name)}` | {default} | {kind} | {spec.metadata['doc']} |\n"

@@ -1,8 +1,7 @@
 """The ledger: every accepted lead is stored, expired, dead, dropped or waiting.
 
-The four places are not read at one moment. A lead that is being stored is for a few milliseconds both a row
-and waiting, so while leads flow the ledger may be off by the batches under way; standing still it is off by
-nothing.
+Redis and the database are not read at the same moment, and a lead is both a row and waiting between COMMIT and its
+acknowledgement. So the ledger may be off by the batches in flight; with no traffic it balances exactly.
 """
 
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ from schema.queue.accepted_counts import Accepted
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """How many leads are where."""
+    """The number of leads in each place."""
 
-    accepted: int  # ever answered with 202, as counted in the step that appended them
-    stored: int  # rows, as counted in the transactions that inserted them
-    expired: int  # were rows, and were removed because they were older than the retention
+    accepted: int  # ever appended, as counted by the script that appended them
+    stored: int  # rows, as counted by the transactions that inserted them
+    expired: int  # former rows, removed because they were older than the retention
     dead: int  # dead letters
     dropped: int  # dead letters that an operator deleted
     waiting: int  # in the stream, those being stored too
@@ -46,20 +45,18 @@ class Ledger:
 
 
 def read_ledger(connection: Connection, client: redis.Redis) -> Ledger:
-    """Return the ledger as it is now, from counts alone.
+    """Read the ledger from counts alone, in the open transaction.
 
     Raises RedisError and SQLAlchemyError.
     """
-    with connection.begin():
-        fresh = Accepted.parse(cast(dict[bytes, bytes], client.hgetall(keys.ACCEPTED)))
-        came = accepted_counts.total(connection, fresh)
-        dropped = connection.execute(select(func.count()).select_from(dropped_leads)).scalar_one()
-        waiting, dead = client.xlen(keys.STREAM), client.xlen(keys.DEAD)
-        version = totals.version(connection)
-        return Ledger(came, version.total, version.expired, dead, int(dropped), waiting)
+    fresh = Accepted.parse(cast(dict[bytes, bytes], client.hgetall(keys.ACCEPTED)))
+    came = accepted_counts.total(connection, fresh)
+    dropped = connection.execute(select(func.count()).select_from(dropped_leads)).scalar_one()
+    waiting, dead = client.xlen(keys.STREAM), client.xlen(keys.DEAD)
+    version = totals.version(connection)
+    return Ledger(came, version.total, version.expired, dead, int(dropped), waiting)
 
 
 def count_rows(connection: Connection) -> int:
-    """Count the rows of the table `leads`. It reads an index from end to end: for checks, never for requests."""
-    with connection.begin():
-        return int(connection.execute(select(func.count()).select_from(leads)).scalar_one())
+    """Count the rows of the table `leads`. Scans a whole index: for checks, never for requests."""
+    return int(connection.execute(select(func.count()).select_from(leads)).scalar_one())

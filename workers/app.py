@@ -19,10 +19,10 @@ try:
 except SettingsError as error:
     raise click.ClickException(str(error)) from None
 
-# Where Linux takes the niceness of a whole session.
+# Linux's file for the niceness of a session's autogroup (sched_autogroup(7)).
 AUTOGROUP = Path("/proc/self/autogroup")
 
-# Which of them this process is.
+# Name of this process in the logs.
 service = next((name for name in ("beat", "flower") if name in sys.argv), "worker")
 
 app = celery_app(settings)
@@ -38,22 +38,22 @@ def _configure_logs(**_: Any) -> None:
 def _step_back(**_: Any) -> None:
     os.nice(max(0, settings.worker_nice - os.nice(0)))
     if os.getsid(0) == os.getpid():
-        # Linux may share the processors between sessions, and a process's niceness counts within its own alone. Where
-        # it does not (sched_autogroup(7)), or nobody may write there, as in a container, nothing is to be done.
+        # With autogroups, niceness counts only within a session, so the session needs it, too. Without them, or where
+        # the file is not writable, as in a container, the process's niceness is all there is.
         with suppress(OSError):
             AUTOGROUP.write_text(str(settings.worker_nice))
 
 
 @worker_ready.connect
 def _answer_metrics(**_: Any) -> None:
-    # Not before: beat and Flower have none of these, and prometheus_client decides at its import how it counts.
+    # Late import: beat and Flower have no worker metrics, and prometheus_client is set up when it is imported.
     from workers import metrics
 
     metrics.serve(settings)
 
 
 def _alive(**_: Any) -> None:
-    """Touch the file by which a health check sees that worker and beat reach Redis."""
+    """Touch the file that tells the health check that this process reaches Redis."""
     (settings.data_dir / f"{service}.alive").touch()
 
 

@@ -10,12 +10,12 @@ from redis.exceptions import RedisError
 
 from schema.cli import connected, load_settings
 from schema.lead import lead_id
-from schema.ledger import count_rows, read_ledger
+from schema.ledger import Ledger, count_rows, read_ledger
 from schema.queue.dead_letters import DeadLetter, DeadLetters, is_name
 from schema.runtime.redis_clients import blocking_redis
 from workers import commands
 
-TIMEOUT = 5.0  # seconds
+QUEUE_TIMEOUT = 5.0  # seconds
 
 
 @click.group()
@@ -95,14 +95,20 @@ def ledger(timeout: float) -> None:
     until they hold still, or else judges the last.
     """
     settings = load_settings()
-    client = blocking_redis(settings, timeout=TIMEOUT)
+    client = blocking_redis(settings, timeout=QUEUE_TIMEOUT)
     deadline = time.monotonic() + timeout
     with _queue_errors(), connected() as connection:
-        before, now = None, read_ledger(connection, client)
+
+        def read() -> Ledger:
+            with connection.begin():
+                return read_ledger(connection, client)
+
+        before, now = None, read()
         while now != before and time.monotonic() < deadline:
             time.sleep(1)
-            before, now = now, read_ledger(connection, client)
-        rows = count_rows(connection)
+            before, now = now, read()
+        with connection.begin():
+            rows = count_rows(connection)
     client.close()
     for name, number in asdict(now).items():
         click.echo(f"{name:9} {number:>12}")
@@ -129,7 +135,7 @@ def _find(letters: DeadLetters, name: str) -> DeadLetter:
 
 @contextmanager
 def _opened() -> Iterator[DeadLetters]:
-    client = blocking_redis(load_settings(), timeout=TIMEOUT)
+    client = blocking_redis(load_settings(), timeout=QUEUE_TIMEOUT)
     try:
         with _queue_errors():
             yield DeadLetters(client)

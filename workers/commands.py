@@ -1,4 +1,4 @@
-"""How worker, beat and Flower are started: Celery's command lines, and the environment that each needs."""
+"""The commands that start worker, beat and Flower: Celery's command lines with their environment."""
 
 import os
 import shutil
@@ -8,47 +8,47 @@ from typing import NoReturn
 
 from schema.settings import Settings
 
-# What Flower's list of tasks shows: the result says how many leads a ticket stored.
+# Columns of Flower's list of tasks; the result of a ticket is the number of leads stored.
 FLOWER_COLUMNS = "name,state,result,received,started,runtime,worker"
 
-# Most tasks that Flower remembers, and how often it writes them down (milliseconds).
+# Most tasks that Flower keeps, and the interval (milliseconds) at which it saves them.
 FLOWER_TASKS = 10_000
 FLOWER_SAVE_INTERVAL = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessCommand:
-    """A command line, and what is added to the environment."""
+    """A command line and its additions to the environment."""
 
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
 
     def exec(self) -> NoReturn:
-        """Put the command in the place of this process."""
+        """Replace this process by the command (execve)."""
         os.execve(self.command[0], self.command, {**os.environ, **self.environment})  # noqa: S606 (no shell is wanted)
 
 
 def worker(settings: Settings) -> ProcessCommand:
-    """Return how a worker is started, with an empty directory for the metrics of its pool processes."""
+    """Return a worker's command, and empty the metrics directory of its pool processes."""
     directory = settings.data_dir / "metrics" / "worker"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    # prometheus_client reads it at its import, which Celery does before it looks at our app: Flower is a part of it.
+    # In the environment, because prometheus_client reads it when imported: Celery imports Flower before our app.
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(directory)}
     return ProcessCommand(_celery("worker", "-E", "--without-mingle", "--without-gossip"), environment)
 
 
 def beat(settings: Settings) -> ProcessCommand:
-    """Return how beat is started."""
+    """Return beat's command."""
     (settings.data_dir / "beat").mkdir(parents=True, exist_ok=True)
     return ProcessCommand(_celery("beat", "--pidfile="))
 
 
 def flower(settings: Settings) -> ProcessCommand:
-    """Return how Flower is started. What it has seen outlives a restart."""
+    """Return Flower's command. Its tasks survive a restart."""
     database = settings.flower_database_path
     database.parent.mkdir(parents=True, exist_ok=True)
-    # Not as flags, which any user of the machine could read in the list of processes.
+    # Not as flags: any user of the machine can read those in the list of processes.
     environment = {
         "FLOWER_ADDRESS": settings.flower_host,
         "FLOWER_PORT": str(settings.flower_port),

@@ -1,4 +1,4 @@
-"""A worker's metrics: those of all its pool processes together, answered by its main process on a port of its own."""
+"""A worker's metrics: added up over its pool processes and served by its main process on a port of its own."""
 
 import os
 import threading
@@ -18,7 +18,7 @@ from schema.runtime import logs
 from schema.runtime.process_metrics import ProcessCollector
 from schema.settings import Settings
 
-# Seconds between two tries to listen: a killed worker's pool processes hold its port until they have finished.
+# Interval (seconds) of tries to listen: the pool processes of a killed worker keep its port until they end.
 LISTEN_AGAIN = 1.0
 
 log = logs.get(__name__)
@@ -26,7 +26,7 @@ log = logs.get(__name__)
 
 STORED = Counter("leads_stored", "Leads whose rows a worker committed.")
 DUPLICATES = Counter("leads_duplicates", "Leads that a worker found stored already: delivered twice, stored once.")
-DEAD = Counter("leads_dead_lettered", "Leads that a worker made dead letters.")
+DEAD_LETTERED = Counter("leads_dead_lettered", "Leads that a worker made dead letters.")
 BATCH_LEADS = Histogram(
     "leads_batch_leads", "Leads in one batch.", buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
 )
@@ -49,11 +49,11 @@ STOPPED = Gauge(
     multiprocess_mode="livemax",
 )
 BUSY = Gauge("leads_worker_busy_processes", "Pool processes that store a batch now.", multiprocess_mode="livesum")
-PROCESSES = Gauge("leads_worker_processes", "Pool processes.", multiprocess_mode="livesum")
+POOL_PROCESSES = Gauge("leads_worker_processes", "Pool processes.", multiprocess_mode="livesum")
 
 
 class Outcome(Protocol):
-    """What became of a batch, in leads."""
+    """Numbers of leads by what became of them in a batch."""
 
     stored: int
     duplicates: int
@@ -62,7 +62,7 @@ class Outcome(Protocol):
 
 @contextmanager
 def batch(outcome: Outcome) -> Iterator[None]:
-    """Count what became of a batch within the block, however it ends; one that held nothing is not counted."""
+    """Record the batch of this block, also when it fails, from `outcome` at its end. Empty batches are not counted."""
     BUSY.inc()
     started = time.perf_counter()
     try:
@@ -74,7 +74,7 @@ def batch(outcome: Outcome) -> Iterator[None]:
         BUSY.dec()
         STORED.inc(outcome.stored)
         DUPLICATES.inc(outcome.duplicates)
-        DEAD.inc(outcome.dead)
+        DEAD_LETTERED.inc(outcome.dead)
         leads = outcome.stored + outcome.duplicates + outcome.dead
         if leads:
             BATCH_LEADS.observe(leads)
@@ -82,13 +82,13 @@ def batch(outcome: Outcome) -> Iterator[None]:
 
 
 def observe_delay(leads: Sequence[LeadId]) -> None:
-    """Observe the time from acceptance to now of the oldest of some leads whose rows were just committed."""
+    """Observe the time since the acceptance of the oldest of these leads, whose rows were just committed."""
     if leads:
         STORING_SECONDS.observe(max(0.0, time.time() - micros_of(min(leads)) / 1_000_000))
 
 
 class _PoolCollector(Collector):
-    """The metrics of the pool processes that live, and the totals of those that lived."""
+    """Collects the metrics of pool processes: gauges of live ones, counters of all."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -113,7 +113,7 @@ def _lives(pid: int) -> bool:
 
 
 def serve(settings: Settings) -> None:
-    """Answer the metrics from a thread of this process, the worker's main one; never fail for want of a port."""
+    """Serve the metrics from a thread of the worker's main process; while the port is in use it retries."""
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not settings.worker_metrics_port or not directory:
         return

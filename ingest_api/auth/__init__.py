@@ -1,1 +1,1 @@
-"""Who may do what: users, tokens and the keys that sign them."""
+"""Authentication and roles: users, tokens and the keys that sign them."""

@@ -16,12 +16,11 @@ RSA_BITS = 2048  # RFC 7518, section 3.3: at least 2048
 
 
 def ensure(settings: Settings) -> None:
-    """Make the key pair under the data dir if there is none; keys that were set must exist, and all must be keys.
+    """Make the key pair under the data directory if there is none, and check all keys.
 
-    Any number of processes may call this at once: all end with one pair, the private key
-    readable by its owner alone.
+    Safe to call from several processes at once: all end with the same pair. Only its owner can read the private key.
 
-    Raises SettingsError.
+    Raises SettingsError when a configured key is absent, a file holds no RSA key, or the pair does not match.
     """
     private, public = settings.private_key_path, settings.public_key_path
     if settings.jwt_private_key is None and not public.exists():
@@ -46,7 +45,7 @@ def load(settings: Settings) -> tuple[rsa.RSAPrivateKey, rsa.RSAPublicKey]:
 
 
 def accepted(settings: Settings) -> dict[str, rsa.RSAPublicKey]:
-    """Read all public keys whose tokens are accepted, by key id: our own, and those in the directory for others.
+    """Read the public keys whose tokens are accepted, by key id: our own and those in the accepted-keys directory.
 
     Raises SettingsError when one cannot be read or is no RSA key.
     """
@@ -73,8 +72,7 @@ def key_id(key: rsa.RSAPublicKey) -> str:
 def prepare_next(settings: Settings) -> str:
     """Make the next pair beside the present one and accept its public half; return its key id.
 
-    Processes that start from now on accept its tokens. Raises SettingsError when a next pair is there
-    already, or the keys are not ours to make.
+    Processes that start from now on accept its tokens. Raises SettingsError when there is a next pair already.
     """
     private, public = _next(settings)
     if private.exists():
@@ -89,10 +87,10 @@ def prepare_next(settings: Settings) -> str:
 
 
 def use_next(settings: Settings) -> str:
-    """Let the next pair take the place of the present one, whose public half stays accepted; return its key id.
+    """Replace the present pair by the next one and return its key id. The old public key stays accepted.
 
-    Processes that start from now on sign with it. Cut short, it can be run again. Raises SettingsError when there
-    is no next pair.
+    Processes that start from now on sign with the new pair. Can be run again after an interruption. Raises
+    SettingsError when there is no next pair.
     """
     private, public = _next(settings)
     if not private.exists():
@@ -100,7 +98,7 @@ def use_next(settings: Settings) -> str:
     key = _load_private(private).public_key()
     old = _load_private(settings.private_key_path).public_key()
     _create(settings.accepted_keys_path / f"{key_id(old)}.pem", _public_pem(old))
-    # The private half last: while it is there, there is something left to do.
+    # The private key last: as long as it exists, an interrupted run can be repeated.
     if public.exists():
         public.replace(settings.public_key_path)
     private.replace(settings.private_key_path)
@@ -108,7 +106,7 @@ def use_next(settings: Settings) -> str:
 
 
 def retire(settings: Settings) -> list[str]:
-    """Accept only tokens of the present pair, and of the next one if there is one; return the ids that are gone."""
+    """Delete the accepted public keys of former pairs and return their ids. The present and the next pair stay."""
     keep = {key_id(load(settings)[1])}
     private, _ = _next(settings)
     if private.exists():
@@ -158,7 +156,7 @@ def _public_pem(key: rsa.RSAPublicKey) -> bytes:
 
 
 def _create(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, and leave one that is there as it is."""
+    """Write a file atomically and fsync it; keep a file that exists."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

@@ -1,4 +1,4 @@
-"""Tokens: JWTs signed with RS256, and the check of the one that a request carries."""
+"""Tokens: issues JWTs signed with RS256 and checks the one in a request."""
 
 import time
 from dataclasses import dataclass
@@ -14,19 +14,20 @@ from ingest_api.http.envelope import ApiError
 
 ALGORITHM = "RS256"
 
-# Verified tokens that are remembered; a verification costs about 50 µs, a look-up less than one.
+# Most entries in the cache of verified tokens; a look-up saves the RSA verification
+# (docs/lab/2026-11-26-behind-the-constants.md).
 VERIFIED_MAX = 10_000
 
-# Characters of an Authorization header that is remembered; a token of ours has some 600.
+# Longest Authorization header (characters) that is cached; our own tokens have some 600.
 HEADER_MAX = 4096
 
-# Seconds by which the clock of the host that issued a token may be ahead of ours.
+# Most clock skew (seconds) of the host that issued a token: its `iat` may be so far in the future.
 CLOCK_SKEW_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a token speaks of."""
+    """The user that a token names."""
 
     user: str
     roles: frozenset[str]
@@ -37,7 +38,7 @@ class Tokens:
     """Issues tokens and checks them."""
 
     def __init__(self, private: rsa.RSAPrivateKey, accepted: dict[str, rsa.RSAPublicKey], ttl: int) -> None:
-        """Take the key that signs, the public keys whose tokens are good by key id, and a token's life in seconds."""
+        """Take the signing key, the accepted public keys by key id, and the TTL of a token in seconds."""
         self._private = private
         self._key_id = key_id(private.public_key())
         self._accepted = accepted
@@ -45,17 +46,17 @@ class Tokens:
         self._verified: dict[str, Identity] = {}
 
     def issue(self, user: str, roles: list[str]) -> str:
-        """Return a token for `user`, valid from now on for the configured time."""
+        """Return a token for `user` that expires after the TTL."""
         now = int(time.time())
         claims = {"sub": user, "iat": now, "exp": now + self._ttl, "roles": roles}
         return jwt.encode(claims, self._private, algorithm=ALGORITHM, headers={"kid": self._key_id})
 
     def require(self, req: Request, *roles: str) -> Identity:
-        """Return whom the request's token speaks of; the user must have one of `roles`.
+        """Return the identity in the request's token; the user must have one of `roles`.
 
         Raises the 401 or the 403 of the contract.
         """
-        # By the whole header, so that a token which was seen before need not even be cut out of it.
+        # The cache key is the whole header: a hit needs no parsing.
         header = req.auth or ""
         identity = self._verified.get(header) or self._remember(header)
         if identity.expires <= time.time():
@@ -87,7 +88,7 @@ class Tokens:
         return Identity(claims["sub"], frozenset(roles), float(claims["exp"]))
 
     def _claims(self, token: str) -> dict[str, Any]:
-        """Return the claims of a token that one of the accepted keys has signed: the one it names, if it names one.
+        """Return the claims of a token signed by an accepted key; a token with a `kid` must be signed by that one.
 
         Raises PyJWTError, ValueError or TypeError.
         """
@@ -103,7 +104,7 @@ class Tokens:
                 )
             except jwt.InvalidSignatureError:
                 continue
-            # Not by PyJWT, which has one allowance for this and for the end of a token's life.
+            # Checked here, because PyJWT's `leeway` would extend `exp` as well.
             issued = claims["iat"]
             if not isinstance(issued, int | float) or not issued <= time.time() + CLOCK_SKEW_MAX:
                 raise jwt.ImmatureSignatureError

@@ -1,4 +1,4 @@
-"""Users: who may log in, with which roles. Passwords are kept as argon2id hashes."""
+"""Users: log-in, roles, and changes. Passwords are stored as argon2id hashes."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,12 +14,12 @@ from schema.lead.rules import Email
 ROLES = ("admin", "ingest", "read")
 
 PASSWORD_MIN = 8  # characters, NIST SP 800-63B section 5.1.1.2
-PASSWORD_MAX = 1024  # characters: bounds the work of hashing
+PASSWORD_MAX = 1024  # characters; bounds the time of hashing
 
 # OWASP's password storage cheat sheet: argon2id with 19 MiB, 2 passes, 1 lane.
 _hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
-# Verified for a user who does not exist, so that the answer takes as long as for one who does.
+# Verified when the user does not exist, so that the response time does not tell whether one does.
 _NOBODY = _hasher.hash("nobody's password")
 
 
@@ -38,13 +38,13 @@ class User:
 
 
 def authenticate(connection: Connection, email: str, password: str) -> User | None:
-    """Return the user if the password is right and the user is not disabled.
+    """Return the user, or None when the address or password is wrong or the user is disabled.
 
-    What is wrong takes the same time, whatever it is.
+    Every failure takes the same time. Blocks for one password hash.
     """
     row = connection.execute(select(users).where(users.c.email == email.lower())).first()
     if row is not None and row.email != email.lower():
-        row = None  # MySQL takes no account of blanks at the end
+        row = None  # MySQL's comparison ignores trailing blanks
     try:
         _hasher.verify(row.password_hash if row else _NOBODY, password)
     except argon2.exceptions.VerificationError:
@@ -55,7 +55,8 @@ def authenticate(connection: Connection, email: str, password: str) -> User | No
 def create(connection: Connection, email: str, password: str, roles: list[str]) -> None:
     """Make a user.
 
-    Raises UserError when one with that address exists, or something is not as it should be.
+    Raises UserError when the address is taken, or the password or a role is not allowed; ValidationError when the
+    address is none.
     """
     address = Email().deserialize(email.lower())
     now = _now()
@@ -75,23 +76,23 @@ def create(connection: Connection, email: str, password: str, roles: list[str]) 
 
 
 def change_password(connection: Connection, email: str, password: str) -> None:
-    """Give a user another password, and enable the user again.
+    """Set a user's password and enable the user.
 
-    Raises UserError.
+    Raises UserError when there is no such user, or the password is not allowed.
     """
     _update(connection, email, password_hash=_hash(password), disabled=False)
 
 
 def disable(connection: Connection, email: str) -> None:
-    """Let a user log in no more. Tokens given out before stay valid until they expire.
+    """Refuse further log-ins of a user. Tokens issued before stay valid until they expire.
 
-    Raises UserError.
+    Raises UserError when there is no such user.
     """
     _update(connection, email, disabled=True)
 
 
 def list_all(connection: Connection) -> list[User]:
-    """Return all users by address."""
+    """Return all users, ordered by address."""
     return [_user(row) for row in connection.execute(select(users).order_by(users.c.email))]
 
 

@@ -1,1 +1,1 @@
-"""The way to the database and its replica, off the event loop."""
+"""Reads from the database and its replica, off the event loop."""

@@ -1,4 +1,4 @@
-"""The read path: database work in a sized pool of threads, off the event loop."""
+"""The reader pool: database reads in a bounded pool of threads, off the event loop."""
 
 import asyncio
 import time
@@ -19,13 +19,13 @@ from schema.runtime import logs
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Reads that may wait for each thread: at some milliseconds a read, less than a second's work.
-WAITING_MAX = 64
+# Most reads waiting per thread, less than a second's work; beyond that a read gets the 503.
+READS_WAITING_MAX = 64
 
-# The share of its timeout within which a read whose connection turned out to be closed is worth a second try.
+# Share of the timeout within which a read on a closed connection is retried.
 RECONNECT_SHARE = 0.25
 
-# Threads that have quick reads at a time, and reads that each of them gets at once.
+# Most threads that run quick reads at a time, and most quick reads handed to one of them together.
 QUICK_THREADS_MAX = 2
 QUICK_READS_TOGETHER = 8
 
@@ -36,31 +36,31 @@ log = logs.get(__name__)
 
 
 class DatabaseReader(Protocol):
-    """Whatever runs functions of a connection."""
+    """Runs functions of a connection; implemented by ReaderPool and Replica."""
 
     async def in_snapshot(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Return `function(connection, ...)`, all in one snapshot, or raise the 503."""
+        """Return `function(connection, ...)`, run in one snapshot. Raises the 503."""
 
     async def one_statement(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Return `function(connection, ...)`, which runs one statement, or raise the 503."""
+        """Return `function(connection, ...)`, which runs one statement. Raises the 503."""
 
 
 class ReaderPool:
     """Runs functions of a connection in threads, one connection and one snapshot each.
 
-    `timeout` (seconds) bounds a read, the wait for a thread included. The engine's own
-    timeout should be as long, so that a database that hangs holds no thread for longer.
+    `timeout` (seconds) bounds a read, including the wait for a thread. Give the engine the same
+    timeout, so that a database that hangs blocks no thread for longer.
     """
 
     def __init__(self, engine: Engine, threads: int, *, timeout: float) -> None:
         self._engine = engine
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="read")
         self._timeout = timeout
-        self._most = threads * (WAITING_MAX + 1)
+        self._most = threads * (READS_WAITING_MAX + 1)
         self._open = 0
         self._quick: deque[_Job] = deque()
         self._handed = 0
@@ -68,10 +68,10 @@ class ReaderPool:
     async def in_snapshot(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Return `function(connection, ...)`; all its statements see one moment.
+        """Return `function(connection, ...)`, all its statements in one snapshot.
 
-        `function` may be called twice. Raises the 503 when the database is away, does not
-        answer in time, or has too many reads before it.
+        `function` may be called twice. Raises the 503 when the database is away or slower than
+        the timeout, or when too many reads wait.
         """
 
         def with_snapshot(connection: Connection) -> T:
@@ -83,9 +83,9 @@ class ReaderPool:
     async def one_statement(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Do as `in_snapshot` does for a function that runs one quick statement: in one round trip instead of three.
+        """Like `in_snapshot`, for a function with one quick statement: one round trip instead of three.
 
-        Those that come while others are on their way are handed to a thread together: that costs more than the read.
+        Concurrent quick reads are handed to a thread in batches, because the hand-over costs more than the read.
         """
         return await self._run(lambda connection: function(connection, *args, **kwargs), together=True)
 
@@ -114,7 +114,7 @@ class ReaderPool:
             self._open -= 1
 
     def _hand_over(self) -> None:
-        """Give the quick reads that wait to a thread, unless enough threads have some: then they share the next."""
+        """Submit waiting quick reads in batches, while fewer than QUICK_THREADS_MAX threads run some."""
         while self._quick and self._handed < QUICK_THREADS_MAX:
             jobs = [self._quick.popleft() for _ in range(min(QUICK_READS_TOGETHER, len(self._quick)))]
             self._handed += 1
@@ -125,7 +125,7 @@ class ReaderPool:
         self._hand_over()
 
     def _submit(self, jobs: list[_Job], then: Callable[[], None] = lambda: None) -> None:
-        """Run jobs in a thread, one after the other; call `then` once all have their answers."""
+        """Run jobs in one thread, one after the other; then resolve their futures and call `then` in the event loop."""
         loop = asyncio.get_running_loop()
 
         def resolve(answers: list[_Answer]) -> None:
@@ -140,14 +140,14 @@ class ReaderPool:
 
         def work() -> None:
             answers = [self._read(function, future) for function, future in jobs]
-            with suppress(RuntimeError):  # the process stops: nobody waits any more
+            with suppress(RuntimeError):  # the event loop is closed: the process stops
                 loop.call_soon_threadsafe(resolve, answers)
 
         self._threads.submit(work)
 
     def _read(self, function: Callable[[Connection], Any], future: asyncio.Future[Any]) -> _Answer:
         if future.done():
-            # Whoever asked has stopped waiting.
+            # Timed out or cancelled.
             return None, None
         try:
             return self._with_reconnect(function), None
@@ -160,13 +160,13 @@ class ReaderPool:
             with self._engine.connect() as connection:
                 return function(connection)
         except DBAPIError as error:
-            # A connection that was closed while nobody used it; all that came with it are new now.
+            # Probably the server closed an idle connection. SQLAlchemy has invalidated the pool: a retry reconnects.
             if not error.connection_invalidated or time.monotonic() - begun > self._timeout * RECONNECT_SHARE:
                 raise
         with self._engine.connect() as connection:
             return function(connection)
 
     def close(self) -> None:
-        """End the threads and close the connections."""
+        """Stop the threads and close the connections, without waiting for running reads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._engine.dispose()

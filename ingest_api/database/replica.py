@@ -1,8 +1,8 @@
-"""Reads from a replica while it keeps up, and from the primary while it does not.
+"""Reads from a replica while its lag is within bounds, else from the primary.
 
-How far a replica is behind is told by the data themselves: it must have come at least as far
-as the primary was so many seconds ago. That needs no rights, no clock that agrees with
-another, and is true whatever lies between the two servers.
+The lag comes from the data: the replica must have stored at least as much as the primary had
+`limit` seconds ago. That needs no privileges and no synchronised clocks, and holds for any kind
+of replication.
 """
 
 import asyncio
@@ -24,35 +24,35 @@ from schema.runtime import logs
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Seconds between two looks at the replica.
+# Interval (seconds) of the check of the replica.
 CHECK_INTERVAL = 0.5
 
 log = logs.get(__name__)
 
 
 class Lag:
-    """Tells whether a replica is further behind than `limit` seconds, from what the two servers showed."""
+    """Computes a replica's lag from the progress of both servers (DataVersion.progress); `limit` in seconds."""
 
     def __init__(self, limit: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
         self._clock = clock
-        self._seen: deque[tuple[float, int]] = deque()  # when, and how far the primary had come by then
-        self._abreast = clock()  # when the primary was last known to be where the replica is now
+        self._seen: deque[tuple[float, int]] = deque()  # time, and the primary's progress at that time
+        self._abreast = clock()  # the last time when the primary's progress was at most the replica's
 
     def primary_at(self, progress: int) -> None:
-        """Note how far the primary has come by now."""
+        """Record the primary's present progress."""
         now = self._clock()
         self._seen.append((now, progress))
-        # The newest of those older than the limit is what the replica must have; older ones are of no use.
+        # Only the newest record older than the limit is needed: the replica must have reached it.
         while len(self._seen) > 1 and self._seen[1][0] <= now - self._limit:
             self._seen.popleft()
 
     def allows(self, progress: int) -> bool:
-        """Tell whether a replica that has come so far may be read."""
+        """Tell whether a replica with this progress may be read."""
         return not self._seen or progress >= self._seen[0][1]
 
     def seconds(self, progress: int | None) -> float:
-        """Return how far a replica is behind that has come so far, or, with None, that does not answer."""
+        """Return the lag of a replica with this progress, in seconds; None stands for one that does not answer."""
         now = self._clock()
         if progress is not None:
             if not self._seen or progress >= self._seen[-1][1]:
@@ -64,10 +64,10 @@ class Lag:
 
 
 class Replica:
-    """The way to leads for whoever can do with a state a little old."""
+    """A DatabaseReader for reads that tolerate lag: the replica while it is usable, else the primary."""
 
     def __init__(self, replica: ReaderPool, primary: ReaderPool, looks: ReaderPool, lag: Lag) -> None:
-        """Take the two ways, and one to the primary that does not wait behind requests."""
+        """Take both pools, and with `looks` a pool to the primary on which no check waits behind requests."""
         self._replica = replica
         self._primary = primary
         self._looks = looks
@@ -82,7 +82,7 @@ class Replica:
     async def in_snapshot(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Return `function(connection, ...)`, from the primary when the replica cannot be read.
+        """Return `function(connection, ...)`, run in one snapshot; from the primary when the replica cannot be read.
 
         Raises the 503 when neither can.
         """
@@ -91,7 +91,7 @@ class Replica:
     async def one_statement(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Do as `in_snapshot` does for a function that runs one statement."""
+        """Like `in_snapshot`, for a function that runs one statement."""
         return await self._either(lambda path: path.one_statement(function, *args, **kwargs))
 
     async def _either(self, read: Callable[[ReaderPool], Awaitable[T]]) -> T:
@@ -99,18 +99,18 @@ class Replica:
             try:
                 return await read(self._replica)
             except ApiError as error:
-                # Nobody else waits for it: the next look may bring it back.
+                # Further reads skip the replica until a check finds it usable.
                 self._turn(False, error.reason)
         return await read(self._primary)
 
     async def watch(self) -> None:
-        """Look at both servers again and again, until cancelled."""
+        """Check both servers every CHECK_INTERVAL until cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(CHECK_INTERVAL)
 
     async def look(self) -> None:
-        """Decide anew where reads go. While the primary is away, the replica is not measured and goes on."""
+        """Decide again where reads go. While the primary is away, the replica stays usable."""
         with contextlib.suppress(ApiError, SQLAlchemyError):
             self._lag.primary_at((await self._looks.one_statement(totals.version)).progress)
         try:
@@ -124,7 +124,7 @@ class Replica:
             self._turn(allowed, "keeps up" if allowed else "behind")
 
     def close(self) -> None:
-        """End the threads to the replica and close its connections."""
+        """Close the replica's pool."""
         self._replica.close()
 
     def _turn(self, usable: bool, reason: str) -> None:

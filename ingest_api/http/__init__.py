@@ -1,1 +1,1 @@
-"""What every request goes through: middleware, body, envelope, whose address it is, and its log line."""
+"""HTTP for all resources: middleware, body, envelope, client address and access log."""

@@ -1,4 +1,4 @@
-"""The access log: one JSON line a request on stderr, in the form of all other lines (schema.runtime.logs)."""
+"""The access log: one JSON line for each request on stderr, in the format of schema.runtime.logs."""
 
 import asyncio
 import sys
@@ -8,30 +8,30 @@ from datetime import UTC, datetime
 
 import orjson
 
-# Seconds that lines wait for others: one write for all of them. A process that is killed takes that much with it.
-FLUSH_INTERVAL = 0.1
+# Flush interval, seconds: the lines of one interval share one write. A killed process loses them.
+LINES_FLUSH_INTERVAL = 0.1
 
 
 class AccessLog:
     """Collects the lines of one process. Use it from the event loop."""
 
     def __init__(self, mode: str, write: Callable[[bytes], object] | None = None) -> None:
-        """Keep lines of `all` requests, of those answered with `errors`, or of `none`. `write` is stderr by default."""
-        # The least status that is written down.
+        """Log `all` requests, only those answered with `errors`, or `none`. `write` defaults to stderr."""
+        # Lowest status that is logged.
         self._least = {"all": 0, "errors": 400, "none": 1000}[mode]
         self._write = write or _to_stderr
         self._lines: list[tuple[float, str, str, str, int, str, float]] = []
 
     def note(self, request_id: str, method: str, route: str, status: int, reason: str, seconds: float) -> None:
-        """Note one answered request. `route` is the template of its path, never the path."""
+        """Buffer the line of one answered request. `route` is the template of its path, never the path."""
         if status < self._least:
             return
         if not self._lines:
-            asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self.flush)
+            asyncio.get_running_loop().call_later(LINES_FLUSH_INTERVAL, self.flush)
         self._lines.append((time.time(), request_id, method, route, status, reason, seconds))
 
     def flush(self) -> None:
-        """Write what was collected."""
+        """Write the buffered lines. Blocks for the write."""
         lines, self._lines = self._lines, []
         if lines:
             self._write(b"".join(_line(*line) for line in lines))

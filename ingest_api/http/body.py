@@ -46,7 +46,7 @@ def media_type(req: Request, *allowed: str) -> str:
 
 
 async def read(req: Request, most: int, timeout: float) -> bytes:
-    """Read the whole body, of at most `most` bytes, within `timeout` seconds; note it for the request log.
+    """Read the whole body, at most `most` bytes, within `timeout` seconds; keep it in the context for the request log.
 
     Raises the 413 or the 408.
     """
@@ -75,14 +75,14 @@ async def read(req: Request, most: int, timeout: float) -> bytes:
 
 
 def _too_large(most: int) -> ApiError:
-    # Closing spares both sides the rest of the body.
+    # Closing the connection spares both sides the rest of the body.
     return ApiError(
         falcon.HTTP_413, f"The body is over {most} bytes.", "body_too_large", headers={"Connection": "close"}
     )
 
 
 def decode(body: bytes) -> object:
-    """Decode JSON. Of a key given twice the last counts.
+    """Decode JSON. When a key is given twice, the last value counts.
 
     Raises NotJson.
     """

@@ -1,4 +1,4 @@
-"""Whose request it is: the peer's address, or what a trusted proxy says of it."""
+"""The client's address: the peer's, or the one that a trusted proxy reports."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from schema.settings import Network
 
 
 class ClientAddresses:
-    """Finds the client's address; remembers which networks are trusted or exempt."""
+    """Finds the client's address, and tells whether it is exempt from the rate limit."""
 
     def __init__(self, trusted: Iterable[Network], exempt: Iterable[Network]) -> None:
         self._trusted = tuple(trusted)
@@ -16,9 +16,9 @@ class ClientAddresses:
     def find(self, peer: str, forwarded: str | None) -> str:
         """Return the client's address.
 
-        That is `peer`, unless `peer` is a trusted proxy: then the last address of
-        `forwarded` (an X-Forwarded-For header) that is not a trusted proxy's. What stands
-        before it was written by the client and is not believed.
+        That is `peer`, unless `peer` is a trusted proxy: then the last address in
+        `forwarded` (an X-Forwarded-For header) that is not a trusted proxy's. Addresses
+        before it come from the client and are ignored.
         """
         if not forwarded or not self._trusted:
             return peer

@@ -1,4 +1,4 @@
-"""What is known of a request on its way through the API, and the request that carries it."""
+"""The typed request context, and the request class that carries it."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ import falcon.util
 
 @dataclass
 class RequestContext(falcon.util.Context):
-    """What one part learns of a request and a later one needs."""
+    """What the parts of the API tell each other about one request."""
 
-    started: float = 0.0  # time.perf_counter() at its beginning
+    started: float = 0.0  # time.perf_counter()
     request_id: str = ""
-    user: str = ""  # whose token it carries; "" before that is known
-    body: bytes | None = None  # as it was read, for the request log
-    reason: str = ""  # the code of the error that it is answered with; "" for none
+    user: str = ""  # from the token; "" until it is checked
+    body: bytes | None = None  # raw, for the request log
+    reason: str = ""  # error code of the response; "" for none
 
-    # Of the rate limit, which alone writes them.
+    # Written by RateLimit only.
     is_counted: bool = False
-    used: int = 0  # requests in the client's window, this one included; 0 when it has no limit
+    used: int = 0  # requests in the client's window, this one included; 0 when there is no limit
     window_left: int = 0  # seconds
 
 

@@ -1,4 +1,4 @@
-"""The one shape of every answer, and the errors that take it."""
+"""The envelope, the one JSON shape of every answer, and the errors that use it."""
 
 from typing import Any
 
@@ -14,16 +14,16 @@ log = logs.get(__name__)
 
 JSON = "application/json"
 
-# Seconds after which a client may try again: the queue is full, or a server of ours is away.
+# Retry-After, seconds: when the queue is full, and when Redis or the database is away.
 RETRY_FULL = 5
 RETRY_AWAY = 2
 
 
 class ApiError(falcon.HTTPError):
-    """A request that is answered with an error.
+    """An error response.
 
-    `reason` is the code that the log line and the metric's label share; `message` and
-    `errors` are what the client reads.
+    `reason` is the code shared by the log line and the metric's label; `message` and
+    `errors` go to the client.
     """
 
     def __init__(
@@ -46,39 +46,39 @@ class ApiError(falcon.HTTPError):
 
 
 def invalid(errors: dict[str, list[str]], reason: str = "invalid") -> ApiError:
-    """Make the answer to a request whose fields, parameters or body are wrong."""
+    """Make the 400 for wrong fields, parameters or body; `errors` are the messages by field."""
     return ApiError(falcon.HTTP_400, "Validation failed", reason, errors=errors)
 
 
 def validation_failed(error: ValidationError) -> ApiError:
-    """Make the answer to fields or parameters that marshmallow refused."""
+    """Make the 400 for a marshmallow ValidationError."""
     return invalid(error.messages_dict)
 
 
 def unavailable(message: str, reason: str, retry_after: int = RETRY_AWAY) -> ApiError:
-    """Make the answer for when something of ours cannot serve right now."""
+    """Make the 503 for when Redis or the database cannot serve; `retry_after` in seconds."""
     return ApiError(falcon.HTTP_503, message, reason, retry_after=retry_after)
 
 
 def rate_limited(retry_after: int) -> ApiError:
-    """Make the answer to a client that used up its window; `retry_after` in seconds."""
+    """Make the 429 for a client over its rate limit; `retry_after` in seconds."""
     return ApiError(falcon.HTTP_429, "Rate limit exceeded", "rate_limited", retry_after=retry_after)
 
 
 def success(resp: Response, status: int, message: str, data: Any) -> None:
-    """Answer with the success envelope around `data` (anything JSON can hold)."""
+    """Answer with the success envelope around `data`, any JSON value."""
     success_encoded(resp, status, message, orjson.dumps(data))
 
 
 def success_encoded(resp: Response, status: int, message: str, data: bytes) -> None:
-    """Answer with the success envelope around `data`, which is JSON already."""
+    """Answer with the success envelope around `data`, already encoded as JSON."""
     resp.status = status
     resp.content_type = JSON
     resp.data = b'{"status":"success","code":%d,"message":%b,"data":%b}' % (status, orjson.dumps(message), data)
 
 
 def serialize_error(req: Request, resp: Response, error: falcon.HTTPError) -> None:
-    """Write any HTTP error, Falcon's own too, as the error envelope. Falcon calls this."""
+    """Write any HTTP error, including Falcon's own, as the error envelope. Falcon calls this."""
     body: dict[str, Any] = {
         "status": "error",
         "code": error.status_code,
@@ -95,13 +95,13 @@ def serialize_error(req: Request, resp: Response, error: falcon.HTTPError) -> No
 
 
 async def handle_queue_unavailable(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
-    """Answer every error of Redis with the 503. A POST of leads is told that none was accepted."""
+    """Answer every error of Redis with the 503. The message of a POST says that nothing was accepted."""
     nothing = " Nothing was accepted." if req.method == "POST" else ""
     raise unavailable(f"The queue does not answer.{nothing}", "queue_away")
 
 
 async def handle_unexpected(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
-    """Answer what nobody foresaw with a 500 that shows nothing of the inside; the log has the place."""
+    """Answer an unexpected exception with a 500 that reveals no internals. The traceback is in the log."""
     request_id = req.context.request_id
     log.error("defect", exc_info=error, request_id=request_id)
     req.context.reason = "defect"

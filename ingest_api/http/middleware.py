@@ -1,9 +1,9 @@
-"""What every request goes through: its id, its count, its metrics and its log line."""
+"""Middleware of every request: id, rate limit, metrics and log lines."""
 
 import os
 import re
 import time
-from typing import Any
+from typing import Any, Protocol
 
 import falcon
 from falcon.asgi import Response
@@ -12,21 +12,39 @@ from ingest_api import metrics
 from ingest_api.http.access_log import AccessLog
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, serialize_error
-from ingest_api.intake.rate_limit import RateLimit
-from ingest_api.request_log.collector import RequestLog
 from schema.lead.lead_id import to_text
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
-# What answers in other media types too: pages for a browser, and the export.
+# Paths that may answer in media types other than JSON.
 OTHER_TYPES = ("/api/docs", "/api/leads/export")
+
+
+class RequestLimit(Protocol):
+    """Counts requests; implemented by ingest_api.intake.rate_limit."""
+
+    def exempt(self, req: Request) -> None:
+        """Never count this request."""
+
+    async def count(self, req: Request) -> None:
+        """Count a request that appends no leads. Raises the 429."""
+
+    def write_headers(self, req: Request, resp: Response) -> None:
+        """Write the headers of the rate limit."""
+
+
+class RequestLog(Protocol):
+    """Keeps the last requests; implemented by ingest_api.request_log.collector."""
+
+    def note(self, req: Request, resp: Response, status: int, seconds: float) -> None:
+        """Buffer one answered request."""
 
 
 class RequestMiddleware:
     """Runs before and after each resource."""
 
     def __init__(
-        self, limit: RateLimit, requests: metrics.Requests, access_log: AccessLog, request_log: RequestLog
+        self, limit: RequestLimit, requests: metrics.Requests, access_log: AccessLog, request_log: RequestLog
     ) -> None:
         self._limit = limit
         self._requests = requests
@@ -34,7 +52,7 @@ class RequestMiddleware:
         self._request_log = request_log
 
     async def process_request(self, req: Request, resp: Response) -> None:
-        """Give the request its id, and refuse one that wants an answer in another form."""
+        """Set the request id. Raises the 406 when the client does not accept JSON."""
         context = req.context
         context.started = time.perf_counter()
         given = req.get_header("X-Request-Id")
@@ -46,12 +64,12 @@ class RequestMiddleware:
             raise falcon.HTTPNotAcceptable(title="This service answers in application/json only.")
 
     async def process_resource(self, req: Request, resp: Response, resource: Any, params: dict[str, Any]) -> None:
-        """Count the request, unless its resource says that it is counted in the flush that appends its leads."""
+        """Count the request, unless the flush that appends its leads counts it (COUNTED_IN_APPEND)."""
         if not req.context.is_counted and req.method not in getattr(resource, "COUNTED_IN_APPEND", ()):
             await self._limit.count(req)
 
     async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:
-        """Count what was refused before, write the headers, and note the request."""
+        """Count requests that were refused earlier, write the headers, and log the request."""
         context = req.context
         if not context.is_counted:
             try:
@@ -65,7 +83,7 @@ class RequestMiddleware:
         self._note(req, resp)
 
     def _note(self, req: Request, resp: Response) -> None:
-        # The template, not the path and its query: those may name a person.
+        # The template, because path and query may hold personal data.
         route = req.uri_template or "none"
         status = resp.status_code
         took = time.perf_counter() - req.context.started

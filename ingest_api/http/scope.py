@@ -1,19 +1,19 @@
-"""What the server tells of a request beside ASGI, in the request's scope: ingest_api.server.asgi writes it there."""
+"""Extensions of the ASGI scope: what the server knows about a request. ingest_api.server.early_start sets them."""
 
 from typing import Any
 
-# Set when the whole body has come, and need not be waited for.
-BODY_BUFFERED = "leads.whole_body"
+# Set when the whole body has been received.
+BODY_BUFFERED = "leads.body_buffered"
 
-# Returns whether the client has hung up: what is sent to it then, the server drops silently.
-CLIENT_DISCONNECTED = "leads.has_gone"
+# A function that tells whether the client has disconnected: uvicorn drops silently what is sent after that.
+CLIENT_DISCONNECTED = "leads.client_disconnected"
 
 
 def is_body_buffered(scope: dict[str, Any]) -> bool:
-    """Tell whether the whole body of a request is there already."""
+    """Tell whether the whole body has been received, so that reading it cannot block."""
     return BODY_BUFFERED in scope
 
 
 def client_disconnected(scope: dict[str, Any]) -> bool:
-    """Tell whether the client of a request has hung up; False when the server does not say."""
+    """Tell whether the client has disconnected; False when the server does not say."""
     return CLIENT_DISCONNECTED in scope and bool(scope[CLIENT_DISCONNECTED]())

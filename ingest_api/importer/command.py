@@ -1,4 +1,4 @@
-"""The command: reads, sends, notes, shows; and stops when it is told to."""
+"""The command `import`: uploads a file in batches, keeps a journal, shows progress, and can be stopped and resumed."""
 
 import os
 import signal
@@ -16,10 +16,10 @@ from ingest_api.importer.journal import CannotResume, Journal, State
 from ingest_api.importer.rows import BadFile, CsvFile, NdjsonFile, Row, open_rows
 from ingest_api.importer.uploads import Credentials, Stopped, UploadFailed, Uploads
 
-# Bytes of one request, well below what the API takes.
-BODY_MAX = 4 * 1024 * 1024
+# Bytes at which a request is closed, well below the API's bound.
+REQUEST_BYTES_MAX = 4 * 1024 * 1024
 
-# Exit status after Ctrl-C, as shells have it.
+# Exit status after Ctrl-C, by the convention of shells: 128 + SIGINT.
 INTERRUPTED = 130
 
 
@@ -105,7 +105,7 @@ class _Import:
 
     def _all(self, uploads: Uploads) -> None:
         state = self._state
-        # Whatever ends this process from here on, the batch under way may have been accepted: its key will tell.
+        # A crash from here on may leave a batch accepted but not recorded; its idempotency key makes a resend safe.
         state.unsure, state.done = True, False
         self._journal.save(state)
         for rows in _batches(self._source.rows(state.offset, state.line), state.batch):
@@ -130,7 +130,7 @@ class _Import:
         self._bar.update(state.offset - before, "")
 
     def _stop_soon(self, *_: object) -> None:
-        """Let the request under way be answered; a second signal ends it."""
+        """Wait for the answer to the request in flight; a second signal kills the process."""
         self._stop.set()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
@@ -161,13 +161,13 @@ def _state(
 
 
 def _batches(rows: Iterator[Row], most: int) -> Iterator[list[Row]]:
-    """Group rows for one request each. The same rows make the same batches, wherever one begins."""
+    """Group rows into batches of one request. Resuming at a batch's start gives the same batches again."""
     for first in rows:
         batch, size = [first], len(first.lead)
         for row in islice(rows, most - 1):
             batch.append(row)
             size += len(row.lead)
-            if size > BODY_MAX:
+            if size > REQUEST_BYTES_MAX:
                 break
         yield batch
 

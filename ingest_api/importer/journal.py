@@ -1,4 +1,4 @@
-"""What an import remembers beside its file: how far it came, and the rows that were rejected."""
+"""The journal of an import: its progress and the rejected rows, in two files beside the imported one."""
 
 import contextlib
 import csv
@@ -16,20 +16,20 @@ import orjson
 
 from ingest_api.importer.rows import Row
 
-# Bytes at a file's beginning by which it is known again.
+# Most bytes at the file's beginning that are hashed, to detect a changed file.
 HEAD = 1024 * 1024
 
-# Seconds that the service remembers an Idempotency-Key (LEADS_IDEMPOTENCY_TTL), less an hour.
+# TTL of an Idempotency-Key (LEADS_IDEMPOTENCY_TTL's default), less an hour; seconds.
 KEYS_LIVE = 23 * 3600
 
 
 class CannotResume(Exception):
-    """An import cannot go on, or not begin; the message says why."""
+    """An import cannot begin or resume; the message says why."""
 
 
 @dataclass
 class State:
-    """How far an import came. All before `offset` is settled; the batch after it may have been sent."""
+    """An import's progress. Rows before `offset` are accepted or rejected; the batch after it may have been sent."""
 
     id: str
     url: str
@@ -61,9 +61,9 @@ class Journal:
         self._lock: IO[bytes] | None = None
 
     def hold(self) -> None:
-        """Keep other imports of this file out, for as long as this process lives.
+        """Lock the file against other imports until this process ends.
 
-        Raises CannotResume.
+        Raises CannotResume when another import has the lock.
         """
         self._lock = self._path.open("rb")
         try:
@@ -72,9 +72,9 @@ class Journal:
             raise CannotResume(f"Another import of {self._path} is under way.") from None
 
     def begin(self, url: str, batch: int, start: int, line: int) -> State:
-        """Begin anew.
+        """Start from the first row and delete the rejects of an earlier import.
 
-        Raises CannotResume when there are rejects that are not ours to overwrite.
+        Raises CannotResume when there are rejects but no journal: another program may have made them.
         """
         if self.rejects.exists() and not self.file.exists():
             raise CannotResume(f"{self.rejects} is there already: move it away, since rejected rows go there.")
@@ -82,9 +82,9 @@ class Journal:
         return State(str(uuid.uuid4()), url, batch, start, line)
 
     def read(self, url: str, *, settle: bool) -> State | None:
-        """Return where the import before stopped, with the rejects cut back to that place; None without one.
+        """Return the state at which the last import stopped, and truncate the rejects to it; None without a journal.
 
-        `settle` says that the user knows what to do with rows of which nobody knows. Raises CannotResume.
+        `settle`: the user has said what to do with rows whose result is unknown. Raises CannotResume.
         """
         try:
             state = State(**orjson.loads(self.file.read_bytes()))
@@ -106,7 +106,7 @@ class Journal:
         return state
 
     def save(self, state: State) -> None:
-        """Write down how far the import came: whole or not at all, and on disk on return."""
+        """Write the state atomically; it is on disk on return."""
         state.saved = time.time()
         if not state.head:
             state.head_size, state.head = self._known(min(HEAD, self._path.stat().st_size))
@@ -118,7 +118,7 @@ class Journal:
         draft.replace(self.file)
 
     def reject(self, state: State, rows: list[Row], columns: list[str]) -> None:
-        """Write rows with their reasons to the rejects, which are on disk on return; `save` makes it count."""
+        """Append rows with their reasons to the rejects, on disk on return. They count only once `save` is called."""
         if not rows:
             return
         with self.rejects.open("ab") as file:

@@ -1,4 +1,4 @@
-"""The rows of a CSV or NDJSON file, one at a time, each with its place: memory is bounded by one row."""
+"""Reads the rows of a CSV or NDJSON file one at a time, each with its place, so that memory is bounded by one row."""
 
 import csv
 import re
@@ -13,16 +13,16 @@ from schema.lead.rules import FIELDS
 
 Errors = dict[str, list[str]]
 
-# Longest line, in bytes: as long as the longest body of a single lead.
+# Longest line (bytes): the API's bound on the body of a single lead.
 LINE_MAX = 1024 * 1024
 
-# Of a line that is rejected for its length, what is shown.
-SHOWN = 200  # bytes
+# Bytes shown of a line that is too long.
+SHOWN = 200
 
 DELIMITERS = ",;\t|"
 ADDITIONAL = "additionalData"
 
-# Columns that an import wrote into its rejects begin with it; they are no part of a lead.
+# Prefix of the columns that an import adds to its rejects; they are no part of a lead.
 NOTE = "_"
 
 _by_name = {name.lower(): name for name in FIELDS}
@@ -35,24 +35,24 @@ class BadFile(Exception):
 
 @dataclass(slots=True)
 class Row:
-    """One row: where it is, and its lead as JSON, or why it is none."""
+    """One row: its place, and its lead as JSON or the errors."""
 
-    line: int  # its first, from 1
-    end: int  # offset of the byte after it
-    source: list[str]  # its columns; of NDJSON the whole line
+    line: int  # first line of the row, from 1
+    end: int  # offset of the byte after the row
+    source: list[str]  # columns of CSV; the whole line of NDJSON
     lead: bytes = b""
     errors: Errors = field(default_factory=dict)
 
 
 class Lines:
-    """A file's lines from an offset on, with the place after the last one read."""
+    """Reads a file's lines from an offset on; `offset` and `line` are the place after the last one read."""
 
     def __init__(self, file: IO[bytes], offset: int, line: int) -> None:
         self._file = file
         self.seek(offset, line)
 
     def seek(self, offset: int, line: int) -> None:
-        """Go on at `offset`, which is after `line` lines."""
+        """Continue at `offset`, which is after `line` lines."""
         self._file.seek(offset)
         self.offset, self.line = offset, line
         self.too_long = False
@@ -62,7 +62,7 @@ class Lines:
             yield text
 
     def read(self) -> str | None:
-        """Return the next line, or None at the end; bytes that are no UTF-8 become lone surrogates."""
+        """Return the next line, or None at the end. Bytes that are not UTF-8 become lone surrogates."""
         line = self._file.readline(LINE_MAX + 1)
         if not line:
             return None
@@ -79,12 +79,12 @@ class Lines:
 
 
 class CsvFile:
-    """A CSV file with a header. Columns that are no fields of a lead go into its additionalData."""
+    """A CSV file with a header. Columns that are not fields of a lead go into additionalData."""
 
     def __init__(self, file: IO[bytes]) -> None:
         """Read the header.
 
-        Raises BadFile.
+        Raises BadFile when it is no CSV, or a required column is missing or there twice.
         """
         self._file = file
         lines = Lines(file, 0, 0)
@@ -123,7 +123,7 @@ class CsvFile:
                     begin, first = lines.offset, lines.line + 1
                 return
             except csv.Error as error:
-                # A quote that is never closed swallows the lines after it: only the first is to blame.
+                # An unclosed quote swallows the lines after it: reject the first line only and go on behind it.
                 lines.seek(begin, first - 1)
                 text = lines.read() or ""
                 reason = f"This row is no CSV: {error}."
@@ -164,7 +164,7 @@ class CsvFile:
 
     @staticmethod
     def _name(column: str) -> tuple[str, str]:
-        """Return the lead's field that a column is, or "", and the column's own name, "" for a note."""
+        """Return the lead's field for a column, or "", and the column's name, or "" for an import's own column."""
         name = _by_name.get(re.sub(r"[\W_]", "", column).lower(), "")
         return name, "" if column.startswith(NOTE) else column.removeprefix(f"{ADDITIONAL}.")
 
@@ -180,7 +180,7 @@ class NdjsonFile:
         self._file = file
 
     def rows(self, offset: int, line: int) -> Iterator[Row]:
-        """Yield the rows from `offset` on, which is after `line` lines; blank lines are none."""
+        """Yield the rows from `offset` on, which is after `line` lines. Blank lines are skipped."""
         lines = Lines(self._file, offset, line)
         for text in lines:
             shown = _readable(text).strip("\r\n\ufeff")
@@ -198,7 +198,7 @@ class NdjsonFile:
 
 
 def open_rows(path: Path, file: IO[bytes], kind: str | None) -> CsvFile | NdjsonFile:
-    """Return the rows of a file by its kind, "csv" or "ndjson", or None to tell by its name.
+    """Open a file of the kind "csv" or "ndjson"; None decides by the file's name.
 
     Raises BadFile.
     """
@@ -208,5 +208,5 @@ def open_rows(path: Path, file: IO[bytes], kind: str | None) -> CsvFile | Ndjson
 
 
 def _readable(text: str) -> str:
-    """Replace what is no UTF-8."""
+    """Replace the bytes that are not UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

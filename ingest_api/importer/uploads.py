@@ -1,4 +1,4 @@
-"""The importer's line to the API: logs in, sends batches, and tries again until each is answered."""
+"""The importer's HTTP client: logs in, sends batches, and retries until each is answered."""
 
 import random
 import threading
@@ -14,21 +14,21 @@ from urllib3.exceptions import HTTPError
 from ingest_api.http.body import JSON, NDJSON
 from schema.database.idempotency import IDEMPOTENCY_KEY
 
-# Seconds: to connect, and to wait for an answer.
+# Seconds.
 TIMEOUT = urllib3.Timeout(connect=5, read=60)
 
-# Seconds between two tries, where the service does not say; doubled each time.
+# Backoff, seconds: doubles from PAUSE to PAUSE_MAX; a longer Retry-After wins.
 PAUSE = 0.5
 PAUSE_MAX = 30.0
 
-# Statuses after which the same request may go well. With its key it is safe to send again.
+# Statuses that are retried. Safe for leads, because of the Idempotency-Key.
 RETRY = {408, 429, 500, 502, 503, 504}
 
 Results = list[dict[str, Any]]
 
 
 class UploadFailed(Exception):
-    """The API refuses, or does not answer; the message says what to do."""
+    """The API refuses or does not answer; the message says why."""
 
 
 class Stopped(Exception):
@@ -37,19 +37,19 @@ class Stopped(Exception):
 
 @dataclass
 class Credentials:
-    """Who uploads."""
+    """The user who uploads."""
 
     email: str
     password: str
 
 
 class Uploads:
-    """Sends one batch after the other."""
+    """Sends batches, one at a time. Methods block until the answer is final, or raise UploadFailed or Stopped."""
 
     def __init__(
         self, url: str, credentials: Credentials, *, patience: float, stop: threading.Event, tell: Callable[[str], None]
     ) -> None:
-        """Give up after `patience` seconds without an answer that counts; `tell` what is waited for."""
+        """Give up after `patience` seconds of retries. `tell` is called with the reason of a wait, then with ""."""
         self._url = url.rstrip("/")
         self._credentials = credentials
         self._patience = patience
@@ -57,7 +57,7 @@ class Uploads:
         self._tell = tell
         self._pool = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
         self._token = ""
-        # Whether leads were sent and nobody knows what became of them.
+        # Whether leads were sent whose result is unknown.
         self.unsure = False
 
     def log_in(self) -> None:
@@ -72,15 +72,15 @@ class Uploads:
         self._token = answer["token"]
 
     def send(self, leads: list[bytes], key: str) -> Results:
-        """Send leads; return what became of each: `id` or `errors`.
+        """Send leads; return a result with `id` or `errors` for each.
 
-        On return the accepted ones are durable, each once, however often this is called with
-        the same key and leads. Raises UploadFailed or Stopped.
+        On return the accepted leads are durable. Repeated calls with the same key and leads store
+        each once. Raises UploadFailed or Stopped.
         """
         body = b"\n".join(leads)
         status, answer = self._post(body, key)
         if status == 401:
-            # The token's hour is over.
+            # The token has expired.
             self.log_in()
             status, answer = self._post(body, key)
         if status == 202:
@@ -97,7 +97,7 @@ class Uploads:
         return self._until_answered("/api/leads/bulk", body, headers)
 
     def _until_answered(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
-        """Send until the answer is final; return its status and its JSON."""
+        """Send and retry until the answer is final; return its status and its JSON object, {} for anything else."""
         deadline = time.monotonic() + self._patience
         pause = PAUSE
         while True:
@@ -111,7 +111,7 @@ class Uploads:
                 if answer.status not in RETRY:
                     self._tell("")
                     return answer.status, _json(answer.data)
-                # These two promise that nothing was accepted.
+                # 429 and 503 promise that nothing was accepted.
                 self.unsure = self.unsure or (IDEMPOTENCY_KEY in headers and answer.status not in (429, 503))
                 what = f"HTTP {answer.status}"
                 wait = max(wait, _seconds(answer.headers.get("Retry-After")))
@@ -124,7 +124,7 @@ class Uploads:
 
 
 def _by_lead(errors: dict[str, list[str]], number: int) -> Results:
-    """Sort the errors of an answer that no lead is valid, named `0.email`, by their lead."""
+    """Group the errors of a 400 in which no lead is valid, named like `0.email`, by lead."""
     results: Results = [{"index": index, "errors": {}} for index in range(number)]
     for name, messages in errors.items():
         index, _, field = name.partition(".")

@@ -1,1 +1,1 @@
-"""From a checked lead to its 202: the flush that many requests share, and the script that appends."""
+"""From a validated lead to its 202: group commit, the append script, rate limit and tickets."""

@@ -1,12 +1,12 @@
 -- Counts requests against the rate limit and appends leads to the stream: one flush of the group commit.
 --
--- Everything in here happens or nothing does. Redis refuses a script at its first write (out of memory,
--- read-only, disk trouble) before anything is written, and replays it from the append-only file whole.
+-- Atomic: Redis refuses the script at its first write (out of memory, read-only, disk error), before anything is
+-- written, and replays it from the append-only file as a whole.
 --
--- Arguments: most leads waiting, rate limit, its window (ms), life of an idempotency key (s), requests; then what
--- next_argument() reads below, for each request and each of its leads.
--- Returns leads waiting, tickets waiting, then for each request: verdict, requests used in the window, ms left of
--- it, id when the key was used before.
+-- Arguments: most leads waiting, rate limit, its window (ms), TTL of an idempotency key (s), number of requests; then,
+-- for each request and each of its leads, what next_argument() reads below.
+-- Returns leads waiting, tickets waiting; then for each request: verdict, requests used in the window, ms left of the
+-- window, and the lead id if the key was used before.
 
 local most, limit, window, ttl = tonumber(queue_max), tonumber(rate_limit), tonumber(rate_window), tonumber(key_ttl)
 
@@ -23,7 +23,7 @@ local function next_argument()
   return ARGV[place]
 end
 
--- Whether this Redis remembers all keys that are still alive: it has for that long, or it was the first there was.
+-- Whether Redis has every key within its TTL: its data are older than the TTL, or there was no epoch before this one.
 local remembers
 local function remembers_all_keys()
   if remembers == nil then
@@ -71,7 +71,7 @@ for _ = 1, tonumber(requests) do
     if known then
       known_id = string.sub(known, 1, 16)
       verdict = string.sub(known, 17) == digest and DUPLICATE or CONFLICT
-      -- A write, so that waiting for the replicas waits for what this key promised, too.
+      -- A write, so that WAITAOF also waits for the earlier append under this key.
       redis.call('SET', key, known, 'KEEPTTL')
     elseif key ~= '' and not absent_in_database and not remembers_all_keys() then
       verdict = KEY_UNVERIFIED
@@ -93,7 +93,7 @@ for _ = 1, tonumber(requests) do
   answer[n + 3], answer[n + 4] = window_left[rate_key] or 0, known_id
 end
 
--- In a few commands, not one for each lead: every command is a record of its own in the append-only file.
+-- Few large commands: each command is a record of its own in the append-only file.
 for first = 1, #index_updates, 2000 do
   redis.call('HSET', INDEX, unpack(index_updates, first, math.min(first + 1999, #index_updates)))
 end

@@ -1,9 +1,9 @@
-"""Group commit: requests that are in flight together share one round trip to Redis.
+"""Group commit: requests in flight together share one round trip to Redis.
 
-While one flush is on the wire, the next one fills. A lone request waits for nobody; only
-behind a flush that several requests shared does the next one wait a moment for more.
-Redis runs with `appendfsync always`: a flush is on disk when it is answered, and all the
-requests in it have shared that fsync.
+While one flush is on the wire, the next one fills. A lone request is flushed at once; after a
+flush that several requests shared, the next one is delayed by FLUSH_DELAY to collect more.
+Redis runs with `appendfsync always`: a flush is on disk when it is answered, and its requests
+share that fsync.
 """
 
 import asyncio
@@ -36,54 +36,65 @@ from schema.queue.script import Script, Value
 from schema.runtime import logs
 from schema.settings import Settings
 
-# Bounds on one flush, so that Redis is never held up for long: leads, and bytes of payload.
+# Most leads and most bytes of payload in one flush, so that the script never blocks Redis for long.
 FLUSH_LEADS = 1000
 FLUSH_BYTES = 4 * 1024 * 1024
 
-# Seconds that a flush is delayed after one that was shared, so that more requests share it: a flush costs 300 µs,
-# whatever is in it.
+# Delay (seconds) of the flush after a shared one, so that more requests share it: the cost of a flush hardly depends
+# on its size (docs/lab/2026-11-26-behind-the-constants.md).
 FLUSH_DELAY = 0.001
 
-RESULT_FIELDS = 4  # of the script's answer, for each request
+RESULT_FIELDS = 4  # for each request in the script's answer
 
 log = logs.get(__name__)
 
 
 class QueueUnavailable(Exception):
-    """Redis did not take the flush. Whether it was written is unknown; no lead in it was promised."""
+    """Redis did not confirm the flush. Its leads may have been written, but no client has got a 202 for them."""
 
 
 class Verdict(enum.IntEnum):
-    """What the script did with an operation. Its numbers are those in append.lua."""
+    """What append.lua did with a request. The script gets these numbers as constants."""
 
     APPENDED = 0
     RATE_LIMITED = 1
     FULL = 2
     DUPLICATE = 3
     CONFLICT = 4
-    KEY_UNVERIFIED = 5  # Redis may have forgotten the key: ask the database, and come again
+    KEY_UNVERIFIED = 5  # Redis may have lost the key: ask the database, then submit again
 
 
-_VERDICTS = tuple(Verdict)  # by number; Verdict(number) would take longer than all the rest of an answer
+_VERDICTS = tuple(Verdict)  # by number; a look-up here is faster than Verdict(number)
 
-LEAD_ARGUMENTS = 3  # of each lead: id, minute, payload
+LEAD_ARGUMENTS = 3  # for each lead: id, minute, payload
 
-APPEND = Script(
-    Path(__file__).parent / "append.lua",
-    keys={"STREAM": STREAM, "INDEX": INDEX, "ACCEPTED": ACCEPTED, "TICKETS": TICKETS},
-    arguments=("queue_max", "rate_limit", "rate_window", "key_ttl", "requests"),
-    constants={
-        **{verdict.name: int(verdict) for verdict in Verdict},
-        "LEAD_ARGUMENTS": LEAD_ARGUMENTS,
-        "LEAD_FIELD": LEAD_FIELD,
-        "KEY_FIELD": KEY_FIELD,
-        "DIGEST_FIELD": DIGEST_FIELD,
-        "EPOCH_FIELD": EPOCH_FIELD,
-        "FIRST_FIELD": FIRST_FIELD,
-        "IDEMPOTENCY_PREFIX": IDEMPOTENCY_PREFIX,
-        "ACCEPTED_WIDTHS": accepted_counts.WIDTHS,
-    },
-)
+
+def append_script(prefix: str = "") -> Script:
+    """Make the append script. With `prefix` it writes to separate keys, for the probe."""
+    return Script(
+        Path(__file__).parent / "append.lua",
+        keys={
+            "STREAM": prefix + STREAM,
+            "INDEX": prefix + INDEX,
+            "ACCEPTED": prefix + ACCEPTED,
+            "TICKETS": prefix + TICKETS,
+        },
+        arguments=("queue_max", "rate_limit", "rate_window", "key_ttl", "requests"),
+        constants={
+            **{verdict.name: int(verdict) for verdict in Verdict},
+            "LEAD_ARGUMENTS": LEAD_ARGUMENTS,
+            "LEAD_FIELD": LEAD_FIELD,
+            "KEY_FIELD": KEY_FIELD,
+            "DIGEST_FIELD": DIGEST_FIELD,
+            "EPOCH_FIELD": EPOCH_FIELD,
+            "FIRST_FIELD": FIRST_FIELD,
+            "IDEMPOTENCY_PREFIX": IDEMPOTENCY_PREFIX,
+            "ACCEPTED_WIDTHS": accepted_counts.ACCEPTED_WIDTHS,
+        },
+    )
+
+
+APPEND = append_script()
 
 
 class NewLead(NamedTuple):
@@ -94,17 +105,17 @@ class NewLead(NamedTuple):
 
 
 class AppendRequest(NamedTuple):
-    """What one request asks of a flush: be counted, and have leads appended, all of them or none."""
+    """What one HTTP request asks of a flush: count it, and append its leads, all or none."""
 
     rate_key: str = ""  # empty: not limited
     leads: tuple[NewLead, ...] = ()
-    key: str = ""  # of the idempotency record; empty: none
+    key: str = ""  # Redis key of the idempotency record; empty: none
     digest: bytes = b""  # SHA-256 of the lead's fields
-    key_absent_in_database: bool = False  # whether the database was asked and does not know the key
+    key_absent_in_database: bool = False  # True once the database was asked and does not have the key
 
 
 class AppendResult(NamedTuple):
-    """What became of an operation."""
+    """What became of an AppendRequest."""
 
     verdict: Verdict
     used: int  # requests in the client's window, this one included; 0 when not limited
@@ -118,10 +129,10 @@ class _Waiting(NamedTuple):
 
 
 class GroupCommit:
-    """One process's line to the queue. Use it from the event loop that made it.
+    """Appends the leads of one process to the stream. Use it from the event loop that made it.
 
-    `on_appended` is called after each flush that appended leads, with their number, the
-    leads waiting and the tickets waiting, all as of that flush.
+    After each flush that appended leads, `on_appended` is called with their number and, as of
+    that flush, the leads waiting and the tickets waiting.
     """
 
     def __init__(
@@ -144,10 +155,10 @@ class GroupCommit:
         self._flusher: asyncio.Task[None] | None = None
 
     async def submit(self, request: AppendRequest) -> AppendResult:
-        """Put an operation into the next flush and wait for its answer.
+        """Put a request into the next flush and wait for its result.
 
-        On return with DONE, the operation's leads are in the stream, as durable as Redis's
-        `appendfsync` makes them.
+        On return with APPENDED the leads are in the stream, as durable as Redis's `appendfsync`
+        makes them, and on disk on the configured number of replicas.
 
         Raises QueueUnavailable within twice the Redis timeout.
         """
@@ -158,7 +169,7 @@ class GroupCommit:
         return await future
 
     async def close(self) -> None:
-        """Wait for what is under way, then close the connection."""
+        """Wait for the flushes under way, then close the connection."""
         if self._flusher is not None:
             await self._flusher
         await self._connection.close()
@@ -182,7 +193,7 @@ class GroupCommit:
             self._flusher = None
 
     def _take(self) -> list[_Waiting]:
-        """Take the next flush's operations off the line: always one, then as many as the bounds allow."""
+        """Remove and return the requests of the next flush: at least one, then as many as the bounds allow."""
         leads = size = taken = 0
         for waiting in self._next:
             leads += len(waiting.request.leads)
@@ -223,7 +234,7 @@ class GroupCommit:
             if not waiting.future.done():
                 waiting.future.set_result(answer)
         if appended:
-            metrics.ACCEPTED.inc(appended)
+            metrics.LEADS_ACCEPTED.inc(appended)
             self._on_appended(appended, reply[0], reply[1])
 
     async def _run(self, arguments: list[Value]) -> list[Any]:
@@ -235,7 +246,7 @@ class GroupCommit:
         return answer
 
     async def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
-        """Answer the flush that failed, and all that were waiting behind it: they would wait as long again."""
+        """Fail the requests of the flush and all that wait for the next one, which would run into the same timeout."""
         batch, self._next = batch + self._next, []
         metrics.FLUSH_FAILURES.inc()
         log.error("flush failed", reason=type(error).__name__, operations=len(batch))

@@ -1,4 +1,4 @@
-"""Accepting leads: from a checked lead to its place in the queue."""
+"""Accepts leads: appends validated leads to the queue, once for each Idempotency-Key."""
 
 import hashlib
 import re
@@ -25,7 +25,7 @@ _visible_ascii = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class LeadIntake:
-    """Appends leads and tells what to answer. The request is counted in the same flush."""
+    """Appends leads. The flush that appends them also counts the request against the rate limit."""
 
     def __init__(self, commit: GroupCommit, limit: RateLimit, primary: ReaderPool) -> None:
         self._commit = commit
@@ -33,7 +33,7 @@ class LeadIntake:
         self._primary = primary
 
     async def accept(self, req: Request, user: str, fields: dict[str, Any]) -> tuple[LeadId, bytes]:
-        """Append one checked lead; return its id and its JSON.
+        """Append one validated lead; return its id and its JSON.
 
         On return the lead is durable in the queue, or was already under this request's
         Idempotency-Key. Raises the 400 of a bad key, the 409, the 429 or the 503.
@@ -48,7 +48,7 @@ class LeadIntake:
         return (new_id, new.payload) if known is None else (known, codec.encode(known, fields))
 
     async def accept_bulk(self, req: Request, user: str, batch: list[dict[str, Any]]) -> list[LeadId]:
-        """Append checked leads, all or none, and return their ids in the same order.
+        """Append validated leads, all or none, and return their ids in the same order.
 
         On return they are durable in the queue, or were already under this request's
         Idempotency-Key. Raises the 400 of a bad key, the 409, the 429 or the 503.
@@ -65,7 +65,7 @@ class LeadIntake:
             return ids
         ids = same_lead_ids(known, key, len(batch))
         if forgotten:
-            # What was not stored by then is lost with Redis's data, and comes in again.
+            # Leads of the batch that were still in the stream are lost with Redis's data: append them again.
             stored = await self._primary.in_snapshot(_stored, ids)
             lost = [(each, fields) for each, fields in zip(ids, batch, strict=True) if each not in stored]
             if lost:
@@ -79,13 +79,13 @@ class LeadIntake:
     ) -> tuple[LeadId | None, bool]:
         """Append leads under their key.
 
-        Returns None, or the id of one that was appended under it before, and whether Redis
-        has forgotten that one and the database knows it.
+        Returns None when they were appended, else the id of a lead appended under this key before;
+        and whether only the database, no longer Redis, knew that id.
         """
         request = AppendRequest(self._limit.key(req), new, IDEMPOTENCY_PREFIX + key.hex(), digest)
         answer = await self._append(req, request)
         if answer.verdict is Verdict.KEY_UNVERIFIED:
-            # Redis has lost its data within the life of a key.
+            # Redis has lost its data within the key's TTL.
             stored = await self._primary.in_snapshot(idempotency.find, key)
             if stored is not None and stored.digest != digest:
                 raise _conflict()
@@ -98,7 +98,7 @@ class LeadIntake:
         try:
             answer = await self._commit.submit(request)
         except QueueUnavailable:
-            # Redis would not count it either.
+            # Redis is away: counting the request later would fail too.
             self._limit.exempt(req)
             raise
         self._limit.note(req, answer)
@@ -110,9 +110,9 @@ class LeadIntake:
 
 
 def _key(req: Request, user: str) -> bytes | None:
-    """Return what stands for the request's Idempotency-Key, or None when it has none.
+    """Return the hash of user and Idempotency-Key, or None when the request has no key.
 
-    Raises the 400.
+    Raises the 400 of a bad key.
     """
     key = req.get_header(IDEMPOTENCY_KEY)
     if key is None:

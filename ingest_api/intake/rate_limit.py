@@ -1,8 +1,8 @@
-"""The rate limit: so many requests a window for each client IP, over all processes and hosts.
+"""The rate limit: a number of requests per window and client IP, over all processes and hosts.
 
-The counters live in Redis and are counted by the group commit, a POST of leads in the very
-flush that appends them: its resource says so (COUNTED_IN_APPEND). Nobody else waits long for
-a flush; a request that Redis does not count in time goes on without a limit.
+The counters live in Redis and the group commit counts them. A POST of leads is counted in the
+flush that appends them (COUNTED_IN_APPEND of its resource). Any other request waits at most
+LEADS_RATE_LIMIT_TIMEOUT to be counted, and then goes on without a limit.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from schema.settings import Settings
 
 
 class RateLimit:
-    """Counts requests, refuses those over the limit, and writes the three headers."""
+    """Counts requests, refuses those over the limit, and writes the X-RateLimit headers."""
 
     def __init__(self, settings: Settings, commit: GroupCommit) -> None:
         self._limit = settings.rate_limit
@@ -29,7 +29,7 @@ class RateLimit:
         self._commit = commit
 
     def exempt(self, req: Request) -> None:
-        """Leave a request uncounted, for good."""
+        """Never count this request."""
         req.context.is_counted = True
 
     def key(self, req: Request) -> str:
@@ -40,7 +40,7 @@ class RateLimit:
         return "" if self._addresses.is_exempt(client) else RATE_PREFIX + client
 
     async def count(self, req: Request) -> None:
-        """Count a request that appends nothing.
+        """Count a request that appends no leads.
 
         Raises the 429 when it is over the limit.
         """
@@ -56,7 +56,7 @@ class RateLimit:
         self.note(req, answer)
 
     def note(self, req: Request, answer: AppendResult) -> None:
-        """Keep the count that a flush answered with for the headers.
+        """Keep a flush's count of the request for the headers.
 
         Raises the 429 when the request was over the limit.
         """

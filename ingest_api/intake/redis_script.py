@@ -1,8 +1,7 @@
 """A connection to Redis that runs one script, again and again.
 
-It is redis-py's own connection without its client around it: for an append of 16 leads
-the client's way (a pool, a retry, packing in Python, a task for each timeout) takes 240 µs
-of processor time, this one 95.
+It is redis-py's connection without the client around it, whose pool, retry, packing in Python and
+timeout tasks cost more than the script (docs/lab/2026-11-26-behind-the-constants.md, ADR 9).
 """
 
 import hashlib
@@ -22,20 +21,20 @@ class ScriptConnection:
         self._client = client
         self._pool = client.connection_pool
         self._connection: Any = self._pool.make_connection()
-        # The caller bounds the whole of a run; a timeout around each step would cost more than the step.
+        # The caller has a timeout around the whole run; one for each step would cost more than the step.
         self._connection.socket_timeout = None
         self._script = script
         self._sha = hashlib.sha1(script.source.encode(), usedforsecurity=False).hexdigest()
 
     async def connect(self) -> None:
-        """Connect, unless that was done; find out that the server closed an idle connection, and connect anew.
+        """Connect unless connected; reconnect if the server has closed the idle connection.
 
         Raises RedisError or OSError; call `drop` then. Nothing was sent.
         """
         await self._pool.ensure_connection(self._connection)
 
     async def run(self, arguments: list[Value]) -> list[Any]:
-        """Run the script and return its answer. It is sent once: after an error it may have run, or not.
+        """Run the script and return its answer. It is never sent twice: after an error it may or may not have run.
 
         Call `connect` first. Raises RedisError or OSError; call `drop` then.
         """
@@ -43,13 +42,13 @@ class ScriptConnection:
         try:
             answer = await self._call(command)
         except NoScriptError:
-            # A Redis that was started again has forgotten the script, and has not run it.
+            # A restarted Redis has lost its script cache; the script did not run.
             await self._call(("SCRIPT", "LOAD", self._script.source))
             answer = await self._call(command)
         return list(answer)
 
     async def wait_for_replicas(self, replicas: int, milliseconds: int) -> int:
-        """Return how many replicas have what this connection wrote on disk, after at most `milliseconds`.
+        """Return how many replicas have this connection's writes on disk, after at most `milliseconds` (WAITAOF).
 
         Raises RedisError or OSError; call `drop` then.
         """
@@ -57,7 +56,7 @@ class ScriptConnection:
         return int(found)
 
     async def drop(self) -> None:
-        """Close the connection, so that no late answer is taken for the next one's."""
+        """Close the connection, so that a late answer is not read as the answer to the next command."""
         await self._connection.disconnect(nowait=True)
 
     async def close(self) -> None:
@@ -65,6 +64,6 @@ class ScriptConnection:
         await self._connection.disconnect()
         await self._client.aclose()
 
-    async def _call(self, command: Any) -> Any:  # hiredis's types know tuples of one element only
+    async def _call(self, command: Any) -> Any:  # Any: hiredis's types allow tuples of one element only
         await self._connection.send_packed_command(hiredis.pack_command(command), check_health=False)
         return await self._connection.read_response()

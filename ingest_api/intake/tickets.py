@@ -1,4 +1,4 @@
-"""Sends tickets from a thread of its own: no request waits for the broker, and none fails with it."""
+"""Publishes tickets from a thread of its own, so that no request waits for the broker or fails with it."""
 
 import threading
 import time
@@ -10,10 +10,10 @@ from schema.queue.tickets import STORE_LEADS, celery_app, tickets_missing
 from schema.runtime import logs
 from schema.settings import Settings
 
-# Debounce, seconds: leads that do not fill a batch get their ticket so long after the first of them.
+# Debounce, seconds: leads that do not fill a batch get a ticket so long after the first of them.
 PARTIAL_TICKET_DELAY = 0.1
 
-# Most tickets due: a broker that was away for long is not flooded, and what has no ticket the fallback poller finds.
+# Most tickets due, so that a broker that was away is not flooded. The fallback poller finds leads without a ticket.
 TICKETS_DUE_MAX = 1000
 
 log = logs.get(__name__)
@@ -26,8 +26,8 @@ class TicketPublisher:
         self._app = celery_app(settings)
         self._batch_size = settings.batch_size
         self._changed = threading.Condition()
-        self._leads = 0  # appended, and without a ticket
-        self._deadline: float | None = None  # when the rest of a batch gets its ticket; None while there is no lead
+        self._leads = 0  # appended since the last ticket
+        self._deadline: float | None = None  # when a partial batch gets its ticket; None while there is no lead
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="tickets", daemon=True)
 
@@ -36,16 +36,16 @@ class TicketPublisher:
         self._thread.start()
 
     def stop(self, timeout: float) -> None:
-        """Publish what is due and end the thread, or give it up after `timeout` seconds."""
+        """Publish the tickets due and end the thread. Blocks for at most `timeout` seconds."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
         self._thread.join(timeout)
 
     def on_flush(self, leads: int, waiting: int, tickets: int) -> None:
-        """Note a flush: `leads` appended, and the leads and tickets that wait after it. Never blocks."""
+        """Record a flush: `leads` appended, and the leads and tickets waiting after it. Never blocks."""
         with self._changed:
-            # A ticket that waits will be fetched later than now, and then finds these leads.
+            # Tickets that wait are fetched after this flush, and so find these leads.
             if not tickets_missing(waiting, tickets, self._batch_size):
                 self._leads, self._deadline = 0, None
                 return
@@ -82,9 +82,9 @@ class TicketPublisher:
         try:
             self._app.send_task(STORE_LEADS, retry=False, ignore_result=True)
         except (OperationalError, OSError) as error:
-            # Not tried again: the fallback poller finds the leads.
+            # No retry: the fallback poller finds the leads.
             metrics.TICKET_FAILURES.inc()
             log.warning("ticket not sent", reason=type(error).__name__)
             return False
-        metrics.TICKETS.inc()
+        metrics.TICKETS_SENT.inc()
         return True

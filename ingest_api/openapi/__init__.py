@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the schemas that check the requests."""
+"""The OpenAPI 3.1 document, made from the schemas that validate the requests."""
 
 from datetime import date
 from typing import Any
@@ -72,7 +72,7 @@ def document(settings: Settings, today: date) -> dict[str, Any]:
 
 
 def _as_sent(parameter: dict[str, Any]) -> dict[str, Any]:
-    """Return a parameter without what holds in Python alone: that its absence is None."""
+    """Remove what holds in Python only from a parameter: that its absence is None."""
     if "schema" not in parameter:
         return parameter
     schema = dict(parameter["schema"])

@@ -8,13 +8,13 @@ from apispec import APISpec
 from ingest_api.http.body import BODY_MAX, BULK_BODY_MAX
 from ingest_api.openapi.examples import REFUSALS
 from ingest_api.openapi.parts import ERRORS, ID, TIME, as_json, common_headers, days_until, ref
-from ingest_api.resources.dead_letters import ReplaySchema
-from ingest_api.resources.login import CredentialsSchema
+from ingest_api.parameters.credentials import CredentialsSchema
+from ingest_api.parameters.dead_letters import ReplaySchema
 from schema.database.idempotency import IDEMPOTENCY_KEY
 from schema.lead.rules import LeadSchema
 from schema.settings import Settings
 
-# What an error's status means here; every one has the body `Error`.
+# Meaning of each error status. All have the body `Error`.
 MEANINGS = {
     "400": "Something in the request is wrong; `errors` names it.",
     "401": "No token, or one past its hour; at the log-in: wrong credentials.",
@@ -31,12 +31,12 @@ MEANINGS = {
     "503": "The queue is full, or Redis or the database is away. Nothing was accepted.",
 }
 
-# The headers that an error has beside those that every response has.
+# Headers of an error in addition to those of every response.
 MORE_HEADERS = {"401": "WWW-Authenticate", "405": "Allow", "429": "Retry-After", "503": "Retry-After"}
 
 
 def add_components(spec: APISpec, settings: Settings, today: date) -> None:
-    """Add what the paths refer to. `today` is the last date of birth that is accepted."""
+    """Add the components that the paths refer to. `today` is the last date of birth that is accepted."""
     _add_schemas(spec, today)
     _add_parameters(spec, settings)
     _add_headers(spec, settings)
@@ -96,7 +96,7 @@ def _add_schemas(spec: APISpec, today: date) -> None:
 
 
 def _as_stored(field: dict[str, Any]) -> dict[str, Any]:
-    """Return what a lead's field is in an answer: there, and checked already."""
+    """Return the schema of a lead's field in an answer, without default and pattern, which hold for requests only."""
     return {name: rule for name, rule in field.items() if name not in ("default", "pattern")}
 
 

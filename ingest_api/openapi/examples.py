@@ -1,4 +1,4 @@
-"""The examples: one for each answer that a client should know."""
+"""Examples for the answers that a client should know."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from ingest_api.http.envelope import RETRY_AWAY, RETRY_FULL
 from schema.lead.rules import BLANK, NOT_EMAIL, NOT_PHONE
 
-LEAD = {
+LEAD_EXAMPLE = {
     "firstName": "Ada",
     "lastName": "Lovelace",
     "email": "ada@example.com",
@@ -23,15 +23,15 @@ OTHER = {
 }
 BROKEN = {"firstName": "", "lastName": "Nobody", "email": "nobody", "phone": "0", "dateOfBirth": "1990-12-10"}
 
-ID = "019abc12-3456-7def-8123-456789abcdef"
-MOMENT = "2026-11-22T09:41:07.123456Z"
+ID_EXAMPLE = "019abc12-3456-7def-8123-456789abcdef"
+TIME_EXAMPLE = "2026-11-22T09:41:07.123456Z"
 LETTER = "1763804467123-0"
 
 TOKEN = {"token": "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGFAZXhhbXBsZS5jb20ifQ.c2lnbmF0dXJl"}
-CREDENTIALS = {"email": "test@example.com", "password": "password123"}
+CREDENTIALS_EXAMPLE = {"email": "test@example.com", "password": "password123"}
 
-# Messages by field, as BROKEN gets them.
-ERRORS = {"firstName": [BLANK], "email": [NOT_EMAIL], "phone": [NOT_PHONE]}
+# Messages by field, as the lead BROKEN gets them.
+ERRORS_EXAMPLE = {"firstName": [BLANK], "email": [NOT_EMAIL], "phone": [NOT_PHONE]}
 
 
 def success(code: int, message: str, data: Any) -> dict[str, Any]:
@@ -46,14 +46,21 @@ def error(code: int, message: str, **more: Any) -> dict[str, Any]:
 
 def lead(state: str) -> dict[str, Any]:
     """Return an accepted lead."""
-    return {"id": ID, **LEAD, "additionalData": None, "createdAt": MOMENT, "updatedAt": MOMENT, "state": state}
+    return {
+        "id": ID_EXAMPLE,
+        **LEAD_EXAMPLE,
+        "additionalData": None,
+        "createdAt": TIME_EXAMPLE,
+        "updatedAt": TIME_EXAMPLE,
+        "state": state,
+    }
 
 
 # One exported lead.
 NDJSON_LINES = json.dumps(lead("stored"), separators=(",", ":")) + "\n"
 CSV_LINES = (
     "id,firstName,lastName,email,phone,dateOfBirth,additionalData,createdAt,updatedAt\r\n"
-    f"{ID},Ada,Lovelace,ada@example.com,+442071234567,1990-12-10,,{MOMENT},{MOMENT}\r\n"
+    f"{ID_EXAMPLE},Ada,Lovelace,ada@example.com,+442071234567,1990-12-10,,{TIME_EXAMPLE},{TIME_EXAMPLE}\r\n"
 )
 
 
@@ -64,8 +71,12 @@ def page() -> dict[str, Any]:
 
 
 def bulk() -> dict[str, Any]:
-    """Return what became of two leads sent together."""
-    return {"accepted": 1, "rejected": 1, "results": [{"index": 0, "id": ID}, {"index": 1, "errors": ERRORS}]}
+    """Return the answer to a bulk request with two leads."""
+    return {
+        "accepted": 1,
+        "rejected": 1,
+        "results": [{"index": 0, "id": ID_EXAMPLE}, {"index": 1, "errors": ERRORS_EXAMPLE}],
+    }
 
 
 def stats() -> dict[str, Any]:
@@ -84,20 +95,26 @@ def _sums(items: list[dict[str, Any]]) -> dict[str, int]:
 def letters() -> dict[str, Any]:
     """Return a page of dead letters."""
     kept = {name: value for name, value in lead("queued").items() if name != "state"}
-    letter = {"letter": LETTER, "reason": "DataError 1406", "since": "2026-11-22T09:41:08.001Z", "id": ID, "lead": kept}
+    letter = {
+        "letter": LETTER,
+        "reason": "DataError 1406",
+        "since": "2026-11-22T09:41:08.001Z",
+        "id": ID_EXAMPLE,
+        "lead": kept,
+    }
     return {"items": [letter], "total": 1, "next": None}
 
 
 def ready() -> dict[str, Any]:
-    """Return what a service whose parts all answer says of itself."""
+    """Return the answer of a ready service."""
     ledger = {"accepted": 2000, "stored": 1990, "dead": 0, "dropped": 0, "waiting": 10, "imbalance": 0}
     return {"queue": True, "database": True, "ledger": ledger}
 
 
-# Of each error status: its examples by name.
+# Examples by name, for each error status.
 REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
     "400": {
-        "fields": error(400, "Validation failed", errors=ERRORS),
+        "fields": error(400, "Validation failed", errors=ERRORS_EXAMPLE),
         "json": error(
             400,
             "Validation failed",
@@ -121,7 +138,7 @@ REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
     "413": {"large": error(413, "The body is over 1048576 bytes.")},
     "415": {"type": error(415, "The Content-Type must be application/json.")},
     "429": {"limit": error(429, "Rate limit exceeded", retry_after=17)},
-    "500": {"defect": error(500, f"Internal error. Please name request {ID} when you report it.")},
+    "500": {"defect": error(500, f"Internal error. Please name request {ID_EXAMPLE} when you report it.")},
     "503": {
         "full": error(503, "The queue is full. Nothing was accepted.", retry_after=RETRY_FULL),
         "queue": error(503, "The queue does not answer. Nothing was accepted.", retry_after=RETRY_AWAY),

@@ -1,4 +1,4 @@
-"""The endpoints for those who run the service, and the document itself."""
+"""The endpoints for operators, and the document itself."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ def add_operation(spec: APISpec) -> None:
     document = response("OpenAPI 3.1, without the envelope", {"type": "object"}, {"openapi": "3.1.0"})
     _add(spec, "/api/openapi.json", "This document", "openapi", {"200": document, **refused()})
     page = _text("text/html", "Swagger UI", "<!doctype html>")
-    # A browser does not ask for JSON: no 406.
+    # No 406, because browsers do not ask for JSON.
     _add(spec, "/api/docs", "A page that shows this document", "docs", {"200": page, **failed("429")})
 
 

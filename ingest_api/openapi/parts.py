@@ -1,4 +1,4 @@
-"""The pieces that the document is made of."""
+"""Building blocks of the document."""
 
 from datetime import date
 from typing import Any
@@ -17,7 +17,7 @@ UNDER_API = ("406", "429")
 WITH_BODY = ("400", "408", "413", "415")
 WITH_TOKEN = ("401", "403")
 
-# Of every response.
+# Headers of every response.
 HEADERS = ("X-Request-Id", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 
 
@@ -27,12 +27,12 @@ def ref(name: str, kind: str = "schemas") -> dict[str, Any]:
 
 
 def as_json(schema: dict[str, Any], **examples: Any) -> dict[str, Any]:
-    """Return the content of a JSON body, with examples by name."""
+    """Return the `content` of a JSON body, with examples by name."""
     return {JSON: with_examples({"schema": schema}, examples)}
 
 
 def with_examples(content: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:
-    """Add examples by name to a body's content."""
+    """Add examples by name to a media type object."""
     return (
         {**content, "examples": {name: {"value": value} for name, value in examples.items()}} if examples else content
     )
@@ -70,7 +70,7 @@ def page_of(lead: dict[str, Any]) -> dict[str, Any]:
 def response(
     description: str, schema: dict[str, Any], example: Any, headers: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return a response with the headers that all have."""
+    """Return a response with the headers of every response."""
     return {
         "description": description,
         "headers": {**common_headers(), **(headers or {})},
@@ -79,12 +79,12 @@ def response(
 
 
 def refused(*statuses: str) -> dict[str, Any]:
-    """Return the references to the errors of these statuses, and of those that any request under /api may get."""
+    """Return references to the errors of these statuses and to those of any request under /api."""
     return failed(*statuses, *UNDER_API)
 
 
 def failed(*statuses: str) -> dict[str, Any]:
-    """Return the references to the errors of these statuses, and of those that any request at all may get."""
+    """Return references to the errors of these statuses and to those of any request."""
     return {status: ref(status, "responses") for status in sorted({*statuses, *ALWAYS})}
 
 

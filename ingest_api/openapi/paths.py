@@ -1,4 +1,4 @@
-"""The endpoints of the leads, as the document shows them."""
+"""The endpoints of leads in the document."""
 
 import json
 
@@ -6,7 +6,7 @@ from apispec import APISpec
 
 from ingest_api.http.body import BULK_MAX, NDJSON
 from ingest_api.openapi import examples
-from ingest_api.openapi.examples import BROKEN, LEAD, LETTER, OTHER, success
+from ingest_api.openapi.examples import BROKEN, LEAD_EXAMPLE, LETTER, OTHER, success
 from ingest_api.openapi.parts import (
     COUNT,
     ERRORS,
@@ -25,10 +25,10 @@ from ingest_api.openapi.parts import (
     response,
     with_examples,
 )
-from ingest_api.parameters.list_query import ListQuerySchema
-from ingest_api.resources.dead_letters import LettersQuerySchema
-from ingest_api.resources.export import CSV, ExportQuerySchema
-from ingest_api.resources.stats import BUCKETS_DEFAULT, BUCKETS_MAX, WIDTHS, StatsQuerySchema
+from ingest_api.parameters.dead_letters import LettersQuerySchema
+from ingest_api.parameters.export import CSV, ExportQuerySchema
+from ingest_api.parameters.lists import ListQuerySchema
+from ingest_api.parameters.stats import BUCKETS_DEFAULT, BUCKETS_MAX, INTERVALS, StatsQuerySchema
 from schema.database.idempotency import IDEMPOTENCY_KEY
 
 REFUSED_LOGIN = "Wrong address or password, or no such user: the answer is the same."
@@ -45,7 +45,7 @@ LIST_HEADERS = {
 
 
 def add_paths(spec: APISpec) -> None:
-    """Add every endpoint under /api that takes or gives leads."""
+    """Add every endpoint under /api that accepts or returns leads."""
     lead = ref("Lead")
     spec.path(
         "/api/login_check",
@@ -56,7 +56,7 @@ def add_paths(spec: APISpec) -> None:
                 "tags": ["Log-in"],
                 "requestBody": {
                     "required": True,
-                    "content": as_json(ref("Credentials"), test_user=examples.CREDENTIALS),
+                    "content": as_json(ref("Credentials"), test_user=examples.CREDENTIALS_EXAMPLE),
                 },
                 "responses": {
                     "200": response("A token", object_of({"token": {"type": "string"}}), examples.TOKEN),
@@ -81,7 +81,7 @@ def add_paths(spec: APISpec) -> None:
                 "parameters": [IDEMPOTENCY_KEY],
                 "requestBody": {
                     "required": True,
-                    "content": as_json(ref("LeadInput"), least=LEAD, with_additional_data=OTHER),
+                    "content": as_json(ref("LeadInput"), least=LEAD_EXAMPLE, with_additional_data=OTHER),
                 },
                 "responses": {
                     "202": response(
@@ -132,7 +132,7 @@ def add_paths(spec: APISpec) -> None:
 
 
 def _add_bulk(spec: APISpec) -> None:
-    # One valid lead is enough; whatever else is in the array is rejected by itself.
+    # One valid lead is enough for a 202; other items are rejected one by one.
     anything = {"description": "Anything else is rejected, with its errors"}
     leads = {
         "type": "array",
@@ -143,7 +143,7 @@ def _add_bulk(spec: APISpec) -> None:
     }
     result = object_of({"index": COUNT, "id": ID, "errors": ERRORS}, "index")
     data = {"accepted": COUNT, "rejected": COUNT, "results": {"type": "array", "items": result, "maxItems": BULK_MAX}}
-    lines = "".join(f"    {json.dumps(each)}\n" for each in (LEAD, OTHER))
+    lines = "".join(f"    {json.dumps(each)}\n" for each in (LEAD_EXAMPLE, OTHER))
     spec.path(
         "/api/leads/bulk",
         operations={
@@ -158,8 +158,8 @@ def _add_bulk(spec: APISpec) -> None:
                 "requestBody": {
                     "required": True,
                     "content": {
-                        **as_json(leads, all_valid=[LEAD, OTHER], one_broken=[LEAD, BROKEN]),
-                        # Told and not given as an example: tools write examples as JSON, in quotes.
+                        **as_json(leads, all_valid=[LEAD_EXAMPLE, OTHER], one_broken=[LEAD_EXAMPLE, BROKEN]),
+                        # In the description, not as an example: tools show examples as JSON, in quotes.
                         NDJSON: {"schema": {"type": "string", "description": f"A lead on each line:\n\n{lines}"}},
                     },
                 },
@@ -207,7 +207,7 @@ def _add_export(spec: APISpec) -> None:
 def _add_stats(spec: APISpec) -> None:
     bucket = object_of({"time": SECOND, "accepted": COUNT, "stored": COUNT})
     stats = {
-        "interval": {"type": "string", "enum": list(WIDTHS)},
+        "interval": {"type": "string", "enum": list(INTERVALS)},
         "from": SECOND,
         "to": SECOND,
         "accepted": COUNT,

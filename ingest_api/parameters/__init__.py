@@ -1,1 +1,1 @@
-"""What clients may ask for: the schemas of queries."""
+"""The marshmallow schemas of query parameters and bodies."""

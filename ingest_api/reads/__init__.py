@@ -1,1 +1,1 @@
-"""What lists, exports and statistics are made of: pages, cursors, versions, and what waits in the queue."""
+"""Reads for lists, exports and statistics: pages, cursors, the data version, the queue and the ledger."""

@@ -1,4 +1,4 @@
-"""Cursors: where a list goes on. Opaque and encrypted, since one may hold a person's name or address."""
+"""Cursors: where a list goes on. Opaque and encrypted, because one may hold a person's name or address."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-# Bytes of what is new in each cursor. AES-SIV (RFC 5297) bears that one comes twice, however many cursors are written.
+# Nonce, bytes. AES-SIV (RFC 5297) is misuse-resistant: a repeated nonce does no harm.
 NONCE = 16
 
 
@@ -21,14 +21,14 @@ class BadCursor(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """The last row of the page before: its value in the sort column (None for createdAt) and its id."""
+    """The last row of the previous page: its value in the sort column (None for createdAt) and its id."""
 
     value: str | None
     id: bytes
 
 
 class Cursors:
-    """Writes and reads cursors. Every process that has the signing key reads those of the others."""
+    """Writes and reads cursors. The key comes from the signing key, so processes read each other's cursors."""
 
     def __init__(self, private: rsa.RSAPrivateKey) -> None:
         secret = private.private_bytes(
@@ -38,16 +38,16 @@ class Cursors:
         self._cipher = AESSIV(key)
 
     def write(self, list_name: str, after: After) -> str:
-        """Return a cursor to the rows after `after` in the list that `list_name` stands for (its sort and filters)."""
+        """Return a cursor to the rows after `after`. `list_name` identifies the list (ListQuery.name)."""
         content = orjson.dumps([list_name, after.value, after.id.hex()])
         nonce = os.urandom(NONCE)
         sealed = nonce + self._cipher.encrypt(content, [nonce])
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     def read(self, list_name: str, cursor: str) -> After:
-        """Return what `write` was given.
+        """Return the `after` that `write` was given.
 
-        Raises BadCursor when the cursor was altered, or was given out for another list.
+        Raises BadCursor when the cursor was altered or belongs to another list.
         """
         try:
             sealed = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", validate=True)

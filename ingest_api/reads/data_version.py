@@ -1,8 +1,8 @@
-"""The version of the data: tells whether anything was stored since a client looked last.
+"""Reads the data version, which tells whether anything was stored since a client's last request.
 
-It is read from the primary's counts, about ten rows that are written in the transactions that
-store leads, so it can be no older than the leads themselves. Requests in flight together share
-one read: each waits for one that began after it came.
+It comes from the primary's totals, a few rows that are written in the transactions that store
+leads, so it is never older than the leads. Concurrent requests share one read, which must begin
+after each of them arrived.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from schema.counts.totals import DataVersion
 
 
 class DataVersionReader:
-    """Reads the version for any number of requests, one read at a time. Use it from one event loop."""
+    """Reads the data version for any number of requests, one read at a time. Use it from one event loop."""
 
     def __init__(self, primary: ReaderPool) -> None:
         self._primary = primary
@@ -21,7 +21,7 @@ class DataVersionReader:
         self._next: asyncio.Task[DataVersion] | None = None
 
     async def read(self) -> DataVersion:
-        """Return the version as it is now: whatever was stored before the call is in it.
+        """Return the data version; it includes everything stored before the call.
 
         Raises the 503.
         """
@@ -32,6 +32,6 @@ class DataVersionReader:
     async def _read(self, before: asyncio.Task[DataVersion] | None) -> DataVersion:
         if before is not None:
             await asyncio.wait([before])
-        # Who comes from here on needs a read that begins later.
+        # Requests that arrive from here on need the next read.
         self._running, self._next = self._next, None
         return await self._primary.one_statement(totals.version)

@@ -12,23 +12,24 @@ from schema.queue.stats import read_queue
 
 
 class LedgerReader:
-    """The way to the ledger, off the event loop."""
+    """Reads the ledger and the queue's numbers in threads, off the event loop."""
 
-    def __init__(self, primary: ReaderPool, client: redis.Redis) -> None:
-        self._primary = primary
+    def __init__(self, pool: ReaderPool, client: redis.Redis) -> None:
+        """Take a pool that no request uses, because its thread also blocks on Redis."""
+        self._pool = pool
         self._client = client
 
     async def read(self) -> dict[str, int]:
-        """Return the numbers of schema.ledger.Ledger by name, and `imbalance`, how many accepted leads are nowhere.
+        """Return the fields of schema.ledger.Ledger and its `imbalance` by name.
 
-        Raises the 503.
+        Raises the 503, and RedisError.
         """
-        return await self._primary.one_statement(self._read)
+        return await self._pool.in_snapshot(self._read)
 
     async def queue(self) -> dict[str, float]:
-        """Return the numbers of the queue by the keys of ingest_api.metrics.QUEUE.
+        """Return the numbers of the queue by the keys of ingest_api.metrics.QUEUE_GAUGES.
 
-        Raises the 503.
+        Raises RedisError.
         """
         return await asyncio.to_thread(read_queue, self._client)
 

@@ -1,4 +1,4 @@
-"""Answers lists: parameters in, a page with its links and its tag out, or 304."""
+"""Answers lists: a page with its links and its ETag, or 304."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from marshmallow import ValidationError
 from ingest_api.database.reader_pool import DatabaseReader
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import ApiError, invalid, success, validation_failed
-from ingest_api.parameters import list_query
-from ingest_api.parameters.list_query import LIST_QUERY, ListQuery
+from ingest_api.parameters import kinds
+from ingest_api.parameters.lists import LIST_QUERY, ListQuery
 from ingest_api.reads import pages
 from ingest_api.reads.cursor import After, BadCursor, Cursors
 from ingest_api.reads.data_version import DataVersionReader
@@ -22,26 +22,26 @@ from schema import __version__
 from schema.counts.lookup import BucketCache
 from schema.counts.totals import DataVersion
 
-# Query strings whose parameters are remembered, since reading them takes longer than a 304; and pages start.
+# Most entries of each cache: parsed query strings, since parsing takes longer than a 304, and page starts.
 CACHED_MAX = 2_000
 
 
 class Lists:
     """The lists of one process."""
 
-    def __init__(self, reads: DatabaseReader, versions: DataVersionReader, cursors: Cursors, max_age: int) -> None:
-        self._reads = reads
+    def __init__(self, reader: DatabaseReader, versions: DataVersionReader, cursors: Cursors, max_age: int) -> None:
+        self._reader = reader
         self._versions = versions
         self._cursors = cursors
         self._cache_control = f"private, max-age={max_age}" if max_age else "private, no-cache"
         self._parsed: dict[str, ListQuery] = {}
         self._starts: dict[ListQuery, PageStart] = {}
-        self._levels = BucketCache()
-        # The last one seen: where pages were start to begin in another one is not tried.
+        self._buckets = BucketCache()
+        # Data version of the last page read; cached page starts of other versions are ignored.
         self._version: DataVersion | None = None
 
     async def answer(self, req: Request, resp: Response) -> None:
-        """Answer a page; or 304, without reading a lead, when nothing was stored since the client read it.
+        """Answer a page; or 304, without reading a lead, when the client's ETag is current.
 
         Raises the 400 of a wrong parameter, and the 503.
         """
@@ -84,7 +84,7 @@ class Lists:
         query = self._parsed.get(req.query_string)
         if query is None:
             try:
-                query = list_query.parse(LIST_QUERY, req.params)
+                query = kinds.parse(LIST_QUERY, req.params)
             except ValidationError as error:
                 raise validation_failed(error) from None
             if len(self._parsed) >= CACHED_MAX:
@@ -93,20 +93,20 @@ class Lists:
         return query
 
     async def _current(self, query: ListQuery) -> str | None:
-        """Return the tag that the primary's data would have by now, or None while it does not answer."""
+        """Return the page's current tag by the primary's data version, or None while the primary is away."""
         try:
             return tag(query, await self._versions.read())
         except ApiError:
             return None
 
     async def _page(self, query: ListQuery, after: After | None) -> Page:
-        """Read a page, in one round trip when it is known where it begins; while nothing is stored, that stays true."""
+        """Read a page, in one round trip when its start is cached for the current data version."""
         start = self._starts.get(query) or pages.start_of_short_offset(query)
         page = None
         if start is not None and start.version in (None, self._version):
-            page = await self._reads.one_statement(pages.fetch_page_from, query, start)
+            page = await self._reader.one_statement(pages.fetch_page_from, query, start)
         if page is None:
-            page = await self._reads.in_snapshot(pages.fetch_page, query, after, self._levels)
+            page = await self._reader.in_snapshot(pages.fetch_page, query, after, self._buckets)
             if page.start is not None:
                 if len(self._starts) >= CACHED_MAX:
                     self._starts.clear()
@@ -116,18 +116,18 @@ class Lists:
 
 
 def tag(query: ListQuery, version: DataVersion) -> str:
-    """Return what stands for a page of the data's version, in quotes.
+    """Return the entity tag of a page at a data version, in quotes.
 
-    A tag is weak: two answers with it say the same, though their cursors are written differently.
+    Use it as a weak tag: equal pages still differ in their encrypted cursors.
     """
     what = repr((__version__, query, version))
     return f'"{hashlib.blake2b(what.encode(), digest_size=15).hexdigest()}"'
 
 
 def links(path: str, parameters: Mapping[str, str | list[str]], pagination: dict[str, Any]) -> str:
-    """Return the `Link` header (RFC 8288) of a page: first and last, and the pages beside it.
+    """Return the `Link` header (RFC 8288) of a page: first, prev, next and last.
 
-    A page by cursor has no number: it links to the first and, by its cursor, to the next.
+    A page by cursor has no number: it links to the first page and, by cursor, to the next.
     """
     others = urlencode({name: value for name, value in parameters.items() if name not in ("page", "cursor")})
     start = f"<{path}?{others}&" if others else f"<{path}?"

@@ -1,8 +1,8 @@
-"""Finds one page of leads, in a bounded number of statements and without counting rows.
+"""Finds one page of leads, in a bounded number of statements and without counting all rows.
 
 In the order of creation the counts by time bucket lead to any page (schema.counts.lookup). In
-another order, or with a filter, an index that ends in the id gives the page's ids, and the
-rows are fetched after.
+another order, or with a filter, an index that ends in the id gives the page's ids; then the rows
+are fetched by id.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, bindparam, func, select
 
-from ingest_api.parameters.list_query import ListQuery
+from ingest_api.parameters.lists import ListQuery
 from ingest_api.reads.cursor import After
 from schema.counts import lookup, totals
 from schema.counts.lookup import BucketCache, KnownBuckets, Place
@@ -21,25 +21,25 @@ from schema.database.tables import leads
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
 
-COLUMNS = {
+SORT_COLUMNS = {
     "createdAt": leads.c.id,
     "firstName": leads.c.first_name,
     "lastName": leads.c.last_name,
     "email": leads.c.email,
 }
 
-# Most leads of a filter that are sorted by a column the filter's index does not order.
+# Most matching leads that the database sorts without an index.
 SORT_MAX = 10_000
 
-# Most leads that one e-mail address or telephone number may have in a list: they are counted on its index.
+# Most leads of one e-mail address or telephone number in a list, because each request counts them on the index.
 MATCH_MAX = 100_000
 
-# Entries of an index that a page by number may pass over, from whichever end is nearer.
+# Largest OFFSET into an index for a page by number, from the nearer end.
 SKIP_MAX = 100_000
 
 
 class Costly(Exception):
-    """A list that no index serves cheaply. Carries the parameter to change and a message that says how."""
+    """A list that no index serves cheaply. `parameter` is the one to change, `message` says how."""
 
     def __init__(self, parameter: str, message: str) -> None:
         super().__init__(message)
@@ -49,16 +49,16 @@ class Costly(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PageStart:
-    """Where a page begins in the order of creation, at one version of the data."""
+    """Where a page begins in the order of creation, at one data version."""
 
-    version: DataVersion | None  # None: at any
-    bound: LeadId  # no row of the page lies before it, in the list's order
-    skip: int
+    version: DataVersion | None  # None: any
+    bound: LeadId  # the page's rows are at or after it, in the list's order
+    skip: int  # rows between the bound and the page
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: its rows in order, the number of leads in the whole list, and where the next page begins."""
+    """One page: its rows in order, the number of leads in the list, and the last row if there is a next page."""
 
     rows: Sequence[Row[Any]]
     total: int
@@ -68,9 +68,9 @@ class Page:
 
 
 def fetch_page(connection: Connection, query: ListQuery, after: After | None, cache: BucketCache) -> Page:
-    """Return the page that `query` asks for, or the one after `after`. What `cache` holds is not read again.
+    """Return the page that `query` asks for, or the one after `after`. Buckets in `cache` are not read again.
 
-    All numbers and rows are of one snapshot, so the connection must be in a transaction.
+    The connection must be in a snapshot, so that numbers and rows agree.
 
     Raises Costly.
     """
@@ -102,14 +102,14 @@ def fetch_page(connection: Connection, query: ListQuery, after: After | None, ca
 
 
 def start_of_short_offset(query: ListQuery) -> PageStart | None:
-    """Return where a page begins when that needs no counts: near the list's end."""
+    """Return the start of a page near the beginning of an unfiltered list, where OFFSET is enough; else None."""
     if query.sort != "createdAt" or query.page is None or _is_filtered(query) or _offset(query) > LEAF_SIZE:
         return None
-    return PageStart(None, lead_id.FIRST if query.ascending else lead_id.LAST, _offset(query))
+    return PageStart(None, lead_id.FIRST_ID if query.ascending else lead_id.LAST_ID, _offset(query))
 
 
 def fetch_page_from(connection: Connection, query: ListQuery, start: PageStart) -> Page | None:
-    """Return a page from where it was found to begin, in one statement; None when it must be looked for."""
+    """Read a page from its known start in one statement; None when the start is outdated or the page has no rows."""
     statement = _AT_ASCENDING if query.ascending else _AT_DESCENDING
     rows = connection.execute(statement, {"bound": start.bound, "skip": start.skip, "number": query.limit + 1}).all()
     if not rows:
@@ -139,9 +139,9 @@ _AT_DESCENDING = _at(leads.c.id <= bindparam("bound"), leads.c.id.desc())
 
 
 def scan(connection: Connection, query: ListQuery, after: LeadId | None) -> Sequence[Row[Any]]:
-    """Return the next `query.limit` rows of a list in the order of creation, those after the lead `after`.
+    """Return the next `query.limit` rows after the lead `after`, in the order of creation.
 
-    It counts nothing, so that a list of any length can be walked from end to end.
+    It counts nothing, so a list of any length can be read from end to end.
     """
     retention_cutoff = totals.version(connection).retention_cutoff
     if retention_cutoff:
@@ -161,14 +161,14 @@ def scan(connection: Connection, query: ListQuery, after: LeadId | None) -> Sequ
 def _page(
     query: ListQuery, rows: Sequence[Row[Any]], total: int, version: DataVersion, start: PageStart | None = None
 ) -> Page:
-    """Make the page of its rows and, where there is a next page, one more."""
+    """Make a page of `rows`, which have one row more than the limit when there is a next page."""
     more = len(rows) > query.limit
     rows = rows[: query.limit]
     return Page(rows, total, _after(query, rows[-1]) if more else None, version, start)
 
 
 def _after(query: ListQuery, row: Row[Any]) -> After:
-    value = None if query.sort == "createdAt" else getattr(row, COLUMNS[query.sort].name)
+    value = None if query.sort == "createdAt" else getattr(row, SORT_COLUMNS[query.sort].name)
     return After(value, bytes(row.id))
 
 
@@ -178,7 +178,7 @@ def _offset(query: ListQuery) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """The leads created within the query's times: their positions in the order of creation, [start, end)."""
+    """The positions, [start, end), in the order of creation of the leads within the query's times."""
 
     start: int
     end: int
@@ -195,7 +195,7 @@ class _Span:
 def _by_creation(
     connection: Connection, query: ListQuery, span: _Span, after: After | None, known: KnownBuckets
 ) -> tuple[Sequence[Row[Any]], Place | None]:
-    """Return the rows of a page in the order of creation, one more when there is a next page, and what led there."""
+    """Return the rows of a page in the order of creation, one more when there is a next page; and the Place used."""
     order = leads.c.id if query.ascending else leads.c.id.desc()
     statement = select(leads).order_by(order).limit(query.limit + 1)
     if after is not None:
@@ -209,7 +209,7 @@ def _by_creation(
     place = lookup.locate(connection, span.start + offset if query.ascending else span.end - 1 - offset, known)
     if place is None:
         return [], None
-    # The rows to skip are counted from the bucket's edge, so the list's own bound on that side must not cut them off.
+    # `skip` counts from the bucket's edge, so the query's own bound on that side must not apply.
     if query.ascending:
         statement = statement.where(leads.c.id >= place.first, *_until(query)).offset(place.skip)
     else:
@@ -235,7 +235,7 @@ def _count_matching(connection: Connection, query: ListQuery) -> int:
 
 
 def _by_filter(connection: Connection, query: ListQuery, total: int, after: After | None) -> list[LeadId]:
-    """Return the ids of a page of a filter whose index has them in order: by creation within equal values."""
+    """Return the ids of a filtered page whose index has the order wanted: by creation within equal values."""
     if after is None and _offset(query) >= total:
         return []
     statement = _matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({_index_of(query)})", "mysql")
@@ -246,14 +246,14 @@ def _by_filter(connection: Connection, query: ListQuery, total: int, after: Afte
 
 
 def _by_column(connection: Connection, query: ListQuery, total: int, after: After | None) -> list[LeadId]:
-    """Return the ids of a page of all leads by a column, from its index alone, from whichever end is nearer."""
-    column = COLUMNS[query.sort]
+    """Return the ids of an unfiltered page sorted by a column, from its index alone, from the nearer end."""
+    column = SORT_COLUMNS[query.sort]
     statement = select(leads.c.id).with_hint(leads, f"FORCE INDEX (leads_{column.name})", "mysql")
     wanted = query.limit + 1
     if after is not None:
-        # Two ranges of the index; as one condition with OR neither MySQL nor MariaDB would seek to it.
+        # Two statements, one for each range of the index: with OR neither MySQL nor MariaDB seeks.
         same = statement.where(column == after.value, _beyond(leads.c.id, after.id, query.ascending))
-        # Within one value by the id alone: with both MariaDB would sort them.
+        # ORDER BY the id alone: with the column, too, MariaDB would sort the rows.
         ids = _ids(connection, same.order_by(leads.c.id if query.ascending else leads.c.id.desc()).limit(wanted))
         if len(ids) < wanted:
             rest = statement.where(_beyond(column, after.value, query.ascending))
@@ -276,14 +276,17 @@ def _by_column(connection: Connection, query: ListQuery, total: int, after: Afte
 
 
 def _sorted(connection: Connection, query: ListQuery, total: int, index: str, after: After | None) -> list[LeadId]:
-    """Return the ids of a page of a filter in an order that its index does not have: the database sorts them."""
+    """Return the ids of a filtered page in an order that `index` does not have: the database sorts them.
+
+    Raises Costly.
+    """
     if total > SORT_MAX:
         raise Costly(
             "sortBy", f"With these filters more than {SORT_MAX} leads match: sort by createdAt, or narrow them."
         )
     if after is None and _offset(query) >= total:
         return []
-    column = COLUMNS[query.sort]
+    column = SORT_COLUMNS[query.sort]
     statement = _matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({index})", "mysql")
     if after is not None:
         same = (column == after.value) & _beyond(leads.c.id, after.id, query.ascending)

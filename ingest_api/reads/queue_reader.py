@@ -1,4 +1,4 @@
-"""Looks into the queue: a lead that is not stored yet, and the numbers of accepted leads."""
+"""Reads the queue: a lead that is not stored yet, and the counts of accepted leads."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ class QueueReader:
     """Reads from Redis on connections of its own, so that no reader waits behind a flush."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
-        self._client: Any = client  # redis-py's types leave open whether text or bytes come back
+        self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
 
     async def find(self, lead_id: LeadId) -> bytes | None:
-        """Return the JSON of a lead that waits in the stream or among the dead letters, or None.
+        """Return the JSON of a lead in the stream or among the dead letters, or None.
 
         Two look-ups, however many leads wait. Raises RedisError.
         """
@@ -31,14 +31,14 @@ class QueueReader:
         return parse(*entries[0]).payload if entries else None
 
     async def accepted(self) -> Accepted:
-        """Return the numbers of accepted leads that Redis holds.
+        """Return the counts of accepted leads that Redis holds.
 
         Raises RedisError.
         """
         return Accepted.parse(await self._client.hgetall(keys.ACCEPTED))
 
     async def ping(self) -> None:
-        """Return when Redis answers.
+        """Check that Redis answers.
 
         Raises RedisError when it does not.
         """

@@ -1,4 +1,4 @@
-"""How a stored lead looks to a client."""
+"""Serializes a stored lead for a client."""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
-"""The request log: the last requests and, apart, the last errors, whole and without secrets, in Redis.
+"""The request log: the last requests and, separately, the last errors, redacted, in Redis.
 
-`redaction` takes out what nobody may read, `record` is one request as it is kept, `collector` gathers and hands
-over what a flush takes along, `reader` finds it again and `command` shows it.
+`redaction` removes secrets, `record` is the stored form of one request, `collector` buffers requests and writes
+them, `reader` reads them back and `command` shows them.
 """

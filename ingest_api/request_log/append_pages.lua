@@ -1,9 +1,9 @@
--- Appends pages to the request log, and removes those that are no longer needed.
+-- Appends pages to the request log and trims it.
 --
--- A page is left out when those after it hold all that is kept; it begins with how many requests it holds.
+-- Every page starts with its number of requests. The oldest page is removed once the later ones hold `most` requests.
 --
--- Arguments: most requests kept, pages of requests, pages of errors; then for each page how many requests it holds,
--- and the page. Returns how many requests are in pages of requests that could not be kept.
+-- Arguments: most requests kept, number of request pages, number of error pages; then for each page its number of
+-- requests and its content. Returns the number of requests in request pages that could not be written.
 local kept = tonumber(most)
 local place = FIRST_REST
 

@@ -1,6 +1,6 @@
-"""Collects the requests of one process, and every moment writes them to Redis, apart from the leads.
+"""Buffers the requests of one process and writes them to Redis periodically, on a connection of its own.
 
-Nothing of it can fail or delay a request: what Redis does not take is counted and forgotten.
+It never delays a request or makes one fail: requests that cannot be written are dropped and counted.
 """
 
 import asyncio
@@ -47,19 +47,20 @@ APPEND_PAGES = Script(
     arguments=("most", "request_pages", "error_pages"),
 )
 
-# Seconds between two writes. Requests are encoded together: one by one each takes three times as long.
-FLUSH_INTERVAL = 0.2
+# Flush interval, seconds. Requests are encoded together, while the code is in the CPU cache
+# (docs/lab/2026-11-26-behind-the-constants.md).
+LOG_FLUSH_INTERVAL = 0.2
 
-# Bounds on what waits so: requests, and bytes of bodies and responses.
+# Bounds on the requests buffered until they are encoded: their number, and the bytes of bodies and responses.
 NOTED_MAX = 100
 NOTED_BYTES = 256 * 1024
 
-# A page is closed when it holds so many bytes. A flush writes one page at least, and so many bytes.
+# Size (bytes) at which a page is closed, and most bytes of one write; a write has at least one page.
 PAGE_BYTES = 256 * 1024
-FLUSH_BYTES = 1024 * 1024
+LOG_FLUSH_BYTES = 1024 * 1024
 
-# Most requests that one process keeps while Redis is away; the oldest are forgotten when there are more.
-WAITING_MAX = 1000
+# Most requests that one process keeps while Redis is away; beyond that the oldest are dropped.
+RECORDS_WAITING_MAX = 1000
 
 log = logs.get(__name__)
 
@@ -69,22 +70,22 @@ class _Noted(NamedTuple):
     resp: Response
     status: int
     seconds: float
-    moment: float  # when it was answered, seconds since 1970
+    moment: float  # time of the answer, seconds since 1970
 
 
 class _Page(NamedTuple):
     requests: int
     content: bytes
-    errors: bool  # whether it is one of the errors' list
+    errors: bool  # whether the page belongs to the list of errors
 
 
 class RequestLog:
-    """Keeps the last requests, and apart the last errors. Use it from the event loop."""
+    """Keeps the last requests and, separately, the last errors. Use it from the event loop."""
 
     def __init__(self, settings: Settings, client: redis.asyncio.Redis) -> None:
-        """Take a client of its own: its commands wait for none of the leads'."""
+        """Take a client that nobody else uses, so that no lead waits behind the log; `close` closes it."""
         self._most = settings.request_log
-        # The least status whose bodies are kept.
+        # Lowest status whose bodies are kept.
         self._least = {"all": 0, "errors": 400, "none": 1000}[settings.request_log_bodies]
         self._addresses = ClientAddresses(settings.trusted_proxies, ())
         self._noted: list[_Noted] = []
@@ -92,18 +93,18 @@ class RequestLog:
         self._pages: list[_Page] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flusher: asyncio.Task[None] | None = None
-        self._away = False  # whether nobody reached Redis at the last try
+        self._away = False  # whether Redis was unreachable at the last write
         self._redis = client
         self._append = client.register_script(APPEND_PAGES.source)
 
     def note(self, req: Request, resp: Response, status: int, seconds: float) -> None:
-        """Note one answered request."""
+        """Buffer one answered request."""
         if not self._most:
             return
         self._noted.append(_Noted(req, resp, status, seconds, time.time()))
         self._noted_bytes += len(req.context.body or b"") + len(resp.data or b"")
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self._due)
+            self._timer = asyncio.get_running_loop().call_later(LOG_FLUSH_INTERVAL, self._due)
         if len(self._noted) >= NOTED_MAX or self._noted_bytes >= NOTED_BYTES:
             self.write_down()
             if not self._away:
@@ -111,18 +112,18 @@ class RequestLog:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for a flush."""
+        """Number of requests not yet written."""
         return len(self._noted) + sum(page.requests for page in self._pages if not page.errors)
 
     def write_down(self) -> None:
-        """Encode what was noted, for the next flush."""
+        """Encode the buffered requests into pages for the next write."""
         noted, self._noted, self._noted_bytes = self._noted, [], 0
         records: list[bytes] = []
         errors: list[bytes] = []
         for each in noted:
             try:
                 record = self._record(each)
-            except Exception as error:  # whatever it is, the others are written down
+            except Exception as error:  # one request must not stop the others
                 log.error("request not logged", reason=type(error).__name__)
                 metrics.REQUEST_LOG_LOST.inc()
                 continue
@@ -134,7 +135,7 @@ class RequestLog:
         self._forget_the_oldest()
 
     async def close(self) -> None:
-        """Write what is left, if Redis takes it, and close the connection."""
+        """Write what is left, if Redis accepts it, and close the connection."""
         if self._timer is not None:
             self._timer.cancel()
         if self._flusher is not None:
@@ -148,8 +149,8 @@ class RequestLog:
         self.write_down()
         self._start_flush()
         if self._pages or self._is_flushing:
-            # Again, in case that Redis is away.
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self._due)
+            # Retry: Redis may be away.
+            self._timer = asyncio.get_running_loop().call_later(LOG_FLUSH_INTERVAL, self._due)
 
     @property
     def _is_flushing(self) -> bool:
@@ -160,11 +161,11 @@ class RequestLog:
             self._flusher = asyncio.create_task(self._flush())
 
     async def _flush(self) -> None:
-        """Write the pages; stop at the first that Redis does not take. While nobody reaches it they are kept."""
+        """Write the pages until a write fails. Pages are kept while Redis is unreachable, and lost when it refuses."""
         while self._pages:
             pages = self.take()
             requests = sum(page.requests for page in pages if not page.errors)
-            # The requests' pages first; sorting keeps the order within each.
+            # The script expects request pages before error pages; a stable sort keeps the order within each.
             pages.sort(key=lambda page: page.errors)
             errors = sum(page.errors for page in pages)
             named = {"most": self._most, "request_pages": len(pages) - errors, "error_pages": errors}
@@ -185,19 +186,19 @@ class RequestLog:
                 metrics.REQUEST_LOG_LOST.inc(failed)
 
     def take(self) -> list[_Page]:
-        """Take the pages of the next flush off those that wait."""
+        """Remove and return the pages of the next write."""
         size = count = 0
         for page in self._pages:
             size += len(page.content)
-            if count and size > FLUSH_BYTES:
+            if count and size > LOG_FLUSH_BYTES:
                 break
             count += 1
         taken, self._pages = self._pages[:count], self._pages[count:]
         return taken
 
     def _forget_the_oldest(self) -> None:
-        """Forget the oldest requests when more wait than are kept."""
-        while self.waiting > WAITING_MAX:
+        """Drop the oldest pages until at most RECORDS_WAITING_MAX requests wait."""
+        while self.waiting > RECORDS_WAITING_MAX:
             page = self._pages.pop(0)
             if not page.errors:
                 metrics.REQUEST_LOG_LOST.inc(page.requests)
@@ -240,7 +241,7 @@ class RequestLog:
 
 
 def _pages(records: list[bytes], *, errors: bool) -> list[_Page]:
-    """Divide records into pages."""
+    """Divide records into pages of about PAGE_BYTES."""
     pages: list[_Page] = []
     while records:
         size = count = 0

@@ -15,12 +15,12 @@ from ingest_api.request_log.record import Record
 from schema.cli import load_settings
 from schema.runtime.redis_clients import blocking_redis
 
-TIMEOUT = 5.0  # seconds
+QUEUE_TIMEOUT = 5.0  # seconds
 
-# Requests that are shown at most when the log was turned off.
+# Most requests that are read when the log is turned off now but holds earlier ones.
 KEPT = 10_000
 
-# Characters of a body that `show` puts on the screen.
+# Characters of a body that `show` prints.
 SCREEN_MAX = 2000
 
 number_option = click.option(
@@ -77,7 +77,7 @@ def clear() -> None:
 @contextmanager
 def _opened() -> Iterator[Requests]:
     settings = load_settings()
-    client = blocking_redis(settings, timeout=TIMEOUT)
+    client = blocking_redis(settings, timeout=QUEUE_TIMEOUT)
     try:
         yield Requests(client, settings.request_log or KEPT)
     except RedisError as error:
@@ -190,7 +190,7 @@ def _phrase(status: int) -> str:
 
 
 def _safe(text: str) -> str:
-    """Return what a client sent in a form that cannot steer the terminal."""
+    """Escape control characters, so that a client's text cannot control the terminal."""
     return "".join(f"\\x{ord(each):02x}" if _is_control(each) else each for each in text)
 
 
@@ -199,5 +199,5 @@ def _is_control(character: str) -> bool:
 
 
 def _echo(text: str) -> None:
-    # click itself leaves colours out when nobody looks; NO_COLOR is its user's wish: see no-color.org.
+    # With None click drops colours when stdout is no terminal. NO_COLOR: see no-color.org.
     click.echo(text, color=False if os.environ.get("NO_COLOR") else None)

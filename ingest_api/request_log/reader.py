@@ -9,10 +9,10 @@ import redis
 from ingest_api.request_log.record import Record, records_of
 from schema.queue.keys import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD
 
-PAGES = 8  # read at once
+PAGES = 8  # in one LRANGE
 
-# Requests that are read beyond those asked for. Several processes write, each a page at once: the order is almost that
-# of time.
+# Requests read beyond the number asked for, to sort by time: processes append whole pages, so the list's order is only
+# roughly chronological.
 MORE = 1000
 
 
@@ -20,21 +20,21 @@ class Requests:
     """The requests in the log. Every method raises RedisError when Redis is away."""
 
     def __init__(self, client: redis.Redis, most: int) -> None:
-        """Take how many requests, and how many errors, are in the log at most."""
-        self._client: Any = client  # redis-py's types leave open whether text or bytes come back
+        """Take the most requests that the log keeps, which is also the most errors."""
+        self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
         self._most = most
 
     def last(self, number: int) -> list[Record]:
-        """Return the last requests, the oldest of them first."""
+        """Return the last requests, oldest first."""
         return self._last(REQUESTS, number)
 
     def last_errors(self, number: int) -> list[Record]:
-        """Return the last requests that were answered with 400 or more, the oldest of them first."""
+        """Return the last requests that were answered with 400 or more, oldest first."""
         return self._last(REQUEST_ERRORS, number)
 
     def find(self, request_id: str) -> list[Record]:
-        """Return the requests of that id, the oldest first: a client may give one to several."""
-        # An error may be in both, and is longer in its own.
+        """Return the requests with that id, oldest first. Clients may use an id more than once."""
+        # An error is in both lists, and stays longer in its own.
         found = {
             (each.time, each.took): each
             for key in (REQUESTS, REQUEST_ERRORS)
@@ -44,7 +44,7 @@ class Requests:
         return _by_time(found.values())
 
     def clear(self) -> int:
-        """Delete the whole log and return how many requests were in it."""
+        """Delete the whole log and return the number of requests in it."""
         held = (REQUESTS_HELD, REQUEST_ERRORS_HELD)
         with self._client.pipeline() as pipeline:
             numbers, _ = pipeline.mget(held).delete(REQUESTS, REQUEST_ERRORS, *held).execute()
@@ -54,7 +54,7 @@ class Requests:
         return _by_time(islice(self._walk(key), number + MORE))[-number:]
 
     def _walk(self, key: str) -> Iterator[Record]:
-        """Walk the list, the newest first. What comes in meanwhile can make it show requests twice, and hide none."""
+        """Yield the list's records, newest first. Concurrent appends may repeat a record, but never hide one."""
         return islice((each for page in self._pages(key) for each in records_of(page)), self._most)
 
     def _pages(self, key: str) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
-"""Redaction: what is said to be a password, token, key or cookie never reaches the request log.
+"""Redaction: values named like a password, token, key or cookie never reach the request log.
 
-The name decides, wherever it stands: a header's, a parameter's, a key's of JSON at any depth. Most texts hold no such
-name; a quick look through the bytes says so, and only the others are taken apart.
+The names are those of headers, of parameters and of JSON keys at any depth. A fast search of the bytes passes most
+texts; only the rest are parsed.
 """
 
 import re
@@ -14,27 +14,26 @@ import orjson
 
 REDACTED = "[redacted]"
 
-# A name that holds one of these, in any case, is that of a secret.
+# A name that contains one of these, in any case, is that of a secret.
 STEMS = ("pass", "pwd", "secret", "token", "auth", "cookie", "credential", "session", "jwt", "key")
 
-# Names that hold one of them and are none.
+# Exceptions: names that contain a stem and are no secret.
 HARMLESS = ("idempotency-key", "keyword")
 
-# Levels of JSON that are looked through; what is deeper is taken out whole.
+# Depth to which JSON is searched; anything deeper is redacted.
 DEPTH_MAX = 64
 
-# Names that are remembered, and characters of one; clients could send ever new ones.
+# Most names in the cache, and most characters of one: clients choose the names.
 _NAMES_MAX = 2000
 _NAME_MAX = 64
 
-# What shows that a text may hold such a name: the stems, JSON's way to write any letter otherwise, and the beginning of
-# every token of ours.
+# Signs that a text may hold a secret: a stem, JSON's escape for any letter, or the start of a JWT, in lower case.
 _SIGNS = (*(stem.encode() for stem in STEMS), b"\\u", b"eyj")
 
 _TOKENS = re.compile(rb"eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?", re.ASCII)
 _PIECES = re.compile(r"([?&\s])")
 
-# Fields of a log-in that are kept, and characters of its address: as many as an address may have, and some.
+# Most fields of a log-in that are kept, and most characters of its address.
 _LOGIN_FIELDS = 20
 _LOGIN_VALUE = 320
 
@@ -43,7 +42,7 @@ _headers: dict[str, tuple[str, bool]] = {}
 
 
 class Unreadable(ValueError):
-    """A text that may hold a secret and cannot be taken apart: it must not be kept."""
+    """A text that may hold a secret and cannot be parsed: it must not be kept."""
 
 
 def is_sensitive(name: str) -> bool:
@@ -55,17 +54,16 @@ def is_sensitive(name: str) -> bool:
 
 
 def is_suspect(text: bytes) -> bool:
-    """Tell whether a text may hold the name of a secret. False is certain."""
+    """Tell whether a text may hold the name of a secret. False is certain, True is not."""
     low = text.lower()
     return any(sign in low for sign in _SIGNS)
 
 
 def json_value(content: bytes) -> tuple[Any, bool]:
-    """Return the object or array that JSON holds, without secrets, and whether there surely was none.
+    """Return the redacted object or array in `content`, and whether it certainly held no secret.
 
-    The value is None when it is no such JSON.
-
-    Decoding and looking at the names takes a third of the time of searching the text for the stems.
+    The value is None when `content` is not a JSON object or array. Decoding and checking the names is faster than
+    searching the text for the stems (docs/lab/2026-11-26-behind-the-constants.md).
     """
     try:
         value = orjson.loads(content)
@@ -73,7 +71,7 @@ def json_value(content: bytes) -> tuple[Any, bool]:
         return None, False
     if not isinstance(value, dict | list):
         return None, False
-    # What a string needs to hold an address with parameters, JSON, or a token.
+    # Without these no string holds a URL with parameters, nested JSON, or a token.
     plain = b"=" not in content and b"\\" not in content and b"eyJ" not in content
     if plain and _is_harmless(value, 0):
         return value, True
@@ -93,7 +91,7 @@ def _is_harmless(value: Any, depth: int) -> bool:
 
 
 def _learn(names: dict[str, Any]) -> bool:
-    """Tell whether all these names are harmless, and remember them."""
+    """Tell whether all these names are harmless, and cache them if so."""
     if any(map(is_sensitive, names)):
         return False
     if len(_harmless) < _NAMES_MAX:
@@ -110,13 +108,13 @@ def headers(pairs: Iterable[tuple[str, str]]) -> str:
         lines.append(start if sensitive else start + value)
     text = "\n".join(lines)
     if "=" in text or "eyJ" in text:
-        # Such as the address that the client came from, with parameters.
+        # Such as a Referer with parameters.
         return "\n".join(map(parameters, text.split("\n")))
     return text
 
 
 def _learn_header(name: str) -> tuple[str, bool]:
-    """Return how a header's line begins, or the whole line if its value is a secret; and which of both."""
+    """Return the start of a header's line and False, or the whole redacted line and True; cache it by name."""
     sensitive = is_sensitive(name)
     known = (f"{name}: {REDACTED}" if sensitive else f"{name}: ", sensitive)
     if len(_headers) < _NAMES_MAX and len(name) <= _NAME_MAX:
@@ -125,7 +123,7 @@ def _learn_header(name: str) -> tuple[str, bool]:
 
 
 def parameters(text: str) -> str:
-    """Return a query string, or a text with addresses in it, without the values of secret parameters."""
+    """Redact the secret parameters in a query string or in a text with URLs, and all tokens."""
     if "%" not in text and not is_suspect(text.encode()):
         return text
     return without_tokens("".join(map(_parameter, _PIECES.split(text))))
@@ -135,18 +133,18 @@ def _parameter(piece: str) -> str:
     name, equals, value = piece.partition("=")
     if not equals:
         return piece
-    # Twice: what one server decodes may be handed on to another.
+    # Decoded twice, because one server may pass on what another decodes again.
     plain, inner = unquote_plus(unquote_plus(name)), unquote_plus(unquote_plus(value))
-    # A value may be an address with parameters of its own, or hold some after a `;`.
+    # A value may be a URL with parameters of its own, or hold some after a `;`.
     if is_sensitive(plain) or ("=" in inner and is_sensitive(inner)):
         return f"{name}={REDACTED}"
     return piece
 
 
 def json_text(text: bytes) -> bytes:
-    """Return JSON, or lines of JSON, without secrets.
+    """Return JSON, or lines of JSON, redacted.
 
-    Raises Unreadable.
+    Raises Unreadable when it is neither.
     """
     try:
         return _redacted(text)
@@ -158,9 +156,9 @@ def json_text(text: bytes) -> bytes:
 
 
 def log_in(text: bytes) -> dict[str, Any]:
-    """Return a log-in with the address alone: a password may stand under a mistyped name.
+    """Return a log-in with every value but the address redacted: a password may stand under a mistyped name.
 
-    Raises Unreadable.
+    Raises Unreadable when it is not a JSON object.
     """
     given = _loaded(text)
     if not isinstance(given, dict):
@@ -173,7 +171,7 @@ def log_in(text: bytes) -> dict[str, Any]:
 
 
 def without_tokens(text: str) -> str:
-    """Return a text without what looks like a JWT, whatever its name."""
+    """Redact everything that looks like a JWT, whatever its name."""
     return _TOKENS.sub(REDACTED.encode(), text.encode()).decode() if "eyJ" in text else text
 
 
@@ -205,7 +203,7 @@ def _plain(value: Any, depth: int) -> Any:
 
 
 def _plain_text(text: str) -> str:
-    """Redact within a string: JSON that was written as one, addresses, and tokens."""
+    """Redact within a string: nested JSON, URLs with parameters, and tokens."""
     data = text.encode()
     if "%" not in text and not is_suspect(data):
         return text

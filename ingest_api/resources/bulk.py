@@ -15,12 +15,12 @@ from ingest_api.http.envelope import invalid, success
 from ingest_api.intake.lead_intake import LeadIntake
 from schema.lead import lead_id, rules
 
-# Leads checked between two turns of the event loop: some 2 ms.
+# Leads validated before other requests get the event loop (docs/lab/2026-11-26-behind-the-constants.md).
 CHECKED_AT_ONCE = 50
 
 
 class Bulk:
-    """Many leads in one request, as a JSON array or as NDJSON."""
+    """Bulk requests: many leads as a JSON array or as NDJSON."""
 
     COUNTED_IN_APPEND = ("POST",)
 
@@ -30,7 +30,7 @@ class Bulk:
         self._body_timeout = body_timeout
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Accept the valid ones: 202 once all of those are durable in the queue; 400 when none is valid."""
+        """Accept the valid leads: 202 once all of them are durable in the queue; 400 when none is valid."""
         identity = self._tokens.require(req, "ingest")
         items = await self._items(req)
         results: list[dict[str, Any]] = []
@@ -78,5 +78,5 @@ def _bounded(items: list[Any]) -> list[Any]:
 
 
 def _flattened(results: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Name each broken field by the item's index: `0.email`."""
+    """Return the messages by item index and field: `0.email`."""
     return {f"{result['index']}.{name}": messages for result in results for name, messages in result["errors"].items()}

@@ -2,64 +2,26 @@
 
 import asyncio
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import falcon
 import orjson
 from falcon.asgi import Response
-from marshmallow import Schema, ValidationError, fields, validates_schema
+from marshmallow import ValidationError
 
 from ingest_api.auth.tokens import Tokens
 from ingest_api.http import body
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import ApiError, success, validation_failed
-from ingest_api.parameters import list_query
-from ingest_api.parameters.list_query import UNKNOWN, WholeNumber
+from ingest_api.parameters import kinds
+from ingest_api.parameters.dead_letters import LETTERS_QUERY, REPLAY_BODY
 from schema.lead import lead_id
 from schema.lead.rules import NOT_OBJECT
-from schema.queue.dead_letters import NAME_RULE, DeadLetter, DeadLetters, is_name
-
-LIMIT_MAX = 100
-
-T = TypeVar("T")
-
-
-def _name(text: str) -> None:
-    if not is_name(text):
-        raise ValidationError("This value is no dead letter's name.")
-
-
-class LettersQuerySchema(Schema):
-    """The parameters of the list."""
-
-    error_messages = {"unknown": UNKNOWN}
-
-    limit = WholeNumber(1, LIMIT_MAX, load_default=10, metadata={"description": "Dead letters on a page"})
-    after = fields.String(
-        load_default=None, validate=_name, metadata={"description": "`next` of the page before", **NAME_RULE}
-    )
-
-
-class ReplaySchema(Schema):
-    """What to replay: one letter, or all."""
-
-    error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}
-
-    letter = fields.String(validate=_name, metadata={"description": "A dead letter's name", **NAME_RULE})
-    all = fields.Boolean(truthy={True}, falsy={False}, metadata={"description": "Replay all dead letters"})
-
-    @validates_schema
-    def _one_of_both(self, data: dict[str, Any], **_: Any) -> None:
-        if ("letter" in data) == data.get("all", False):
-            raise ValidationError("Name one letter, or say that it is all.", "letter")
-
-
-LETTERS_QUERY = LettersQuerySchema()
-REPLAY = ReplaySchema()
+from schema.queue.dead_letters import DeadLetter, DeadLetters
 
 
 class Letters:
-    """The dead letters, the oldest first."""
+    """The dead letters, oldest first."""
 
     def __init__(self, tokens: Tokens, letters: DeadLetters) -> None:
         self._tokens = tokens
@@ -69,7 +31,7 @@ class Letters:
         """Answer a page of dead letters with their reasons and leads."""
         self._tokens.require(req, "admin")
         try:
-            query = list_query.parse(LETTERS_QUERY, req.params)
+            query = kinds.parse(LETTERS_QUERY, req.params)
         except ValidationError as error:
             raise validation_failed(error) from None
         success(resp, 200, "Dead letters", await asyncio.to_thread(self._page, query["limit"], query["after"]))
@@ -95,11 +57,11 @@ class Replay:
         self._body_timeout = body_timeout
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Answer how many are back in the queue; replaying what was replayed is 0, not an error."""
+        """Answer how many are back in the queue. Letters that another request replayed meanwhile are not counted."""
         self._tokens.require(req, "admin")
         data = await body.read_json(req, self._body_timeout)
         try:
-            wanted = REPLAY.load(data) if isinstance(data, dict) else None
+            wanted = REPLAY_BODY.load(data) if isinstance(data, dict) else None
         except ValidationError as error:
             raise validation_failed(error) from None
         if wanted is None:

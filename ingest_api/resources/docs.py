@@ -13,7 +13,7 @@ from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON
 from schema.settings import Settings
 
-# Swagger UI's own files, from the package that carries them: nothing is fetched from elsewhere.
+# Swagger UI's files come from its Python package; nothing is loaded from a CDN.
 ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon-32x32.png": "image/png"}
 
 PAGE = """\
@@ -51,7 +51,7 @@ class OpenApi:
         self._document = b""
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Answer the document of the day as it is, without an envelope."""
+        """Answer the document without an envelope. It is made once a day, because it contains today's date."""
         today = datetime.now(UTC).date()
         if today != self._day:
             self._day, self._document = today, orjson.dumps(openapi.document(self._settings, today))
@@ -62,7 +62,7 @@ class OpenApi:
 
 
 class Page:
-    """A page that shows the document and lets one try it."""
+    """Swagger UI's page for the document."""
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer the page."""
@@ -85,7 +85,7 @@ class Assets:
         self._files["start.js"] = (START.encode(), "text/javascript")
 
     async def on_get(self, req: Request, resp: Response, name: str) -> None:
-        """Answer one of the files."""
+        """Answer one of the files. Raises the 404."""
         if name not in self._files:
             raise falcon.HTTPNotFound
         resp.data, resp.content_type = self._files[name]

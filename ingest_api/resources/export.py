@@ -2,107 +2,50 @@
 
 import csv
 import io
-import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from falcon.asgi import Response
-from marshmallow import Schema, ValidationError, fields, post_load, validate
+from marshmallow import ValidationError
 from sqlalchemy import Connection, Row
 
 from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import DatabaseReader
-from ingest_api.http.body import NDJSON
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import validation_failed
 from ingest_api.http.scope import client_disconnected
-from ingest_api.parameters import list_query
-from ingest_api.parameters.list_query import ORDERS, TIME_RULE, UNKNOWN, ListQuery, Moment, Order
+from ingest_api.parameters import kinds
+from ingest_api.parameters.export import EXPORT_QUERY, FORMATS, ExportQuery
 from ingest_api.reads import pages
 from ingest_api.reads.serialize import lead_to_json
 from schema.lead.lead_id import LeadId
-from schema.lead.rules import EMAIL_MAX, FIELDS, PHONE_MAX
+from schema.lead.rules import FIELDS
 
-CSV = "text/csv"
-FORMATS = {"csv": CSV, "ndjson": NDJSON}
+CSV_COLUMNS = ("id", *FIELDS, "createdAt", "updatedAt")
 
-# Leads read at once: what an export holds in memory, however long it is and however slowly it is read.
-CHUNK = 200
-
-COLUMNS = ("id", *FIELDS, "createdAt", "updatedAt")
-
-# Spreadsheets take a cell that begins so for a formula. Of a lead's columns only these can hold any text.
+# CSV injection: spreadsheets run a cell that starts with one of these as a formula. Only the guarded columns hold free
+# text at the start of a cell.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 GUARDED = ("firstName", "lastName", "email")
 
 
-@dataclass(frozen=True, slots=True)
-class ExportQuery:
-    """An export's parameters, checked."""
-
-    format: str
-    leads: ListQuery
-
-
-class ExportQuerySchema(Schema):
-    """The parameters as they stand in the query string."""
-
-    error_messages = {"unknown": UNKNOWN}
-
-    format = fields.String(
-        load_default="csv",
-        validate=validate.OneOf(tuple(FORMATS), error=f"This value should be one of {', '.join(FORMATS)}."),
-    )
-    sortOrder = Order(
-        load_default="ASC",
-        validate=validate.OneOf(ORDERS, error=f"This value should be one of {', '.join(ORDERS)}."),
-    )
-    email = fields.String(load_default=None, validate=validate.Length(1, EMAIL_MAX))
-    phone = fields.String(load_default=None, validate=validate.Length(1, PHONE_MAX))
-    createdFrom = Moment(load_default=None, metadata={"description": "First time to export", **TIME_RULE})
-    createdTo = Moment(end=True, load_default=None, metadata={"description": "Last time to export", **TIME_RULE})
-
-    @post_load
-    def _query(self, data: dict[str, Any], **_: Any) -> ExportQuery:
-        # Without an end an export would run after the leads that come in meanwhile.
-        now = time.time_ns() // 1000
-        end = now if data["createdTo"] is None else min(now, data["createdTo"])
-        email, phone = list_query.as_stored(data["email"], data["phone"])
-        leads = ListQuery(
-            page=None,
-            limit=CHUNK,
-            sort="createdAt",
-            ascending=data["sortOrder"] == "ASC",
-            cursor=None,
-            email=email,
-            phone=phone,
-            created_from=data["createdFrom"],
-            created_to=end,
-        )
-        return ExportQuery(data["format"], leads)
-
-
-EXPORT_QUERY = ExportQuerySchema()
-
-
 class Export:
-    """All leads of a filter, as one file."""
+    """All leads of a filter as one file."""
 
-    def __init__(self, tokens: Tokens, reads: DatabaseReader) -> None:
+    def __init__(self, tokens: Tokens, reader: DatabaseReader) -> None:
         self._tokens = tokens
-        self._reads = reads
+        self._reader = reader
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Stream the leads. No connection and no transaction is held while the client reads."""
+        """Stream the leads. No database connection is held while the client reads."""
         self._tokens.require(req, "read")
         try:
-            query: ExportQuery = list_query.parse(EXPORT_QUERY, req.params)
+            query: ExportQuery = kinds.parse(EXPORT_QUERY, req.params)
         except ValidationError as error:
             raise validation_failed(error) from None
-        # The first chunk before the first byte: what is wrong by now still gets an answer of its own.
-        first = await self._reads.in_snapshot(_chunk, query, None)
+        # The first chunk is read before the first byte is sent, so that an error still gets its own status.
+        first = await self._reader.in_snapshot(_chunk, query, None)
         resp.content_type = FORMATS[query.format]
         resp.set_headers(
             {
@@ -113,25 +56,25 @@ class Export:
         resp.stream = self._walk(req, query, first)
 
     async def on_head(self, req: Request, resp: Response) -> None:
-        """Answer the headers alone."""
+        """Answer the headers of the GET."""
         await self.on_get(req, resp)
         resp.stream = None
 
     async def _walk(self, req: Request, query: ExportQuery, chunk: tuple[bytes, LeadId | None]) -> AsyncIterator[bytes]:
         text, last = chunk
         if query.format == "csv":
-            text = _csv([COLUMNS]) + text
+            text = _csv([CSV_COLUMNS]) + text
         while True:
             if text:
                 yield text
             if last is None or client_disconnected(req.scope):
                 return
-            # A server that goes away now breaks the stream off: the client sees that it is not whole.
-            text, last = await self._reads.in_snapshot(_chunk, query, last)
+            # An error here aborts the chunked answer, so the client sees that the file is incomplete.
+            text, last = await self._reader.in_snapshot(_chunk, query, last)
 
 
 def _chunk(connection: Connection, query: ExportQuery, after: LeadId | None) -> tuple[bytes, LeadId | None]:
-    """Return the next leads as text, and the last one's id, or None when there are no more."""
+    """Return the next leads as encoded text, and the id of the last one, None when there are no more."""
     rows = pages.scan(connection, query.leads, after)
     last = bytes(rows[-1].id) if len(rows) == query.leads.limit else None
     if query.format == "ndjson":
@@ -145,7 +88,7 @@ def _cells(row: Row[Any]) -> list[str]:
     for name in GUARDED:
         if lead[name].startswith(FORMULA):
             lead[name] = "'" + lead[name]
-    return [lead[name] for name in COLUMNS]
+    return [lead[name] for name in CSV_COLUMNS]
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> bytes:

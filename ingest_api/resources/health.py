@@ -13,19 +13,19 @@ from sqlalchemy import Connection, text
 from ingest_api import metrics
 from ingest_api.database.reader_pool import DatabaseReader
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import RETRY_AWAY, ApiError, success
+from ingest_api.http.envelope import RETRY_AWAY, ApiError, success, unavailable
 from ingest_api.reads.ledger import LedgerReader
 from ingest_api.reads.queue_reader import QueueReader
 from schema.runtime.process_metrics import ProcessCollector
 
 T = TypeVar("T")
 
-# Longest time (seconds) for a part to answer before it counts as away.
+# Longest wait (seconds) for Redis or the database before it counts as away.
 PART_TIMEOUT = 2.0
 
 
 class Live:
-    """Whether this process answers, whatever its neighbours do."""
+    """Liveness: whether this process answers, whatever the state of Redis and the database."""
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer 200."""
@@ -35,17 +35,17 @@ class Live:
 
 
 class Ready:
-    """Whether the queue and the database answer, and whether every accepted lead is somewhere."""
+    """Readiness: whether the queue and the database answer; with the ledger."""
 
-    def __init__(self, read_path: DatabaseReader, queue: QueueReader, ledgers: LedgerReader) -> None:
-        self._reader_pool = read_path
+    def __init__(self, reader: DatabaseReader, queue: QueueReader, ledgers: LedgerReader) -> None:
+        self._reader = reader
         self._queue = queue
         self._ledgers = ledgers
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer 200, or 503 with the parts that are away."""
         queue, database = await asyncio.gather(
-            _answers(self._queue.ping()), _answers(self._reader_pool.in_snapshot(_select_one))
+            _answers(self._queue.ping()), _answers(self._reader.in_snapshot(_select_one))
         )
         away = {"queue": queue, "database": database}
         errors = {part: ["This part does not answer."] for part, answers in away.items() if not answers}
@@ -57,7 +57,10 @@ class Ready:
                 errors=errors,
                 retry_after=RETRY_AWAY,
             )
-        success(resp, 200, "Ready", {"queue": True, "database": True, "ledger": await self._ledgers.read()})
+        ledger = await _or_none(self._ledgers.read())
+        if ledger is None:
+            raise unavailable("Not ready: the ledger cannot be read", "not_ready")
+        success(resp, 200, "Ready", {"queue": True, "database": True, "ledger": ledger})
 
     on_head = on_get
 
@@ -71,7 +74,7 @@ class Metrics:
         self._processes = ProcessCollector("api", os.getppid())
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Answer the metrics of all API processes as text, and ledger and queue while their servers answer."""
+        """Answer the metrics of all API processes as text, with ledger and queue unless they cannot be read."""
         ledger, queue = await asyncio.gather(_or_none(self._ledgers.read()), _or_none(self._ledgers.queue()))
         self._requests.count()
         resp.data, resp.content_type = await asyncio.to_thread(metrics.exposition, ledger, queue, self._processes)

@@ -19,28 +19,28 @@ from schema.lead.lead_id import LeadId
 
 
 class Lead:
-    """One lead, wherever it is."""
+    """One lead: stored, waiting in the queue, or a dead letter."""
 
-    def __init__(self, tokens: Tokens, read_path: DatabaseReader, primary: ReaderPool, queue: QueueReader) -> None:
+    def __init__(self, tokens: Tokens, reader: DatabaseReader, primary: ReaderPool, queue: QueueReader) -> None:
         self._tokens = tokens
-        self._reader_pool = read_path
+        self._reader = reader
         self._primary = primary
         self._queue = queue
 
     async def on_get(self, req: Request, resp: Response, lead: str) -> None:
-        """Answer the lead with its state, from the moment its 202 was sent."""
+        """Answer the lead with its state. It is found from the moment its 202 is sent."""
         self._tokens.require(req, "read")
         try:
             wanted = lead_id.from_text(lead)
         except ValueError:
             raise _not_found() from None
-        found = await self._reader_pool.one_statement(_stored, wanted)
+        found = await self._reader.one_statement(_stored, wanted)
         if found is None:
             payload = await self._queue.find(wanted)
             if payload is not None:
                 success_encoded(resp, 200, "Lead", with_state(payload, "queued"))
                 return
-            # It may have been stored between the two looks, and a replica may not have it yet.
+            # The lead may have been stored between the two reads, and a replica may not have it yet.
             found = await self._primary.one_statement(_stored, wanted)
         if found is None:
             raise _not_found()

@@ -36,7 +36,7 @@ class Leads:
         success_encoded(resp, 202, "Lead accepted", codec.with_state(payload, "queued"))
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Answer a page of stored leads, or 304 to a client that has it."""
+        """Answer a page of stored leads, or 304 when the client's copy is current."""
         self._tokens.require(req, "read")
         await self._lists.answer(req, resp)
 

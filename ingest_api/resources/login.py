@@ -1,12 +1,11 @@
 """POST /api/login_check"""
 
 import asyncio
-from typing import Any
 
 import falcon
 import orjson
 from falcon.asgi import Response
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import ValidationError
 
 from ingest_api.auth import users
 from ingest_api.auth.tokens import Tokens
@@ -14,42 +13,25 @@ from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.http import body
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, ApiError, validation_failed
-from schema.lead.rules import BLANK, EMAIL_MAX, NOT_OBJECT, NOT_TEXT, UNKNOWN
+from ingest_api.parameters.credentials import CREDENTIALS
+from schema.lead.rules import NOT_OBJECT
 
-# Password checks at once in one process: each takes 19 MiB and a core for some 20 ms, unless it is remembered.
+# Most concurrent password checks in one process; bounds the memory and CPU that argon2 takes
+# (docs/lab/2026-11-26-behind-the-constants.md).
 CHECKS = 2
-
-_messages: dict[str, Any] = {"required": BLANK, "null": BLANK, "invalid": NOT_TEXT}
-
-
-def _length(most: int) -> list[validate.Validator]:
-    too_long = f"This value is too long. It should have {most} characters or less."
-    return [validate.Length(min=1, error=BLANK), validate.Length(max=most, error=too_long)]
-
-
-class CredentialsSchema(Schema):
-    """Who wants to log in."""
-
-    error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}
-
-    email = fields.String(required=True, error_messages=_messages, validate=_length(EMAIL_MAX))
-    password = fields.String(required=True, error_messages=_messages, validate=_length(users.PASSWORD_MAX))
-
-
-CREDENTIALS = CredentialsSchema()
 
 
 class Login:
-    """Gives a token for an address and a password."""
+    """Issues a token for an address and a password."""
 
-    def __init__(self, read_path: ReaderPool, tokens: Tokens, body_timeout: float) -> None:
-        self._reader_pool = read_path
+    def __init__(self, reader: ReaderPool, tokens: Tokens, body_timeout: float) -> None:
+        self._reader = reader
         self._tokens = tokens
         self._body_timeout = body_timeout
         self._checks = asyncio.Semaphore(CHECKS)
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Answer 200 with a token, or 401 for a wrong password and an unknown user alike."""
+        """Answer 200 with a token; or the same 401 for a wrong password, an unknown and a disabled user."""
         data = await body.read_json(req, self._body_timeout)
         try:
             if not isinstance(data, dict):
@@ -58,7 +40,7 @@ class Login:
         except ValidationError as error:
             raise validation_failed(error) from None
         async with self._checks:
-            user = await self._reader_pool.in_snapshot(users.authenticate, given["email"], given["password"])
+            user = await self._reader.in_snapshot(users.authenticate, given["email"], given["password"])
         if user is None:
             raise ApiError(
                 falcon.HTTP_401, "Invalid credentials", "credentials", headers={"WWW-Authenticate": "Bearer"}

@@ -1,7 +1,7 @@
-"""Answers in one write.
+"""Coalesces an answer's head and body into one write.
 
-uvicorn writes the head of an answer and its body apart: two system calls, two packets, and
-a client that is woken up twice. That was a quarter of what a POST cost.
+uvicorn writes them separately: two system calls, two packets, and a client that is woken up twice
+(docs/lab/2026-11-23-the-served-process.md).
 """
 
 import asyncio
@@ -9,14 +9,14 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-# Bytes that wait for what follows them; more is written at once.
+# Most bytes that are buffered; above that they are written at once.
 GATHERED_MAX = 64 * 1024
 
 
 class CoalescingTransport:
-    """A connection that writes together what it is given within one turn of the event loop.
+    """A transport that buffers the writes of one event-loop iteration and sends them together.
 
-    It has as much of a transport as uvicorn's HTTP protocol uses.
+    It has only the methods that uvicorn's HTTP protocol uses.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -30,7 +30,7 @@ class CoalescingTransport:
         self.resume_reading = transport.resume_reading
 
     def write(self, data: bytes) -> None:
-        """Write `data` with what follows it, at the end of this turn at the latest."""
+        """Buffer `data`; it is written at the end of this event-loop iteration at the latest."""
         if not self._gathered:
             self._loop.call_soon(self._write_out)
         self._gathered.append(data)
@@ -39,7 +39,7 @@ class CoalescingTransport:
             self._write_out()
 
     def close(self) -> None:
-        """Write what was gathered, and close."""
+        """Write the buffer and close."""
         self._write_out()
         self._transport.close()
 
@@ -51,8 +51,8 @@ class CoalescingTransport:
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol on such a connection."""
+    """uvicorn's HTTP protocol on a CoalescingTransport."""
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to serve a connection."""
+        """Serve a new connection."""
         super().connection_made(CoalescingTransport(transport))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What stands between the server and Falcon."""
+"""Starts Falcon on a request before its body arrives."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,17 +11,17 @@ AsgiCallable = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
 def start_before_body(app: Any) -> AsgiCallable:
-    """Wrap a Falcon application so that it begins with a request before any of its body has come.
+    """Wrap a Falcon application so that a request starts before any of its body has arrived.
 
-    Falcon waits for the first piece of the body; a client that sends none would wait with it,
-    past every bound of ours on time and size.
+    Falcon itself waits for the first chunk of the body before it calls our code, so a client that
+    sends none would escape our timeouts.
     """
 
     async def begin(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        # uvicorn's `receive` is a method of its request cycle, which knows more. Another server's does not say.
+        # uvicorn's `receive` is a method of its request cycle, which has these flags. Other servers have none.
         cycle = getattr(receive, "__self__", None)
         scope[CLIENT_DISCONNECTED] = lambda: getattr(cycle, "disconnected", False) is True
         if getattr(cycle, "more_body", True) is False:

@@ -22,48 +22,48 @@ from uvicorn_worker import UvicornWorker
 from ingest_api.server import coalescing_transport, listeners
 from schema.settings import Settings
 
-# Seconds between two looks at whether gunicorn's master still lives.
+# Interval (seconds) of the check whether gunicorn's master is alive.
 ORPHAN_CHECK = 0.2
 
-# Seconds a connection may stay open between two requests; longer than common proxies keep theirs idle.
+# Keep-alive, seconds: longer than the idle timeout of common proxies, so that the proxy closes first.
 KEEP_ALIVE = 75
 
-# Seconds without a heartbeat after which the master kills a worker.
+# Time (seconds) without a heartbeat after which the master kills a worker.
 HEARTBEAT_TIMEOUT = 30
 
-# Seconds between two looks at whether a stopping process has connections left.
+# Interval (seconds) of the check whether a draining process has open connections.
 DRAIN_CHECK = 0.05
 
-# Longest time (seconds) that a stopping process spends on emptying its accept queue: under load it may never be empty.
+# Longest time (seconds) spent on emptying the accept queue at a stop: under load it may never be empty.
 ACCEPT_QUEUE_TIMEOUT = 1.0
 
 # Seconds by which uvicorn's stop timeout is shorter than gunicorn's.
 STOP_MARGIN = 3
 
-# New objects between two looks of the garbage collector; a request in flight keeps some hundred. With 50,000 the looks
-# were pauses of up to 50 ms, and the garbage took 10 MiB more.
+# Garbage collector's threshold, in new objects: a compromise between frequent collections and long pauses
+# (docs/lab/2026-11-26-behind-the-constants.md).
 GC_THRESHOLD = 10_000
 
-# GIL switch interval, seconds. A reader thread asks for the GIL up to ten times per list; at CPython's 5 ms that wait
-# dominates list latency under write load.
+# GIL switch interval, seconds. Reader threads ask for the GIL several times per list; with CPython's default that wait
+# dominates list latency under write load (docs/lab/2026-11-26-behind-the-constants.md).
 GIL_SWITCH_INTERVAL = 0.0005
 
 
 class Log(Logger):
-    """gunicorn's log, sent to ours."""
+    """gunicorn's error log, passed on to the root logger."""
 
     def setup(self, cfg: Any) -> None:
-        """Leave all writing to the root logger."""
+        """Replace gunicorn's own handlers by propagation."""
         super().setup(cfg)
         self.error_log.handlers = []
         self.error_log.propagate = True
 
 
 class DrainingServer(UvicornServer):
-    """uvicorn's server, with a way out that a proxy can live with: new connections are refused, open ones are served.
+    """uvicorn's server with a graceful drain: it refuses new connections and goes on serving open ones.
 
-    A proxy that keeps connections open may be sending a request on one that looks idle from here. Such a request is
-    still answered, and told to be the last one on its connection.
+    A proxy may be sending a request on a keep-alive connection that looks idle from here. That request is still
+    answered, with `Connection: close`.
     """
 
     def __init__(self, config: Config, drain: float) -> None:
@@ -71,20 +71,20 @@ class DrainingServer(UvicornServer):
         self._drain = drain  # seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve what is open until the others have let go of it, for the time given, and then stop as uvicorn does."""
+        """Drain: serve open connections until they close, `drain` seconds at most; then stop as uvicorn does."""
         for each in sockets or []:
-            # The shortest accept queue: while one connection waits in it, the kernel drops further SYNs, whose senders
-            # try again. One that comes between the last look and the end is reset: it was promised nothing.
+            # The shortest backlog: while one connection waits in the accept queue, the kernel drops further SYNs, which
+            # clients retry. A connection that arrives after the last check is reset; no lead was accepted on it.
             each.listen(0)
         given_up = time.monotonic() + ACCEPT_QUEUE_TIMEOUT
         while listeners.has_pending_connections(sockets or []) and time.monotonic() < given_up:
-            await asyncio.sleep(0)  # each turn of the event loop accepts
+            await asyncio.sleep(0)  # lets the event loop accept
         for server in self.servers:
             server.close()
         for each in sockets or []:
             each.close()
         self.server_state.default_headers.append((b"connection", b"close"))
-        await asyncio.sleep(DRAIN_CHECK)  # what was accepted last is open by then
+        await asyncio.sleep(DRAIN_CHECK)  # so that the connections accepted last are in server_state
         end = time.monotonic() + self._drain
         while self.server_state.connections and time.monotonic() < end:
             await asyncio.sleep(DRAIN_CHECK)
@@ -92,7 +92,7 @@ class DrainingServer(UvicornServer):
 
 
 class Worker(UvicornWorker):
-    """An API process. It leaves, after its open requests, when its master was killed: the next one needs the port."""
+    """An API process. When its master is killed it finishes open requests and exits, which frees the port."""
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
@@ -100,12 +100,12 @@ class Worker(UvicornWorker):
         "ws": "none",
         "lifespan": "on",
         "access_log": False,
-        # We read X-Forwarded-For ourselves; uvicorn would believe any loopback peer.
+        # Off: http/client_ip.py reads X-Forwarded-For; uvicorn would trust every loopback peer.
         "proxy_headers": False,
         "server_header": False,
     }
 
-    # Seconds; set by the server before the fork.
+    # Seconds; Server.load_config sets both before the fork.
     drain: ClassVar[float] = 0.0
     send_timeout: ClassVar[int] = 0
 
@@ -137,7 +137,7 @@ class Server(BaseApplication):
     """gunicorn with our settings and none of its files or flags."""
 
     def __init__(self, settings: Settings, make_app: Callable[[], Any]) -> None:
-        """Take what makes the ASGI application in each process."""
+        """Take the factory of the ASGI application; it is called in each process."""
         self._settings = settings
         self._make_app = make_app
         super().__init__()
@@ -156,7 +156,8 @@ class Server(BaseApplication):
             "graceful_timeout": settings.http_shutdown_timeout + math.ceil(settings.http_drain),
             "proc_name": "lead-ingest",
             "control_socket_disable": True,
-            # Each process has an accept queue of its own, so that connections which come in one burst are shared.
+            # SO_REUSEPORT: an accept queue for each process, so that the kernel spreads a burst of connections
+            # (docs/lab/2026-11-26-shared-connections.md).
             "reuse_port": True,
             "child_exit": _forget_metrics,
             "logger_class": Log,
@@ -165,9 +166,9 @@ class Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """Make the application, in the process that will serve it."""
+        """Make the application, in the process that serves it."""
         made = self._make_app()
-        # What is there by now stays for good: the collector need not look at it again and again.
+        # Frozen: these objects live as long as the process, so the collector need not scan them.
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)

@@ -1,4 +1,4 @@
-"""What is set and seen on the sockets on which an API process listens."""
+"""Listening sockets: a check that the port is free, the send timeout, the accept queue."""
 
 import errno
 import select
@@ -7,14 +7,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-# Seconds between two tries at a port that is in use.
+# Interval (seconds) between two tries at a port in use.
 PORT_CHECK = 0.2
 
 
 def check_free(host: str, port: int, within: float) -> None:
-    """Return once nobody listens on the port: API processes share it (SO_REUSEPORT), and so would another service.
+    """Block until nobody listens on the port. With SO_REUSEPORT a second service could bind it without an error.
 
-    Raises OSError when the address is not of this machine, or the port is in use still after `within` seconds.
+    Raises OSError when the address is not of this machine, or the port is still in use after `within` seconds.
     """
     deadline = time.monotonic() + within
     while True:
@@ -31,14 +31,14 @@ def check_free(host: str, port: int, within: float) -> None:
 
 
 def set_send_timeout(listener: Any, seconds: int) -> None:
-    """Let the kernel break off a connection whose peer takes nothing for so long: the server itself would wait."""
-    # RFC 5482. Linux counts the time in which the peer's window is closed as well; connections inherit it.
+    """Let the kernel abort a connection whose peer reads nothing for so long; uvicorn has no such timeout."""
+    # RFC 5482. Connections inherit the option; Linux also counts the time in which the peer's window is closed.
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 1000)
 
 
 def has_pending_connections(listeners: Sequence[Any]) -> bool:
-    """Tell whether a connection waits in an accept queue. The kernel resets those that wait when a listener closes."""
+    """Tell whether a connection waits in an accept queue. Closing a listener resets its waiting connections."""
     waiting = select.poll()
     for each in listeners:
         waiting.register(each, select.POLLIN)

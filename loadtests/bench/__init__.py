@@ -1,1 +1,1 @@
-"""`make bench`: what accepting and storing cost here, beside what others build and beside the machine's limits."""
+"""`make bench`: rates and costs of accepting and storing, compared with peers and with the machine's limits."""

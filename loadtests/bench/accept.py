@@ -1,4 +1,4 @@
-"""Accepting: answers a second of each contender, in alternating rounds, and what was stored of them."""
+"""Accepting: answers per second of each contender in alternating rounds, and how many of the leads were stored."""
 
 import argparse
 from collections import defaultdict
@@ -17,12 +17,12 @@ from loadtests.bench.wrk import BadAnswers, Load
 CONNECTIONS = (1, 32, 128)
 MAIN = 32
 
-# How the workers fare while requests are answered.
+# State of the workers during the load.
 STORING, WAITING = "storing meanwhile", "workers stopped meanwhile"
 
 
 def measure(contenders: list[Contender], options: argparse.Namespace, findings: Findings) -> None:
-    """Measure all, print, and keep figures and bars."""
+    """Measure all contenders, print, and record figures and bars."""
     print(f"\nAccept: answers a second (median, least–greatest of {options.rounds} rounds of {options.seconds:g} s)")
     for contender in contenders:
         contender.check_answer()
@@ -46,7 +46,7 @@ def measure(contenders: list[Contender], options: argparse.Namespace, findings: 
                 leads[contender.name][0] += found.answers
                 leads[contender.name][1] += stored
                 if connections == MAIN:
-                    # Redis serves the worker too; only without it is its time the price of accepting.
+                    # Redis's time is the cost of accepting only while the workers are stopped: it serves them, too.
                     costs["API", f"{contender.name} {way}"].append(spent[0] / found.answers * 1e6)
                     costs["Redis", f"{contender.name} {way}"].append(spent[1] / found.answers * 1e6)
     for contender in contenders:
@@ -55,18 +55,18 @@ def measure(contenders: list[Contender], options: argparse.Namespace, findings: 
 
 
 def load(contender: Contender, tag: str, connections: int, seconds: float) -> Load:
-    """Send single leads as fast as they are answered."""
+    """Send single leads; each connection sends the next one as soon as it is answered."""
     return wrk.run(contender.url, contender.token, tag, connections=connections, seconds=seconds)
 
 
 def sent(contender: Contender, connections: int, seconds: float) -> tuple[str, Load]:
-    """Send single leads under a new tag."""
+    """Send single leads under a new tag; return the tag and the load."""
     tag = new_tag()
     return tag, load(contender, tag, connections, seconds)
 
 
 def loaded(contender: Contender, run: Callable[[str], Load]) -> Load:
-    """Run a load, wait until all is stored, and count."""
+    """Run a load under a new tag, and check that all its leads get stored."""
     tag = new_tag()
     found = run(tag)
     settled(contender, tag, found)
@@ -74,15 +74,15 @@ def loaded(contender: Contender, run: Callable[[str], Load]) -> Load:
 
 
 def settled(contender: Contender, tag: str, found: Load, leads: int = 1) -> int:
-    """Wait until nothing waits; return how many leads of the run are stored, `leads` to an answer.
+    """Wait until the queue is empty; return how many leads of the run are stored. Each answer stands for `leads` leads.
 
-    Raises BadAnswers when fewer are stored than were promised.
+    Raises BadAnswers when fewer are stored than were answered with 202.
     """
     if not contender.stores:
         return 0
     contender.drain()
     stored = contender.stored(tag)
-    # At the end wrk hangs up on open requests: those may be stored without an answer.
+    # At its end wrk closes connections with open requests, whose leads may be stored without an answer.
     if stored < found.answers * leads:
         raise BadAnswers(f"{contender.name}: {found.answers * leads} leads were answered with 202, {stored} are stored")
     return stored
@@ -123,7 +123,7 @@ def _tell(
                 Bar(f"accept, 32 connections, ours / {name}", ours / median(rates[name, STORING, MAIN]), bound)
             )
     if ("constant", WAITING, MAIN) in rates:
-        # Like with like: the constant route has no worker beside it.
+        # Workers stopped, because the constant route has none.
         alone = median(rates["ours", WAITING, MAIN])
         constant = median(rates["constant", WAITING, MAIN])
         findings.bar(Bar("accept, 32 connections, ours / constant, workers stopped", alone / constant, 0.4))

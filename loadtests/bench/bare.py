@@ -1,4 +1,4 @@
-"""The database's own limit: rows made beforehand, put into the service's own tables by nothing but a loop."""
+"""The database's limit: a bare loop that inserts prepared rows into the service's tables."""
 
 import multiprocessing
 import tempfile
@@ -19,10 +19,10 @@ from schema.database.migrations.runner import migrate
 from schema.lead import lead_id
 from tests.kit.databases import DatabaseServer
 
-BATCH = 1000  # rows in a statement, and in a transaction
+BATCH = 1000  # rows per statement and transaction
 CONNECTIONS = 2
 
-# Microseconds between the ids of two rows: 25,000 leads a second.
+# Microseconds between the ids of two rows; 40 stand for 25,000 leads a second.
 APART = 40
 
 COLUMNS = "id, first_name, last_name, email, phone, date_of_birth, additional_data, created_at, updated_at"
@@ -37,7 +37,7 @@ Row = tuple[Any, ...]
 
 
 class Bare:
-    """The service's tables in a database of their own."""
+    """The service's tables in a separate database."""
 
     def __init__(self, server: DatabaseServer) -> None:
         self._server = server
@@ -47,11 +47,11 @@ class Bare:
         migrate(self.url)
 
     def insert(self, number: int) -> float:
-        """Insert `number` rows by multi-row INSERTs, with their counts, from two connections; return rows a second."""
+        """Insert `number` rows by multi-row INSERTs with their counts, from two connections; return rows per second."""
         return self._timed(_insert, number)
 
     def load(self, number: int) -> float:
-        """Load `number` rows by LOAD DATA LOCAL from two connections, without counts; return rows a second."""
+        """Load `number` rows by LOAD DATA LOCAL without counts, from two connections; return rows per second."""
         return self._timed(_load, number)
 
     def _timed(self, target: Callable[..., None], number: int) -> float:
@@ -96,7 +96,7 @@ def connect(url: str) -> Any:
 
 
 def rows_of(tag: str, first: int, number: int, micros: int, apart: int = APART) -> list[Row]:
-    """Make rows as the service stores them of the benchmark's lead, from the time `micros` on, so far `apart`."""
+    """Make rows of the benchmark's lead as the service stores them: created from `micros` on, `apart` microseconds."""
     data = wrk.lead(tag, 0).partition('"additionalData":')[2][:-1]
     rows = []
     for each in range(first, first + number):
@@ -113,7 +113,7 @@ def _insert(url: str, product: Product, tag: str, first: int, number: int, slot:
     work = [(batch, changes_of((row[0] for row in batch), slot)) for batch in batches]
     connection = connect(url)
     with connection, connection.cursor() as cursor:
-        # By default PyMySQL cuts a statement at a megabyte: these are far below.
+        # Each batch is one statement: far below the megabyte at which PyMySQL splits.
         barrier.wait()
         for batch, counted in work:
             cursor.executemany(INSERT, batch)
@@ -136,7 +136,7 @@ def _load(url: str, _: Product, tag: str, first: int, number: int, slot: int, ba
 
 
 def write(path: Path, rows: list[Row]) -> None:
-    """Write rows as LOAD DATA reads them by default: tabs between fields; nothing in them needs escaping."""
+    """Write rows in LOAD DATA's default format, tab-separated; no value needs escaping."""
     with path.open("w") as file:
         for row in rows:
             file.write("\t".join([row[0].hex(), *map(str, row[1:])]) + "\n")

@@ -1,4 +1,4 @@
-"""Bulk: leads a second in POSTs of 500, as a JSON array and as NDJSON, beside single leads."""
+"""Bulk: leads per second in POSTs of SIZE leads, as a JSON array and as NDJSON, compared with single leads."""
 
 import argparse
 from statistics import median
@@ -19,7 +19,7 @@ WAYS = ("single", "array", "NDJSON")
 
 
 def measure(ours: Ours, options: argparse.Namespace, findings: Findings) -> None:
-    """Measure, print, and keep figures and bars."""
+    """Measure, print, and record figures and bars."""
     print(
         f"\nBulk: leads a second in POSTs of {SIZE}, {CONNECTIONS} connections (single: {MAIN}); "
         "workers stopped meanwhile, all stored afterwards"
@@ -53,7 +53,7 @@ def measure(ours: Ours, options: argparse.Namespace, findings: Findings) -> None
 
 
 def check_answer(ours: Ours) -> None:
-    """Send one request of each kind and look at every result in its answer.
+    """Send one request of each kind and check every result in its answer.
 
     Raises BadAnswers.
     """

@@ -1,4 +1,4 @@
-"""The chart for the README: answers a second, and leads stored a second. Legible on light and on dark pages."""
+"""The chart for the README: leads accepted and leads stored per second. Legible on light and dark pages."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ NAMES = {
 
 
 def draw(findings: Findings, path: Path) -> None:
-    """Draw the panels that the run has figures for; none, no file."""
+    """Draw the panels that the run has figures for; write no file when there are none."""
     panels = _panels(findings.figures)
     if not panels:
         return

@@ -21,10 +21,10 @@ from tests.kit.databases import DatabaseServer
 from tests.kit.servers import RedisServer, until
 from tests.kit.service import ROOT, Service, free_port
 
-# Seconds for the last leads of a run to be stored.
+# Longest wait (seconds) until the last leads of a run are stored.
 DRAIN = 300.0
 
-# A limit that is counted against on every request and never reached.
+# High enough never to be reached, so that every request is counted but none refused.
 RATE_LIMIT = 100_000_000
 
 
@@ -33,7 +33,7 @@ class CannotInstall(Exception):
 
 
 class Contender:
-    """Something that takes leads at /api/leads and stores them. `not_done` says what it spares itself."""
+    """A system that accepts leads at /api/leads and stores them. `not_done` names the work that it leaves out."""
 
     name = ""
     what = ""
@@ -50,7 +50,7 @@ class Contender:
         self.token = "none"
 
     def start(self) -> None:
-        """Start it; on return it takes leads."""
+        """Start it; on return it accepts leads."""
         raise NotImplementedError
 
     def stop(self) -> None:
@@ -62,7 +62,7 @@ class Contender:
         raise NotImplementedError
 
     def worker(self) -> list[psutil.Process]:
-        """Return the worker's processes, the main one first; none when the API stores."""
+        """Return the worker's processes, the main one first; [] when the API stores the leads."""
         return []
 
     def waiting(self) -> int:
@@ -70,9 +70,9 @@ class Contender:
         return 0
 
     def stored(self, tag: str) -> int:
-        """Return how many different leads of a run are in the table.
+        """Return the number of leads of a run in the table.
 
-        Raises BadAnswers when one is there twice.
+        Raises BadAnswers when one is stored twice.
         """
         if not self.stores:
             return 0
@@ -83,11 +83,11 @@ class Contender:
         return int(rows)
 
     def drain(self) -> None:
-        """Wait until nothing waits."""
+        """Wait until the queue is empty."""
         until(lambda: self.waiting() == 0, DRAIN, 0.05)
 
     def check_answer(self) -> None:
-        """Send one lead and look at the whole answer and at the row.
+        """Send one lead and check the whole answer and the row.
 
         Raises BadAnswers.
         """
@@ -105,11 +105,11 @@ class Contender:
         self.check_data(answer.json()["data"])
 
     def check_data(self, data: dict[str, Any]) -> None:
-        """Look at the `data` of a 202; peers answer with the id alone."""
+        """Check the `data` of a 202. Peers answer with the id alone, so there is nothing to check."""
 
 
 class Ours(Contender):
-    """Lead Ingest as `make run` starts it, with everything on."""
+    """Lead Ingest as `make run` starts it, with all features on."""
 
     name = "ours"
     what = "Lead Ingest: gunicorn and Celery as `make run` starts them, with beat and Flower"
@@ -130,7 +130,7 @@ class Ours(Contender):
         self.url = self.service.base_url
 
     def start(self) -> None:
-        """Start it; on return it takes leads."""
+        """Start it; on return it accepts leads."""
         self.service.start()
         self.token = self.service.token()
 
@@ -139,7 +139,7 @@ class Ours(Contender):
         self.service.__exit__()
 
     def api(self) -> list[psutil.Process]:
-        """Return gunicorn's processes that answer."""
+        """Return gunicorn's workers."""
         return self.service.one("api").children()
 
     def worker(self) -> list[psutil.Process]:
@@ -151,7 +151,7 @@ class Ours(Contender):
         return int(self.queue.client().xlen("leads:stream"))
 
     def check_data(self, data: dict[str, Any]) -> None:
-        """Look at the fields of the lead in the answer.
+        """Check the fields of the lead in the answer.
 
         Raises BadAnswers.
         """
@@ -159,7 +159,7 @@ class Ours(Contender):
             raise BadAnswers(f"ours: a 202 with {sorted(data)}")
 
     def check_counts(self) -> None:
-        """Hold the ledger against the rows.
+        """Check that the ledger balances and equals the rows.
 
         Raises BadAnswers.
         """
@@ -171,7 +171,7 @@ class Ours(Contender):
 class Peer(Contender):
     """A contender of loadtests/peers."""
 
-    broker = 1  # which of Redis's databases
+    broker = 1  # number of Redis's database
     python = sys.executable
 
     def __init__(self, directory: Path, database: DatabaseServer, queue: RedisServer, *, processes: int = 2) -> None:
@@ -193,16 +193,16 @@ class Peer(Contender):
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def commands(self) -> dict[str, list[str]]:
-        """Return the modules to run, with their arguments; the API's is called "api"."""
+        """Return the modules to run with their arguments, by name; "api" is the one that answers."""
         raise NotImplementedError
 
     def gunicorn(self, *arguments: str) -> list[str]:
-        """Return the command of a gunicorn."""
+        """Return gunicorn's command line."""
         bind = ["-b", f"127.0.0.1:{self.port}", "-w", str(self.processes), "--no-control-socket"]
         return ["gunicorn", *bind, *arguments, f"loadtests.peers.{self.name}.api:app"]
 
     def start(self) -> None:
-        """Start it; on return it takes leads."""
+        """Start it; on return it accepts leads."""
         if self.stores:
             make = [sys.executable, "-m", "loadtests.peers.table"]
             subprocess.run(make, cwd=ROOT, env=self.environment, check=True)
@@ -253,13 +253,13 @@ class Peer(Contender):
         return family(psutil.Process(worker.pid)) if worker else []
 
     def waiting(self) -> int:
-        """Return how many messages wait, those taken and not acknowledged too."""
+        """Return the number of messages that wait or are not acknowledged."""
         with redis.Redis.from_url(self.broker_url, socket_timeout=10) as client:
             return int(client.llen("celery")) + int(client.hlen("unacked"))
 
 
 class Stock(Peer):
-    """Falcon, `task.delay()`, one INSERT a task."""
+    """Falcon, `task.delay()`, one INSERT per task."""
 
     name = "stock"
     what = "Falcon (WSGI) under gunicorn's threads, task.delay(), one INSERT a task"
@@ -272,14 +272,14 @@ class Stock(Peer):
 
 
 class Batches(Stock):
-    """celery-batches, in its own virtual environment."""
+    """celery-batches, in a virtual environment of its own."""
 
     name = "batches"
     what = "Falcon (WSGI) under gunicorn's threads, task.delay(), celery-batches: one INSERT for 100 tasks"
     broker = 2
 
     def start(self) -> None:
-        """Start it; on return it takes leads.
+        """Start it; on return it accepts leads.
 
         Raises CannotInstall.
         """
@@ -299,12 +299,12 @@ class Direct(Peer):
         return {"api": self.gunicorn("-k", "uvicorn_worker.UvicornWorker")}
 
     def waiting(self) -> int:
-        """Return none: what is answered is stored."""
+        """Return 0, because each lead is stored before it is answered."""
         return 0
 
 
 class Constant(Direct):
-    """The limit: ours' server, and a route that reads the body and answers a constant."""
+    """The limit: our server with a route that reads the body and answers a constant."""
 
     name = "constant"
     what = "a Falcon route that reads the body and answers a constant, on ours' server"
@@ -317,7 +317,7 @@ class Constant(Direct):
 
 
 def _install_aside(peer: str) -> Path:
-    """Install a peer's own lock file into a virtual environment under var/, once; return its Python.
+    """Install a peer's lock file into a virtual environment under var/, unless that is done; return its Python.
 
     Raises CannotInstall.
     """

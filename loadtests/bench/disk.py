@@ -1,4 +1,4 @@
-"""What the disk takes for an fsync, in the same seconds as all else: no durable answer is faster."""
+"""Measures fsync on the disk during a load: the lower bound of a durable answer."""
 
 import os
 import threading
@@ -6,15 +6,15 @@ import time
 from pathlib import Path
 from typing import Self
 
-# Seconds between two fsyncs, and bytes before each: about those of a lead.
+# Seconds between two fsyncs, and bytes written before each, about the size of a lead's entry.
 INTERVAL = 0.02
 BYTES = 512
 
 
 class Disk:
-    """Appends to a file in `directory` and syncs it, within a `with` block; `found` says how long that took.
+    """Appends to a file in `directory` and syncs it, in a thread, within a `with` block.
 
-    In milliseconds, each counted from when it was due, so that no stall hides the next.
+    `found` are the times in milliseconds, each from when it was due, so that one stall does not hide the next.
     """
 
     def __init__(self, directory: Path) -> None:

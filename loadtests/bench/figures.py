@@ -1,4 +1,4 @@
-"""Figures, and the bars they are held against."""
+"""Figures, and the bars that they must reach."""
 
 import itertools
 import secrets
@@ -14,12 +14,12 @@ _run = secrets.token_hex(2)
 
 
 def new_tag() -> str:
-    """Return a tag that no run had before: part of each lead's address."""
+    """Return a new tag, which marks a run's leads by their addresses."""
     return f"{_run}{next(_number):0{TAG - len(_run)}d}"
 
 
 def percentile(values: Iterable[float], share: float) -> float:
-    """Return the least value that `share` (0 to 1) of `values` do not exceed.
+    """Return the smallest value that `share` (0 to 1) of `values` do not exceed.
 
     Raises ValueError when there are none.
     """
@@ -30,13 +30,13 @@ def percentile(values: Iterable[float], share: float) -> float:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Write the median with the least and the greatest."""
+    """Format the median with minimum and maximum."""
     return f"{median(values):,.0f} ({min(values):,.0f}–{max(values):,.0f})"
 
 
 @dataclass(frozen=True)
 class Bar:
-    """What must be reached: a figure and its bound."""
+    """A figure and the bound that it must reach."""
 
     what: str
     value: float
@@ -46,7 +46,7 @@ class Bar:
 
     @property
     def met(self) -> bool:
-        """Whether it is."""
+        """Whether the bound is reached."""
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
     def __str__(self) -> str:
@@ -57,13 +57,13 @@ class Bar:
 
 @dataclass
 class Findings:
-    """What a run found, for the table, the JSON and the chart."""
+    """The results of a run, for the table, the JSON and the chart."""
 
     figures: dict[str, Any] = field(default_factory=dict)
     bars: list[Bar] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
     def bar(self, bar: Bar) -> None:
-        """Keep a bar and print it."""
+        """Record a bar and print it."""
         self.bars.append(bar)
         print(f"  {bar}", flush=True)

@@ -1,4 +1,4 @@
-"""Puts many leads into ours' queue while nobody stores them."""
+"""Fills our queue through the API; the caller has stopped the workers."""
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ def fill(ours: Ours, number: int) -> str:
     def send(_: int) -> int:
         accepted = 0
         with httpx.Client(timeout=60) as client:
-            # A range's iterator gives each number once, whichever thread asks.
+            # The threads share one iterator, which yields each number once.
             for start in starts:
                 body = "\n".join(f"{before}{tag}-{each:09d}{after}" for each in range(start, start + SIZE))
                 answer = client.post(f"{ours.url}/api/leads/bulk", content=body, headers=headers)

@@ -1,4 +1,4 @@
-"""The same figures with a larger table, and with more processes: `make bench ARGS="--growth"`."""
+"""Compares figures over table sizes and numbers of processes: `make bench ARGS="--growth"`."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 ROWS = (0, 1_000_000, 5_000_000)
 PROCESSES = (1, 2, 4)
 
-# What is compared: section and figure.
+# The compared figures: section and name.
 FIGURES = (
     ("accept", "ours, storing meanwhile, 32"),
     ("accept", "ours, workers stopped meanwhile, 32"),
@@ -22,7 +22,7 @@ FIGURES = (
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run accept and store anew for each size, each on servers of its own; print how the figures grow."""
+    """Run accept and store for each size, each on new servers, and print the figures; return the exit status."""
     runs = [(f"{rows:,} rows", ["--rows", str(rows)]) for rows in ROWS]
     runs += [
         (f"{number} + {number} processes", ["--processes", str(number), "--workers", str(number)])

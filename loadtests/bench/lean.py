@@ -1,4 +1,4 @@
-"""What a waiting lead costs Redis, in bytes of memory."""
+"""Measures the bytes of Redis's memory that a waiting lead takes."""
 
 from loadtests.bench import wrk
 from loadtests.bench.contenders import Ours
@@ -11,7 +11,7 @@ MOST = 600.0  # bytes
 
 
 def measure(ours: Ours, number: int, findings: Findings) -> None:
-    """Measure with `number` waiting leads, print, and keep figure and bar."""
+    """Measure with `number` waiting leads, print, and record figure and bar."""
     print(f"\nLean: {number:,} waiting leads", flush=True)
     ours.drain()
     with paused(ours.worker()):
@@ -23,7 +23,7 @@ def measure(ours: Ours, number: int, findings: Findings) -> None:
 
 
 def filled(ours: Ours, number: int) -> tuple[str, float]:
-    """Fill the queue while the worker is stopped; return the leads' tag, and the bytes that each takes in Redis.
+    """Fill the queue while the worker is stopped; return the leads' tag and the bytes in Redis per lead.
 
     Raises BadAnswers.
     """
@@ -37,7 +37,7 @@ def filled(ours: Ours, number: int) -> tuple[str, float]:
 
 
 def tell(number: int, size: float, findings: Findings) -> None:
-    """Print the figure, and hold it against its bar."""
+    """Record and print the figure and its bar."""
     findings.figures[f"lean, {number:,} waiting"] = {"bytes each": round(size, 1)}
     what = f"Redis, each of {number:,} waiting leads of {wrk.LEAD_BYTES} bytes"
     findings.bar(Bar(what, size, MOST, at_least=False, unit="bytes"))

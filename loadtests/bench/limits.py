@@ -1,4 +1,4 @@
-"""The machine's own limits: appending to a stream, and loading a file into the table."""
+"""The machine's limits: appending to a stream, and loading a file into the table."""
 
 import argparse
 import re
@@ -14,12 +14,12 @@ from tests.kit.servers import RedisServer, program
 CLIENTS, PIPELINE = 32, 32
 ENTRIES = 200_000
 
-# An entry holds the lead with its id and two times.
+# Bytes of an entry: the lead with its id and two times.
 PAYLOAD = wrk.LEAD_BYTES + 130
 
 
 def measure(queue: RedisServer, bare: Bare, options: argparse.Namespace, findings: Findings) -> None:
-    """Measure, print, and keep figures."""
+    """Measure, print, and record figures."""
     print("\nLimits, a second")
     found = {
         f"XADD ({CLIENTS} clients, pipelines of {PIPELINE})": lambda: appended(queue),
@@ -33,7 +33,7 @@ def measure(queue: RedisServer, bare: Bare, options: argparse.Namespace, finding
 
 
 def appended(queue: RedisServer) -> float:
-    """Return how many entries a second redis-benchmark appends to a stream on the same Redis."""
+    """Return how many entries per second redis-benchmark appends to a stream on the same Redis."""
     command = [program("redis-benchmark"), "-p", str(queue.port), "--dbnum", "3", "-q"]
     shape = ["-n", str(ENTRIES), "-c", str(CLIENTS), "-P", str(PIPELINE)]
     done = subprocess.run(
@@ -50,7 +50,7 @@ def appended(queue: RedisServer) -> float:
 
 
 def parse(output: str) -> float:
-    """Read the last figure that redis-benchmark printed.
+    """Parse the last figure that redis-benchmark printed.
 
     Raises ValueError when there is none.
     """

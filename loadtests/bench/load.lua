@@ -1,6 +1,6 @@
--- The load of all contenders: the same lead with a new e-mail address in every request, one or many to a request.
--- BENCH_TAG makes the addresses of a run its own. BENCH_RATE paces the requests (a second); without it each connection
--- sends as soon as it is answered. Prints one line of JSON at the end.
+-- wrk script for all contenders: sends the same lead with a new e-mail address each time, one or many per request.
+-- BENCH_TAG makes a run's addresses unique. BENCH_RATE sets the requests per second; without it each connection sends
+-- as soon as it is answered. Prints one line of JSON at the end.
 local tag, token = os.getenv("BENCH_TAG"), os.getenv("BENCH_TOKEN")
 local rate = tonumber(os.getenv("BENCH_RATE") or 0)
 local bulk = tonumber(os.getenv("BENCH_BULK") or 0)
@@ -26,7 +26,7 @@ end
 function init(_)
   local path = bulk == 0 and "/api/leads" or "/api/leads/bulk"
   local kind = ndjson and "application/x-ndjson" or "application/json"
-  -- Every body of a run has the same length.
+  -- All bodies of a run have the same length.
   local length = #body()
   sent = 0
   head = format("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nAuthorization: Bearer %s\r\n"
@@ -42,7 +42,7 @@ if rate > 0 then
   ffi.cdef [[ typedef struct { long s; long ns; } moment; int clock_gettime(int, moment *); ]]
   local now = ffi.new("moment")
   local next_at
-  -- Each request gets the next place in one schedule; a place that has passed is caught up at once.
+  -- All requests share one schedule; a request that is late is sent at once.
   function delay()
     ffi.C.clock_gettime(1, now)
     local at = tonumber(now.s) * 1000 + tonumber(now.ns) / 1e6

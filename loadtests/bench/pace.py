@@ -1,4 +1,4 @@
-"""Loads a contender at a steady rate, and watches its backlog and memory meanwhile."""
+"""Loads a contender at a steady rate, and samples its backlog and memory meanwhile."""
 
 import threading
 import time
@@ -13,31 +13,31 @@ from loadtests.bench.wrk import Load
 
 CONNECTIONS = 128
 
-# A backlog is bounded when at the end less waits than came in within this many seconds...
+# A rate is sustained when the backlog at the end is at most the leads of BOUND seconds, and at least the share KEPT_UP
+# of it was answered.
 BOUND = 1.0
-# ...and so much of what was asked for was accepted.
 KEPT_UP = 0.98
 
-# Seconds between two looks at the backlog, and at the memory: that one takes milliseconds of the system's time.
+# Intervals (seconds) of the samples of the backlog, and of the memory, which are expensive.
 LOOK = 0.25
 LOOK_MEMORY = 5.0
 
 
 @dataclass
 class Held:
-    """What a rate was like."""
+    """The result of a load at one rate."""
 
-    asked: float
+    asked: float  # leads per second
     load: Load
-    backlog: list[int]  # in time
-    api: list[tuple[float, float]]  # RSS and USS of the largest process, MiB, in time
+    backlog: list[int]  # samples, in order of time
+    api: list[tuple[float, float]]  # samples of the largest RSS and USS of a process, MiB
     pool: list[tuple[float, float]]
     stored: int
-    drained: float  # seconds after the load
+    drained: float  # seconds from the end of the load until the queue was empty
 
     @property
     def bounded(self) -> bool:
-        """Whether the service kept up."""
+        """Whether the rate was sustained."""
         last = sorted(self.backlog[-max(1, round(2 / LOOK)) :])
         return self.load.rate >= self.asked * KEPT_UP and last[len(last) // 2] <= max(20.0, self.asked * BOUND)
 
@@ -61,7 +61,7 @@ class _Watch:
 
 
 def hold(contender: Contender, rate: float, seconds: float) -> Held:
-    """Send `rate` leads a second for so long; wait until all is stored, and count.
+    """Send `rate` leads per second for `seconds`; wait until all are stored, and check their number.
 
     Raises BadAnswers.
     """
@@ -80,7 +80,7 @@ def hold(contender: Contender, rate: float, seconds: float) -> Held:
 
 
 def highest(contender: Contender, most: float, seconds: float, trials: int) -> float:
-    """Find the highest rate below `most` at which the backlog stays bounded, to within most / 2**trials."""
+    """Find by bisection the highest sustained rate below `most`, to within most / 2**trials."""
     low, high = 0.0, most
     for _ in range(trials):
         rate = (low + high) / 2

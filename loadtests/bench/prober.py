@@ -1,6 +1,6 @@
-"""Sends one lead at a time at a fixed pace, and watches the table for its row: the time from 202 to the row.
+"""Measures the time from 202 to row: sends single leads at a fixed rate and polls the table for their rows.
 
-It runs as a process of its own beside the load, and asks for rows by primary key on a connection of its own.
+It runs in a process of its own beside the load, and polls by primary key.
 """
 
 import http.client
@@ -18,17 +18,17 @@ from loadtests.bench.bare import connect
 from loadtests.bench.figures import new_tag
 from schema.lead import lead_id
 
-# Seconds between two leads, and between two looks at the table: a row may be seen that much too late.
+# Interval (seconds) of leads, and of polls, which is the error of the time to the row.
 INTERVAL = 0.05
 LOOK = 0.003
 
-# Seconds after the last lead in which its row must be there.
+# Longest time (seconds) from the last lead until all rows are there.
 PATIENCE = 60.0
 
 
 @dataclass
 class Probed:
-    """What was seen, in milliseconds. Answers count from when the lead was due, so that no stall hides the next."""
+    """Times in milliseconds. Answers count from when the lead was due, so that one stall does not hide the next."""
 
     answers: list[float] = field(default_factory=list)
     rows: list[float] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Probed:
 
 
 class Prober:
-    """Probes within a `with` block; `found` says what was seen once it is over."""
+    """Probes within a `with` block; `found` has the results after it."""
 
     def __init__(self, url: str, token: str, database_url: str) -> None:
         context = multiprocessing.get_context("spawn")
@@ -101,7 +101,7 @@ def _watch(database_url: str, waiting: dict[bytes, float], probed: Probed, finis
                 last = last or time.monotonic()
                 if time.monotonic() - last > PATIENCE:
                     break
-            # A copy in one step: the other thread adds to it.
+            # Copied, because the other thread adds to it.
             if not (asked := list(waiting)):
                 continue
             cursor.execute("SELECT id FROM leads WHERE id IN %s", (asked,))

@@ -1,4 +1,4 @@
-"""What processes cost: processor time and memory, and how to stop them for a while."""
+"""CPU time and memory of processes, and pausing them."""
 
 import time
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ import psutil
 
 
 def family(parent: psutil.Process) -> list[psutil.Process]:
-    """Return a process and all below it."""
+    """Return a process and its descendants."""
     with suppress(psutil.NoSuchProcess):
         return [parent, *parent.children(recursive=True)]
     return []
 
 
 def cpu_seconds(processes: list[psutil.Process]) -> float:
-    """Return the processor time that these have used, user and system."""
+    """Return the sum of the processes' CPU seconds, user and system."""
     total = 0.0
     for each in processes:
         with suppress(psutil.NoSuchProcess):
@@ -25,7 +25,7 @@ def cpu_seconds(processes: list[psutil.Process]) -> float:
 
 
 def memory(processes: list[psutil.Process]) -> tuple[float, float]:
-    """Return the greatest RSS and the greatest USS among these, in MiB."""
+    """Return the largest RSS and the largest USS among the processes, in MiB."""
     found = [(0, 0)]
     for each in processes:
         with suppress(psutil.NoSuchProcess):
@@ -36,13 +36,13 @@ def memory(processes: list[psutil.Process]) -> tuple[float, float]:
 
 @contextmanager
 def paused(processes: list[psutil.Process]) -> Iterator[None]:
-    """Stop these (SIGSTOP) within the block."""
+    """Pause the processes (SIGSTOP) within the block."""
     for each in processes:
         each.suspend()
     try:
         yield
     finally:
-        # Children first, so that no parent finds them stopped.
+        # Children first, so that no parent sees a stopped child.
         for each in reversed(processes):
             with suppress(psutil.NoSuchProcess):
                 each.resume()

@@ -1,4 +1,4 @@
-"""How a run was made, and what it found, in words and as JSON."""
+"""The report of a run: its conditions and results, as text and as JSON."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ PACKAGES = ("falcon", "gunicorn", "uvicorn", "celery", "redis", "PyMySQL", "SQLA
 
 
 def opening(options: argparse.Namespace, findings: Findings, database: DatabaseServer, queue: RedisServer) -> None:
-    """Print and keep how the run is made."""
+    """Print and record the conditions of the run."""
     how = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{os.cpu_count()} cores, {_processor()}, {platform.system()} {platform.release()}",
@@ -38,7 +38,7 @@ def opening(options: argparse.Namespace, findings: Findings, database: DatabaseS
 
 
 def contenders(found: list[Contender]) -> None:
-    """Print who takes part, and what each spares itself."""
+    """Print the contenders and the work that each leaves out."""
     print("Contenders")
     for each in found:
         print(f"  {each.name:<10}{each.what}")

@@ -1,8 +1,8 @@
-"""The database of all contenders: durable, and with memory as on a server of its own."""
+"""The database server of all contenders: durable, with a buffer pool like that of a dedicated server."""
 
 from tests.kit.databases import DatabaseServer, chosen
 
-# Equal for all, beside the redo log of half a gigabyte.
+# Options of every product; only the redo log's option has a name of its own in each.
 OPTIONS = {
     "innodb-buffer-pool-size": "1G",
     "innodb-flush-log-at-trx-commit": "1",
@@ -12,7 +12,7 @@ OPTIONS = {
 
 
 def bench_database(name: str) -> DatabaseServer:
-    """Make the server called `name`, or what is there for "": each COMMIT is on disk when it is answered."""
+    """Make the server called `name`, for "" MySQL if installed, else MariaDB. Each COMMIT is on disk when answered."""
     kind = chosen(name)
     options = {**OPTIONS, kind.redo_log: "512M"}
     return kind.of_disk(*(f"--{option}={value}" for option, value in options.items()))

@@ -1,4 +1,4 @@
-"""Storing: waiting leads through one worker with two pool processes, beside a bare loop of multi-row INSERTs."""
+"""Storing: leads per second that one worker stores, compared with a bare loop of multi-row INSERTs."""
 
 import argparse
 import time
@@ -14,7 +14,7 @@ from tests.kit.servers import until
 
 
 def measure(ours: Ours, bare: Bare, options: argparse.Namespace, findings: Findings) -> None:
-    """Measure, print, and keep figures and bars."""
+    """Measure, print, and record figures and bars."""
     number = options.leads - options.leads % 1000
     print(
         f"\nStore: {number:,} waiting leads, leads a second (API idle meanwhile); rows, counts and ledger are checked"
@@ -35,11 +35,11 @@ def measure(ours: Ours, bare: Bare, options: argparse.Namespace, findings: Findi
 
 
 def drained(ours: Ours, number: int) -> tuple[float, float]:
-    """Fill the queue while the worker is stopped, then let it go on until nothing waits.
+    """Fill the queue while the worker is stopped, then let the worker drain it.
 
-    Returns leads a second, and the bytes of Redis's memory that each took while it waited.
+    Returns leads stored per second, and the bytes of Redis's memory per waiting lead.
 
-    Raises BadAnswers when one is not stored.
+    Raises BadAnswers when a lead is not stored.
     """
     with paused(ours.worker()):
         tag, size = lean.filled(ours, number)

@@ -1,4 +1,4 @@
-"""All at once: load, API, Redis, worker and database on the same cores, at the highest rate that lasts."""
+"""All together: load, API, Redis, worker and database on the same cores, at the highest sustained rate."""
 
 import argparse
 import math
@@ -16,18 +16,18 @@ from loadtests.bench.wrk import BadAnswers
 TRIAL = 4.0  # seconds
 TRIALS = 4
 
-# Tries to hold the rate that the trials found, each a tenth slower than the one before.
+# Most tries to sustain the rate that the trials found; each is a tenth slower.
 HOLDS = 4
 
-CALM = 1000.0  # leads a second, at which answers must be quick
+CALM = 1000.0  # leads per second at which the latency bars hold
 CALM_SECONDS = 15.0
 
 MEMORY = 120.0  # MiB
-FLAT = 10.0  # MiB between the first look and the last
+FLAT = 10.0  # MiB between the first sample and the last
 
 
 def measure(ours: Ours, stock: Contender | None, options: argparse.Namespace, findings: Findings) -> None:
-    """Measure, print, and keep figures and bars."""
+    """Measure, print, and record figures and bars."""
     print("\nTogether: the highest rate at which the backlog stays bounded, everything on the same cores")
     figures = findings.figures["together"] = {}
     rival = 0.0
@@ -52,14 +52,14 @@ def measure(ours: Ours, stock: Contender | None, options: argparse.Namespace, fi
         figures[f"{name}, USS MiB"] = round(looks[-1][1], 1)
     held, probed, disk = _probed(ours, CALM, CALM_SECONDS)
     _tell(f"{CALM_SECONDS:g} s at {CALM:,.0f} leads/s", held, probed, disk, figures)
-    # A rate that was not kept up says nothing about times at that rate.
+    # Latencies count only if the rate was sustained.
     answer, row = (held.load.p99, percentile(probed.rows, 0.99)) if held.bounded else (math.inf, math.inf)
     findings.bar(Bar(f"answer at {CALM:,.0f} leads/s, p99", answer, 10.0, at_least=False, unit="ms"))
     findings.bar(Bar(f"202 to row at {CALM:,.0f} leads/s, p99", row, 250.0, at_least=False, unit="ms"))
 
 
 def _ceiling(contender: Contender) -> float:
-    """Return the rate at which a contender answers when it is sent all it takes: none above that lasts."""
+    """Return an upper bound of the sustained rate: slightly above the rate of answers under full load."""
     tag, found = sent(contender, MAIN, TRIAL)
     settled(contender, tag, found)
     return found.rate * 1.1

@@ -1,4 +1,4 @@
-"""Runs wrk with `load.lua`, and reads what it says."""
+"""Runs wrk with `load.lua` and parses its output."""
 
 import json
 import os
@@ -11,25 +11,25 @@ from tests.kit.servers import program
 
 SCRIPT = Path(__file__).parent / "load.lua"
 
-# The lead, cut where the new e-mail address goes; with the longest tag it is LEAD_BYTES long.
+# The lead's JSON before and after the e-mail address; a note fills it up to LEAD_BYTES.
 LEAD_BYTES = 200
 _BEFORE = '{"firstName":"Ada","lastName":"Lovelace","email":"'
 _AFTER = (
     '@example.com","phone":"+442071234567","dateOfBirth":"1990-12-10","additionalData":{"campaign":"spring-2026"%s}}'
 )
 
-# Characters of a tag: which run the leads are of.
+# Characters of a tag, which marks the leads of a run.
 TAG = 8
 _NUMBER = 10  # "-" and the nine digits that load.lua writes
 
 
 class BadAnswers(Exception):
-    """An answer was not what it should be; the figure is worth nothing."""
+    """An answer or the number of stored leads was wrong, so the figures are worthless."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of wrk saw. Latencies are milliseconds."""
+    """The result of one run of wrk. Latencies are in milliseconds."""
 
     answers: int
     seconds: float
@@ -41,12 +41,12 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Answers per second."""
         return self.answers / self.seconds
 
 
 def lead_around() -> tuple[str, str]:
-    """Return the lead's JSON before and after the part of the address that is new each time."""
+    """Return the lead's JSON before and after the part of the address that changes."""
     missing = LEAD_BYTES - len(_BEFORE) - len(_AFTER % "") - TAG - _NUMBER
     note = "x" * (missing - len(',"note":""'))
     return _BEFORE, _AFTER % f',"note":"{note}"'
@@ -69,7 +69,7 @@ def run(
     bulk: int = 0,
     ndjson: bool = False,
 ) -> Load:
-    """Load `url` for so long; with `rate` (requests a second) at that pace, else as fast as it answers.
+    """Load `url` for `seconds`, at `rate` requests per second; with 0 as fast as it answers.
 
     Raises BadAnswers when any answer was not 2xx or any connection broke.
     """
@@ -98,9 +98,9 @@ def run(
 
 
 def parse(output: str, errors: str = "") -> Load:
-    """Read what load.lua printed.
+    """Parse the output of load.lua.
 
-    Raises BadAnswers.
+    Raises BadAnswers when there is none, or when it reports errors.
     """
     line = next((line for line in output.splitlines() if line.startswith("{")), None)
     if line is None:

@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def run(system: System, servers: dict[str, object], directory: Path, options: argparse.Namespace) -> int:
-    """Load, break, wait, count; return the exit status."""
+    """Send leads while faults are injected, wait for the backlog, and report; return the exit status."""
     system.start()
     clients = Clients(
         system.url, system.token, directory, number=options.clients, rate=options.rate, keys=not options.stock
@@ -67,7 +67,7 @@ def run(system: System, servers: dict[str, object], directory: Path, options: ar
 
 
 def _drain(system: System, longest: float) -> float:
-    """Wait until nothing waits, or for so long; return the seconds that took."""
+    """Wait until the queue is empty, at most `longest` seconds; return the seconds that took."""
     begun = time.monotonic()
     while time.monotonic() - begun < longest:
         try:
@@ -80,14 +80,14 @@ def _drain(system: System, longest: float) -> float:
 
 
 def report(system: System, clients: Clients, faults: Faults, drained: float) -> int:
-    """Print what was found; return the exit status."""
+    """Compare promises and rows, and print the result; return the exit status."""
     promises = clients.promises()
     requests = clients.requests()
     rows = system.stored()
     stored, twice = counted(rows)
     dead = system.dead()
     missing = sum(promise.lead not in stored and promise.lead not in dead for promise in promises)
-    # What still waits is late and not lost.
+    # Leads that still wait are late, not lost.
     waiting = system.waiting()
     lost = max(0, missing - waiting)
     gaps = [after.at - before.at for before, after in pairwise(promises)]

@@ -1,4 +1,4 @@
-"""Clients that send leads and write down each 202 in a file of their own: the outside's own ledger."""
+"""Clients that send leads and record each 202 in a file, independently of the system's own ledger."""
 
 import asyncio
 import multiprocessing
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-# Seconds a client waits for an answer, and before it tries again.
+# Longest wait (seconds) for an answer, and pause before a retry.
 TIMEOUT = 3.0
 PAUSE = 0.2
 
@@ -20,18 +20,21 @@ CONNECTIONS = 6  # of one client
 
 @dataclass(frozen=True)
 class Promise:
-    """One 202: when it came, and what it promised."""
+    """One 202: its time, the lead's id and the address sent."""
 
-    at: float
+    at: float  # seconds since 1970
     lead: str
     email: str
 
 
 class Clients:
-    """Several client processes at a steady rate together."""
+    """Several client processes that share a steady rate."""
 
     def __init__(self, url: str, token: str, directory: Path, *, number: int, rate: float, keys: bool) -> None:
-        """Prepare `number` clients that send `rate` leads a second together; with `keys`, half of them can repeat."""
+        """Prepare `number` clients that together send `rate` leads per second.
+
+        With `keys`, half of the leads have an Idempotency-Key and are retried until they are answered with 202.
+        """
         context = multiprocessing.get_context("spawn")
         self._stop = context.Event()
         self._files = [directory / f"ledger-{each}" for each in range(number)]
@@ -48,13 +51,13 @@ class Clients:
             process.start()
 
     def stop(self) -> None:
-        """Stop sending; open requests are finished or given up."""
+        """Stop sending and wait until open requests are answered or time out."""
         self._stop.set()
         for process in self._processes:
             process.join(TIMEOUT * 4)
 
     def promises(self) -> list[Promise]:
-        """Return every 202 that was written down, by time."""
+        """Return every recorded 202, by time."""
         found = []
         for file in self._files:
             for line in file.read_text().splitlines():
@@ -63,7 +66,7 @@ class Clients:
         return sorted(found, key=lambda promise: promise.at)
 
     def requests(self) -> Counter[str]:
-        """Return how many requests were sent, by what became of them."""
+        """Return the number of requests by status code or error."""
         total: Counter[str] = Counter()
         for file in self._files:
             for line in Path(f"{file}.requests").read_text().splitlines():
@@ -102,7 +105,7 @@ class _Client:
             begun = time.monotonic()
             self._sent += 1
             email = f"{self._name}-{self._sent}@example.com"
-            # Without a key a client must not repeat: it cannot know what became of the first.
+            # Without a key a client must not retry, because the first request may have been accepted.
             if self._keys and self._sent % 2:
                 while not await self._send(http, email, {"Idempotency-Key": email}) and not self._stop.is_set():
                     await asyncio.sleep(PAUSE)

@@ -1,4 +1,4 @@
-"""Faults: what is broken, how, and how it is mended. All from one seed."""
+"""Injects faults at random, from one seed, and repairs them."""
 
 import random
 import signal
@@ -11,11 +11,11 @@ import psutil
 from loadtests.chaos.systems import System
 from tests.kit.servers import Server
 
-# The processes that are broken, with how often each is chosen against the others.
+# Targets and kinds of faults, with their weights.
 KINDS = {"api": 2, "api child": 3, "worker": 4, "worker child": 4, "beat": 1, "redis": 2, "database": 2}
 WAYS = {"kill -9": 4, "SIGSTOP": 2, "SIGTERM": 2}
 
-# Seconds: how long a stopped process stays stopped, and a server that was ended stays away.
+# Shortest and longest time (seconds) that a process stays stopped, and that a killed server stays away.
 STOPPED = (0.5, 12.0)
 UNAVAILABLE = (0.2, 4.0)
 
@@ -23,19 +23,19 @@ SIGNALS = {"kill -9": signal.SIGKILL, "SIGTERM": signal.SIGTERM}
 
 
 class Faults:
-    """Breaks a system at random, and mends what it broke."""
+    """Breaks a system at random and repairs it."""
 
     def __init__(self, system: System, servers: dict[str, Server], *, seed: int, per_minute: float) -> None:
         self._system = system
         self._servers = servers
         self._random = random.Random(seed)
         self._per_minute = per_minute
-        self._mending: list[tuple[float, Callable[[], None]]] = []  # when, and what
-        self._busy: set[str] = set()  # servers that are broken at the moment
+        self._mending: list[tuple[float, Callable[[], None]]] = []  # pending repairs with their times
+        self._busy: set[str] = set()  # servers that are broken now
         self.made: Counter[str] = Counter()
 
     def run(self, seconds: float, tell: Callable[[str], None]) -> None:
-        """Break something every now and then for so long; then wait until all is mended."""
+        """Inject faults for `seconds`, then wait until all are repaired. `tell` is called with each fault's name."""
         end = time.monotonic() + seconds
         while True:
             pause = self._random.uniform(0.5, 1.5) * 60 / self._per_minute
@@ -44,7 +44,7 @@ class Faults:
             self._mend_until(time.monotonic() + pause)
             kind = self._random.choices(list(KINDS), list(KINDS.values()))[0]
             way = self._random.choices(list(WAYS), list(WAYS.values()))[0]
-            # Drawn in any case, so that a seed gives the same faults whatever the system does meanwhile.
+            # Always drawn, so that a seed gives the same faults whatever the system does.
             share, chosen = self._random.random(), self._random.random()
             if self._break(kind, way, share, chosen):
                 self.made[f"{way} {kind}"] += 1
@@ -94,7 +94,7 @@ class Faults:
         self._mending.append((time.monotonic() + seconds, action))
 
     def _mend_until(self, end: float) -> None:
-        """Wait until `end` and mend what is due, in this thread: a server ends with the thread that started it."""
+        """Wait until `end` and make the repairs due, in this thread: a server dies with the thread that started it."""
         while self._mending:
             when, action = min(self._mending, key=lambda each: each[0])
             if when > end:

@@ -1,4 +1,4 @@
-"""The systems that are broken: ours, started as `make run` starts it, and the stock pipeline."""
+"""The systems under test: ours, started as `make run` starts it, and the stock pipeline."""
 
 import os
 import signal
@@ -19,16 +19,16 @@ from tests.kit.service import ROOT, Service, free_port
 
 
 class System(Protocol):
-    """What a chaos run needs of a system."""
+    """A system that a chaos run can break."""
 
     url: str
     token: str
 
     def start(self) -> None:
-        """Start it; on return it takes leads."""
+        """Start it; on return it accepts leads."""
 
     def processes(self, kind: str) -> list[psutil.Process]:
-        """Return the running processes of a kind of faults.KINDS; none when the system has no such process."""
+        """Return the running processes of a kind of faults.KINDS; [] when there is none."""
 
     def waiting(self) -> int:
         """Return how many accepted leads are not stored yet."""
@@ -40,7 +40,7 @@ class System(Protocol):
         """Return the ids of dead letters."""
 
     def balance(self) -> str:
-        """Return the system's own verdict on its ledger; it begins with "Balanced" when all is well."""
+        """Return the system's verdict on its ledger; it starts with "Balanced" when the ledger balances."""
 
     def stop(self) -> None:
         """Stop it."""
@@ -59,7 +59,7 @@ class Ours:
         self.token = ""
 
     def start(self) -> None:
-        """Start it; on return it takes leads."""
+        """Start it; on return it accepts leads."""
         self._service.start()
         self.token = self._service.token()
 
@@ -81,12 +81,12 @@ class Ours:
         return [(_dashed(lead), email) for lead, email in rows]
 
     def dead(self) -> set[str]:
-        """Return the ids within the dead letters."""
+        """Return the ids of the leads in the dead letters."""
         letters = self._queue.client().xrange("leads:dead")
         return {_id_in(fields[b"lead"]) for _, fields in letters}
 
     def balance(self) -> str:
-        """Return what `python -m workers ledger` says."""
+        """Return the verdict of `python -m workers ledger`."""
         return self._service.balance()
 
     def stop(self) -> None:
@@ -95,7 +95,7 @@ class Ours:
 
 
 class Stock:
-    """Falcon, `task.delay()`, one INSERT a task; kept alive as ours is."""
+    """Falcon, `task.delay()`, one INSERT per task; its processes are restarted when they die, as ours are."""
 
     def __init__(self, directory: Path, database: DatabaseServer, queue: RedisServer) -> None:
         self._database = database
@@ -118,7 +118,7 @@ class Stock:
         self._keeper = threading.Thread(target=self._keep, daemon=True)
 
     def start(self) -> None:
-        """Start it; on return it takes leads."""
+        """Start it; on return it accepts leads."""
         subprocess.run(
             [sys.executable, "-m", "loadtests.peers.table"],
             cwd=ROOT,
@@ -138,7 +138,7 @@ class Stock:
         return _children(parent) if child else [parent]
 
     def waiting(self) -> int:
-        """Return how many messages wait, those taken and not acknowledged too."""
+        """Return the number of messages that wait or are not acknowledged."""
         client = self._queue.client()
         return int(client.llen("celery")) + int(client.hlen("unacked"))
 
@@ -148,11 +148,11 @@ class Stock:
         return [(lead, email) for lead, email in rows]
 
     def dead(self) -> set[str]:
-        """Return nothing: a stock pipeline has no dead letters."""
+        """Return the empty set: the stock pipeline has no dead letters."""
         return set()
 
     def balance(self) -> str:
-        """Return nothing of worth: a stock pipeline keeps no ledger."""
+        """Say that there is none: the stock pipeline keeps no ledger."""
         return "none is kept"
 
     def stop(self) -> None:
@@ -212,7 +212,7 @@ def _id_in(payload: bytes) -> str:
 
 
 def counted(found: list[tuple[str, str]]) -> tuple[set[str], int]:
-    """Return the ids of rows, and how many rows are too many: a second one of an id or of an address."""
+    """Return the ids of the rows, and the number of duplicate rows by id or by address."""
     ids = Counter(lead for lead, _ in found)
     addresses = Counter(email for _, email in found)
     return set(ids), max(sum(ids.values()) - len(ids), sum(addresses.values()) - len(addresses))

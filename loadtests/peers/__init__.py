@@ -1,1 +1,1 @@
-"""What others build for the same job, each as its own documentation recommends."""
+"""Other designs for the same job, each as its own documentation recommends."""

@@ -1,4 +1,4 @@
-"""The table in which the peers keep leads: ours' columns for a lead, with fewer indexes and no counts beside it.
+"""The peers' table: the same columns for a lead as ours, with fewer indexes and no counts.
 
 `python -m loadtests.peers.table` makes it.
 """

@@ -1,4 +1,4 @@
-"""The list that FastAPI's and SQLAlchemy's tutorials lead to, on the service's own table: ORM, COUNT(*), OFFSET."""
+"""A list as in FastAPI's and SQLAlchemy's tutorials, on the service's own table: ORM, COUNT(*), OFFSET."""
 
 import os
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ app = FastAPI()
 
 
 class Base(DeclarativeBase):
-    """What the models stand on."""
+    """The declarative base."""
 
 
 class Lead(Base):
-    """A lead, as the ORM sees it."""
+    """The ORM's model of a lead."""
 
     __table__ = tables.leads
 
@@ -80,7 +80,7 @@ def leads(
     if email:
         query = query.where(Lead.email == email)
     total = opened.scalar(select(func.count()).select_from(query.subquery())) or 0
-    # The table has no index on created_at; its id says the same, and the usual endpoint may have it.
+    # Sorted by id, which is the same order: the table has no index on created_at.
     column = Lead.id if sortBy == "createdAt" else SORTS[sortBy]
     rows = opened.scalars(
         query.order_by(column.desc() if sortOrder == "DESC" else column).offset((page - 1) * limit).limit(limit)

@@ -24,16 +24,16 @@ from tests.kit.databases import DATABASES, chosen
 from tests.kit.servers import RedisServer, until
 from tests.kit.service import ROOT, Service, free_port
 
-# Beside the table: what a small server would have, and what an import needs.
+# Buffer pool of a small server, and a packet size that the import needs.
 OPTIONS = ("--innodb-buffer-pool-size=2G", "--max-allowed-packet=64M")
 
-# What comes in, and what is asked for meanwhile, a second.
+# Leads stored and lists read per second.
 STORED, LISTED = 2000, 30
 
-# Looks in a row, a tenth of a second apart, that find the database with nothing to do.
+# Number of consecutive checks, 0.1 s apart, that must find the database idle.
 CALM = 20
 
-# The list that the bars speak of.
+# The list that the bars refer to.
 FIRST = "createdAt, page 1"
 
 HEADER = f"{'':28}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'1 conn/s':>10}{'32 conn/s':>11}{'rows read':>12}"
@@ -41,16 +41,16 @@ HEADER = f"{'':28}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'1 conn/s':>10}{'32 co
 
 @dataclass(frozen=True)
 class Line:
-    """What the bars need of a line of the table."""
+    """The figures of a line of the table that the bars need."""
 
     p50: float  # milliseconds
-    alone: float  # answers a second of one connection
-    crowd: float  # answers a second of 32 connections
+    alone: float  # answers per second on one connection
+    crowd: float  # answers per second on 32 connections
     wrong: int
 
 
 def main() -> int:
-    """Return 0 when every answer was right and every bar was reached, else 1."""
+    """Return 0 when every answer was right and every bar reached, else 1."""
     parser = argparse.ArgumentParser(prog="make bench-read", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=360, help="the time over which the leads came in")
@@ -70,18 +70,18 @@ def main() -> int:
             f"{options.rows:,} leads in {server.title} {server.version()}, buffer pool 2 GiB, "
             f"over {options.days} days, a tenth in one minute"
         )
-        # What the fill promises to nobody need not be on disk at each COMMIT.
+        # The fill needs no fsync at each COMMIT.
         with server.variable("innodb_flush_log_at_trx_commit", "2"):
             filling.fill(url, options.rows, options.days)
         engine = engines.reader(url, timeout=600, pool_size=1)
         service = Service(Path(directory), redis_url=queue.url, database_url=url)
-        # Rows are counted over all connections, so as root.
+        # The counters of read rows cover all connections.
         try:
             with service:
                 ours = System("Lead Ingest", service.base_url, service.headers())
                 with usual(url, Path(directory)) as peer:
                     wrong, bars = compare(ours, peer, engine, options.rows, options.seconds)
-                # Without the usual endpoint, which may still have minutes of questions for clients that have left.
+                # After the usual endpoint has ended: it may have minutes of queries left for closed connections.
                 if options.storing:
                     wrong += while_storing(ours, engine, options.storing, bars)
             return verdict(wrong, bars)
@@ -91,7 +91,7 @@ def main() -> int:
 
 @contextmanager
 def usual(url: str, directory: Path) -> Iterator[System]:
-    """Run the usual endpoint, with as many processes as the service has."""
+    """Run the usual endpoint, with as many processes as the service."""
     port = free_port()
     command = [
         sys.executable,
@@ -119,7 +119,7 @@ def usual(url: str, directory: Path) -> Iterator[System]:
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
-            # Its requests take longer than that; its processes end with it.
+            # Its open requests take longer than that.
             for each in (*psutil.Process(process.pid).children(recursive=True), process):
                 each.kill()
             process.wait()
@@ -132,11 +132,11 @@ def _answers(system: System) -> bool:
         return False
 
 
-Bar = tuple[str, bool]  # the line that says it, and whether it was reached
+Bar = tuple[str, bool]  # the line to print, and whether the bar was reached
 
 
 def compare(ours: System, peer: System, engine: Engine, rows: int, seconds: float) -> tuple[int, list[Bar]]:
-    """Measure the lists of both and print them; return how many answers were wrong, and the bars."""
+    """Measure the lists of both systems and print them; return the number of wrong answers, and the bars."""
     wrong = 0
     lines: dict[str, Line] = {}
     usual_first = 0.0
@@ -149,7 +149,7 @@ def compare(ours: System, peer: System, engine: Engine, rows: int, seconds: floa
             if system is ours:
                 lines[kind.name] = line
             elif kind.name == FIRST:
-                # Where a list takes a second, 32 connections may not get one answer in the time.
+                # When a list takes a second, 32 connections may get no answer within `seconds`.
                 usual_first = max(line.crowd, line.alone)
         if system is ours:
             cursor = ours.get({"sortBy": "lastName"}).json()["data"]["pagination"]["next_cursor"]
@@ -172,7 +172,7 @@ def compare(ours: System, peer: System, engine: Engine, rows: int, seconds: floa
 
 
 def while_storing(ours: System, engine: Engine, seconds: float, bars: list[Bar]) -> int:
-    """Measure lists while leads are stored, print them and add their bars; return how many answers were wrong."""
+    """Measure lists while leads are stored, print them and add their bars; return the number of faults."""
     _wait_until_calm(engine)
     found = lists_while_storing(ours, engine, STORED, LISTED, seconds)
     p50, p95, p99 = found.measured.percentiles()
@@ -197,14 +197,14 @@ def verdict(wrong: int, bars: list[Bar]) -> int:
 
 
 def _wait_until_calm(engine: Engine) -> None:
-    """Wait until the database has done what the usual endpoint still asks of it for clients that have left."""
+    """Wait until the database has finished the usual endpoint's queries for closed connections."""
     calm = 0
 
     def is_calm() -> bool:
         nonlocal calm
         with engine.connect() as connection:
             running = connection.execute(text("SHOW GLOBAL STATUS LIKE 'Threads_running'")).one()[1]
-        # One is this question; several times, since a new one comes when the last is done.
+        # One thread runs this query. Checked repeatedly, because another query may follow.
         calm = calm + 1 if int(running) <= 1 else 0
         return calm >= CALM
 
@@ -212,14 +212,14 @@ def _wait_until_calm(engine: Engine) -> None:
 
 
 def bar(name: str, value: float, *, least: float = 0, most: float = float("inf")) -> Bar:
-    """Return the line that says whether a bar was reached, and whether it was."""
+    """Return the line to print for a bar, and whether it was reached."""
     reached = least <= value <= most
     asked = f"at least {least:,.0f}" if least else f"at most {most:,.0f}"
     return f"  {'✓' if reached else '✗'} {name}: {value:,.1f} ({asked})", reached
 
 
 def _check(system: System, kind: Kind, engine: Engine, rows: int, *, ours: bool) -> bool:
-    """Compare a list with what plain SQL says; return whether it is wrong."""
+    """Compare a list with the result of plain SQL; return whether it is wrong."""
     answer = system.get(kind.parameters).json()
     if not ours:
         return "email" not in kind.parameters and bool(answer["total"] != rows)
@@ -237,7 +237,7 @@ def _line(
     status: int = 200,
     **headers: str,
 ) -> Line:
-    # Each process once, so that none is measured while it connects.
+    # Warms up every process, so that connecting is not measured.
     system.measure(parameters, 8, 0.3, status, **headers)
     before = rows_examined(engine)
     looked = rows_examined(engine)

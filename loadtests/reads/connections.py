@@ -47,7 +47,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def ask(host: str, port: int, request: bytes, status: int, number: int, seconds: float) -> list[_Connection]:
-    """Keep `number` connections busy for so long; return them."""
+    """Keep `number` connections busy for `seconds`; return them."""
     loop = asyncio.get_running_loop()
     made = [await loop.create_connection(lambda: _Connection(request, status), host, port) for _ in range(number)]
     await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Fills the table `leads` with plain SQL, and has the counts made from its rows."""
+"""Fills the table `leads` with plain SQL, and rebuilds the counts from its rows."""
 
 import json
 import multiprocessing
@@ -14,12 +14,12 @@ from schema.counts.widths import DAY, MICROS
 from schema.database import engines
 from schema.lead import lead_id
 
-# Leads in one transaction.
+# Leads per transaction.
 BATCH = 2000
 
 PROCESSES = 2
 
-# The share of all leads that came in within one minute: an import.
+# One lead in so many is part of an import: all of these have times within one minute.
 SPIKE = 10
 
 FIRST_NAMES = (
@@ -46,7 +46,7 @@ _INSERT = (
 
 
 def fill(url: str, rows: int, days: int) -> None:
-    """Store `rows` leads created over the last `days` days, a tenth of them within one minute. Shows its progress."""
+    """Store `rows` leads created over the last `days` days, one in SPIKE within one minute. Prints its progress."""
     begun = time.monotonic()
     done = multiprocessing.Value("q", 0)
     workers = [
@@ -64,7 +64,7 @@ def fill(url: str, rows: int, days: int) -> None:
         raise SystemExit("filling failed")
     begun = time.monotonic()
     engine = engines.writer(url, timeout=600)
-    # What `python -m schema counts --rebuild` does.
+    # As `python -m schema counts --rebuild`.
     with engine.connect() as connection, connection.begin():
         found = maintain.rebuild(connection)
     engine.dispose()
@@ -78,7 +78,7 @@ def _work(url: str, rows: int, days: int, number: int, done: Any) -> None:
         for place, batch in enumerate(_batches(_times(rows, days))):
             if place % PROCESSES != number:
                 continue
-            # Each batch has dice of its own, so that the table is the same in every run.
+            # A random generator for each batch, so that the rows do not depend on the processes' timing.
             dice = random.Random(place)
             made = [_row(micros, place * BATCH + each, dice) for each, micros in enumerate(batch)]
             with connection.begin():

@@ -1,4 +1,4 @@
-"""The kinds of lists that are measured, the two systems that answer them, and what plain SQL says."""
+"""The kinds of lists measured, the systems that answer them, and the same lists by plain SQL."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from tests.kit.service import ROOT
 
 @dataclass(frozen=True)
 class Kind:
-    """A list: its name, its parameters, and the plain SQL that gives its ids."""
+    """A list: its name, its parameters, and the plain SQL that selects its ids."""
 
     name: str
     parameters: dict[str, Any]
@@ -26,7 +26,7 @@ class Kind:
 
 
 def kinds(rows: int) -> list[Kind]:
-    """Return the lists over a table of so many rows."""
+    """Return the lists to measure on a table of `rows` rows."""
     middle, last = rows // 20, rows // 10
     found = [
         Kind(
@@ -59,27 +59,27 @@ class System:
 
     @property
     def host(self) -> str:
-        """Its host's name."""
+        """The host's name."""
         return str(self._at.hostname)
 
     @property
     def port(self) -> int:
-        """Its port."""
+        """The port; 80 by default."""
         return int(self._at.port or 80)
 
     @property
     def token(self) -> str:
-        """What its requests carry to be let in."""
+        """The token of its requests."""
         return self.headers["Authorization"].removeprefix("Bearer ")
 
     def get(self, parameters: dict[str, Any], **headers: str) -> httpx.Response:
-        """Ask once, outside of all measuring."""
+        """Request a list once, without measuring."""
         return self._client.get("/api/leads", params=parameters, headers=headers)
 
     def measure(
         self, parameters: dict[str, Any], number: int, seconds: float, status: int = 200, **headers: str
     ) -> "Measured":
-        """Keep `number` connections busy with one list for so long."""
+        """Request one list on `number` connections for `seconds`, in a process of its own."""
         lines = [f"GET /api/leads?{urlencode(parameters)} HTTP/1.1", f"Host: {self._at.netloc}"]
         lines += [f"{name}: {value}" for name, value in {**self.headers, **headers}.items()]
         done = subprocess.run(
@@ -98,15 +98,15 @@ class System:
 
 @dataclass(frozen=True)
 class Measured:
-    """The answers of some seconds."""
+    """The answers of one measurement."""
 
-    took: list[float]
+    took: list[float]  # seconds
     wrong: int
     seconds: float
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Answers per second."""
         return len(self.took) / self.seconds
 
     def percentiles(self) -> tuple[float, float, float]:
@@ -119,13 +119,13 @@ class Measured:
 
 
 def ids_by_sql(engine: Engine, kind: Kind) -> list[str]:
-    """Return the ids that plain SQL finds."""
+    """Return the ids that the plain SQL selects."""
     with engine.connect() as connection:
         return [lead_id.to_text(bytes(each)) for each in connection.execute(text(kind.sql)).scalars()]
 
 
 def rows_examined(engine: Engine) -> int:
-    """Return how many rows and index entries the server's storage engines have read, by its own counters."""
+    """Return the server's counter of rows and index entries that its storage engines have read."""
     with engine.connect() as connection:
         found = connection.execute(text("SHOW GLOBAL STATUS LIKE 'Handler_read%'")).all()
         return sum(int(value) for name, value in found if not name.endswith("deleted"))

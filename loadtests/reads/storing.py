@@ -1,4 +1,4 @@
-"""Lists while leads are being stored: their times, and whether `total` is right and never goes back."""
+"""Measures lists while leads are stored, and checks that `total` is right and never decreases."""
 
 import http.client
 import json
@@ -18,22 +18,22 @@ from schema.database.engines import snapshot
 from schema.lead import lead_id
 from tests.kit.servers import until
 
-# Connections that ask for lists, each at its own times whether the answer before was quick or not.
+# Connections that request lists, each on a fixed schedule that does not depend on the answers (open loop).
 READERS = 4
 
-# Connections that send leads, one in each request.
+# Connections that send leads, one per request.
 WRITERS = 32
 
-# Seconds between two comparisons with plain SQL.
+# Interval (seconds) of the comparisons with plain SQL.
 CHECK_EVERY = 1.0
 
-# Seconds within which all leads must be stored after the last was sent.
+# Longest time (seconds) from the last lead sent until all leads are stored.
 SETTLE = 60.0
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """An answer: when it was asked for and when it was there, and its total."""
+    """An answer: when it was due, when it arrived, and its total."""
 
     begun: float
     ended: float
@@ -42,17 +42,17 @@ class _Seen:
 
 @dataclass
 class Found:
-    """What lists were like while leads were stored."""
+    """The result of reading lists while leads were stored."""
 
     accepted: int
-    stored_rate: float  # leads a second
+    stored_rate: float  # leads per second
     measured: Measured
     checks: int
     faults: list[str] = field(default_factory=list)
 
 
 def lists_while_storing(system: System, engine: Engine, rate: int, lists: int, seconds: float) -> Found:
-    """Send `rate` leads a second and ask for `lists` lists a second, for so long: page 1, the middle and the last.
+    """For `seconds`, send `rate` leads per second and request `lists` lists per second: first, middle and last page.
 
     Raises wrk.BadAnswers when a lead was refused.
     """
@@ -92,7 +92,7 @@ def lists_while_storing(system: System, engine: Engine, rate: int, lists: int, s
     with suppress(AssertionError):
         until(lambda: _total(system) == _count(engine), SETTLE, 0.5)
     there = _count(engine)
-    # wrk hangs up at the end and does not wait for what it asked last: those leads may be there too.
+    # At its end wrk closes connections with open requests, whose leads may be stored as well.
     accepted = base + load.answers
     if _total(system) != there or not accepted <= there <= accepted + WRITERS:
         faults.append(f"at the end the total is {_total(system)}, the rows {there}, accepted {accepted}")
@@ -103,7 +103,7 @@ def lists_while_storing(system: System, engine: Engine, rate: int, lists: int, s
 
 
 def _ask(system: System, interval: float, delay: float, over: threading.Event) -> Iterator[tuple[float, float, int]]:
-    """Yield when each list should have been asked for, when it was there, and its total."""
+    """Request lists on schedule; yield for each when it was due, when it arrived, and its total."""
     connection = http.client.HTTPConnection(system.host, system.port, timeout=30)
     places = (lambda last: 1, lambda last: last // 2, lambda last: last)
     last, number = 1, 0
@@ -127,7 +127,7 @@ def _ask(system: System, interval: float, delay: float, over: threading.Event) -
 
 
 def _back(seen: list[_Seen]) -> list[str]:
-    """Return what is wrong when a list shows fewer leads than one that was answered before it was asked for."""
+    """Return a fault for each list with a smaller total than one that arrived before it was due."""
     found = []
     by_end = sorted(seen, key=lambda each: each.ended)
     highest, position = 0, 0
@@ -141,7 +141,7 @@ def _back(seen: list[_Seen]) -> list[str]:
 
 
 def _compare(system: System, engine: Engine, base: int, first: bytes) -> list[str]:
-    """Compare counts and rows in one snapshot, and a list with the rows before and after it."""
+    """Compare the counts with the rows in one snapshot, and a list with the rows before and after it."""
     with engine.connect() as connection, snapshot(connection):
         total = totals.total(connection)
         before = base + _since(connection, first)
@@ -163,7 +163,7 @@ def _since(connection: Connection, first: bytes) -> int:
 
 def _count(engine: Engine) -> int:
     with engine.connect() as connection:
-        return _since(connection, lead_id.FIRST)
+        return _since(connection, lead_id.FIRST_ID)
 
 
 def _total(system: System) -> int:

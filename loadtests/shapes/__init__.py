@@ -1,1 +1,1 @@
-"""`make load-test`: clients as they are, at a steady rate and with a spike, held against thresholds."""
+"""`make load-test`: realistic clients at a steady rate and with a spike, compared with thresholds."""

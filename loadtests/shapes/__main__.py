@@ -16,12 +16,12 @@ CLIENTS = "loadtests/shapes/clients.py"
 
 PLANS = {"sustained": plan.sustained, "spike": plan.spike}
 
-# Where the reports go; git knows nothing of it.
+# Directory of the reports; git ignores it.
 REPORTS = ROOT / "var" / "load-tests"
 
 
 def main() -> int:
-    """Run the plans that were asked for; return 1 when one missed a threshold."""
+    """Run the plans given on the command line; return 1 when one missed a threshold."""
     parser = argparse.ArgumentParser(prog="make load-test", description=__doc__)
     parser.add_argument("plans", nargs="*", choices=[*PLANS, []], metavar="PLAN", help=" or ".join(PLANS))
     parser.add_argument("--host", default="", help="an address of the service; empty: start one")
@@ -33,13 +33,13 @@ def main() -> int:
         if not host:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-test-")))
             print("Starting the service on its embedded queue and database, without a rate limit", flush=True)
-            # All load comes from one address. Redis's time-out is the service's own.
+            # No rate limit, because all load comes from one address. The Redis timeout is the service's default.
             host = stack.enter_context(Service(directory, redis_timeout=0.9)).base_url
         return max(run(PLANS[name](options.rate, options.minutes), host) for name in options.plans or PLANS)
 
 
 def run(chosen: Plan, host: str) -> int:
-    """Run locust with a plan; return 1 when it missed a threshold, or could not run."""
+    """Run locust with a plan; return 1 when it missed a threshold or could not run."""
     REPORTS.mkdir(parents=True, exist_ok=True)
     report = REPORTS / f"{chosen.name}.html"
     rates = ", ".join(f"{stage.name} {stage.rate:g} requests/min for {stage.seconds:g} s" for stage in chosen.stages)
@@ -47,7 +47,7 @@ def run(chosen: Plan, host: str) -> int:
     command = [sys.executable, "-m", "locust", "--locustfile", CLIENTS, "--headless", "--host", host]
     quiet = ["--only-summary", "--loglevel", "ERROR", "--html", str(report)]
     with tempfile.NamedTemporaryFile("r", prefix="load-test-") as table:
-        # locust's own summary, errors and percentiles by endpoint, goes before the table.
+        # The table is printed after locust's own summary.
         environment = {**os.environ, "LOAD_TEST_PLAN": chosen.to_json(), "LOAD_TEST_TABLE": table.name}
         done = subprocess.run([*command, *quiet], cwd=ROOT, env=environment, check=False)
         print(f"\n{table.read()}\n  Report: {report.relative_to(ROOT)}", flush=True)

@@ -1,4 +1,4 @@
-"""What the clients do: locust's own file. Its run is described by a Plan in the environment."""
+"""The clients' behaviour: the locustfile. The Plan of a run is in the environment."""
 
 import itertools
 import os
@@ -19,19 +19,19 @@ PLAN = Plan.from_json(os.environ["LOAD_TEST_PLAN"])
 EMAIL = os.environ.get("LEADS_EMAIL", "test@example.com")
 PASSWORD = os.environ.get("LEADS_PASSWORD", "password123")
 
-# Seconds after which a client logs in again, well before its token's hour is over.
+# Age (seconds) at which a token is renewed, well before its default TTL of an hour.
 TOKEN_AGE = 3000.0
 
-# Logged-in clients: requests of one share a token, as those of a landing page do.
+# Number of tokens, shared by locust's users as those of a landing page share one.
 CLIENTS = 10
 
-# Clients that may come in a second; locust warns of more.
+# Most users started per second; locust warns above that.
 SPAWNED = 100
 
-# Seconds between two lines of progress.
+# Interval (seconds) of the lines of progress.
 PROGRESS = 5.0
 
-# Each run's leads have a telephone number of their own, so that they can be listed.
+# A telephone number for each run, so that its leads can be listed.
 PHONE = f"+49{random.randrange(10**9, 10**10)}"
 
 accepted: list[str] = []
@@ -42,27 +42,27 @@ _numbers = itertools.count(1)
 
 
 class Client(FastHttpUser):
-    """Sends leads, looks at the list, and at one lead now and then."""
+    """Sends leads, reads lists, and reads single leads."""
 
     network_timeout = connection_timeout = 10.0
 
     def on_start(self) -> None:
-        """Choose whose token to use; and keep out of step with those who came at the same moment."""
+        """Choose a token, and start at a random time so that users started together do not send together."""
         self.client_number = next(_numbers) % CLIENTS
         gevent.sleep(random.uniform(0, 1 / PACE))
         self.due = time.monotonic()
 
     def wait_time(self) -> float:
-        """Return the seconds to the next request: each client keeps its own beat.
+        """Return the seconds to the user's next request on its own schedule.
 
-        locust's constant_throughput counts from when a client was made, and so sends those of all at one moment.
+        locust's constant_throughput counts from the user's creation, so users created together send together.
         """
         self.due += 1 / PACE
         return max(0.0, self.due - time.monotonic())
 
     @task(70)
     def send_lead(self) -> None:
-        """POST a lead; what is answered with 202 must be in the list in the end."""
+        """POST a lead; after a 202 it must be in the list at the end."""
         number = next(_numbers)
         lead = {
             "firstName": random.choice(("Ada", "Grace", "Alan", "Edsger", "Barbara")),
@@ -82,19 +82,19 @@ class Client(FastHttpUser):
 
     @task(20)
     def list_leads(self) -> None:
-        """GET the newest leads, or a page in another order."""
+        """GET the newest leads, page 2, or a page by last name."""
         query = random.choice(("limit=25", "limit=10&page=2", "limit=25&sortBy=lastName&sortOrder=ASC"))
         self._get(f"/api/leads?{query}", "/api/leads")
 
     @task(9)
     def look_at_a_lead(self) -> None:
-        """GET a lead that was sent a moment ago."""
+        """GET a lead that was accepted recently."""
         if recent:
             self._get(f"/api/leads/{random.choice(recent)}", "/api/leads/{lead}")
 
     @task(1)
     def log_in(self) -> None:
-        """Log in, as a client does that has just started."""
+        """Log in, as a client that has just started."""
         self._log_in()
 
     def _get(self, path: str, name: str) -> None:
@@ -103,7 +103,7 @@ class Client(FastHttpUser):
                 answer.failure(f"{answer.status_code}")
 
     def _headers(self) -> dict[str, str]:
-        # One log-in for all who wait for this token.
+        # One log-in for all users of this token.
         with _logging_in[self.client_number]:
             token, made = _tokens.get(self.client_number, ("", 0.0))
             if time.monotonic() - made > TOKEN_AGE or not token:
@@ -121,7 +121,7 @@ class Stages(LoadTestShape):
     """The plan's stages, one after the other."""
 
     def tick(self) -> tuple[int, float] | None:
-        """Return how many clients there should be now, and how many may come a second; None at the end."""
+        """Return the number of users for now and the most to start per second; None at the end."""
         stage = PLAN.stage_at(self.get_run_time())
         return None if stage is None else (stage.users, min(stage.users, SPAWNED))
 
@@ -151,7 +151,7 @@ def _progress(environment: Environment) -> None:
 
 @events.quitting.add_listener
 def hold_against_thresholds(environment: Environment, **_: object) -> None:
-    """Look for every accepted lead, leave the table for the end, and set the exit status."""
+    """Check every accepted lead and the thresholds, write the table, and set the exit status."""
     verdicts = judge(PLAN, environment, accepted, PHONE, (EMAIL, PASSWORD))
     Path(os.environ["LOAD_TEST_TABLE"]).write_text(table(PLAN, environment, verdicts))
     environment.process_exit_code = 0 if all(verdict.passed for verdict in verdicts) else 1

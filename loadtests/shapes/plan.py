@@ -1,16 +1,16 @@
-"""What a load test does and what it must reach."""
+"""Plans of load tests: stages of a rate, and thresholds."""
 
 import json
 import math
 from dataclasses import asdict, dataclass
 
-# Requests a second of one of locust's clients.
+# Requests per second of one of locust's users.
 PACE = 0.5
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A time at one rate."""
+    """A period at one rate."""
 
     name: str
     seconds: float
@@ -18,18 +18,18 @@ class Stage:
 
     @property
     def users(self) -> int:
-        """How many of locust's clients make that rate."""
+        """The number of locust's users that make this rate."""
         return max(1, math.ceil(self.rate / 60 / PACE))
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What must hold over the whole run."""
+    """Bounds that must hold over the whole run."""
 
     p95: float  # milliseconds
     p99: float  # milliseconds
-    errors: float = 0.0  # share of all requests
-    rate: float = 0.9  # share of the requests that were planned
+    errors: float = 0.0  # most, as a share of all requests
+    rate: float = 0.9  # least, as a share of the planned rate
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """How long it takes."""
+        """The duration."""
         return sum(stage.seconds for stage in self.stages)
 
     @property
     def rate(self) -> float:
-        """Planned requests a second, on average."""
+        """Planned requests per second, on average."""
         return sum(stage.users * PACE * stage.seconds for stage in self.stages) / self.seconds
 
     def stage_at(self, second: float) -> Stage | None:
-        """Return the stage that is on at a second of the run, or None after the last."""
+        """Return the stage at a second of the run, or None after the last."""
         for stage in self.stages:
             second -= stage.seconds
             if second < 0:
@@ -59,12 +59,12 @@ class Plan:
         return None
 
     def to_json(self) -> str:
-        """Write the plan down for another process."""
+        """Encode the plan for another process."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
-        """Read what `to_json` wrote."""
+        """Decode a plan that `to_json` encoded."""
         found = json.loads(text)
         stages = tuple(Stage(**stage) for stage in found["stages"])
         return cls(found["name"], stages, Thresholds(**found["thresholds"]))
@@ -72,7 +72,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One threshold, and what came out."""
+    """One threshold and its result."""
 
     name: str
     wanted: str
@@ -82,12 +82,12 @@ class Verdict:
 
 def sustained(rate: float, minutes: float) -> Plan:
     """Return the plan of a steady rate (requests a minute)."""
-    # p95 as the service promises it at 55 requests a second, three times the default rate.
+    # The service's promised p95 at 55 requests per second, three times the default rate.
     return Plan("sustained", (Stage("steady", minutes * 60, rate),), Thresholds(p95=25, p99=100))
 
 
 def spike(rate: float, minutes: float) -> Plan:
-    """Return the plan of a normal rate (requests a minute), ten times as much for a fifth of the time, and back."""
+    """Return the plan of a rate (requests a minute) that is ten times higher for the middle fifth of the time."""
     seconds = minutes * 60
     return Plan(
         "spike",
@@ -96,6 +96,6 @@ def spike(rate: float, minutes: float) -> Plan:
             Stage("spike", seconds * 0.2, rate * 10),
             Stage("normal", seconds * 0.4, rate),
         ),
-        # p95 as the service promises it at 500 requests a second.
+        # The service's promised p95 at 500 requests per second.
         Thresholds(p95=50, p99=250),
     )

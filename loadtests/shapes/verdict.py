@@ -1,4 +1,4 @@
-"""Holds a run against its thresholds."""
+"""Compares a run with its thresholds."""
 
 import time
 
@@ -7,7 +7,7 @@ from locust.env import Environment
 
 from loadtests.shapes.plan import Plan, Verdict
 
-# Seconds that the last leads may take into the list.
+# Longest time (seconds) until the last leads are in the list.
 STORED_WITHIN = 60.0
 
 PAGE = 100  # leads
@@ -16,7 +16,7 @@ PAGE = 100  # leads
 def judge(
     plan: Plan, environment: Environment, accepted: list[str], phone: str, credentials: tuple[str, str]
 ) -> list[Verdict]:
-    """Return what was wanted and what came out."""
+    """Return a verdict for each threshold, and for the accepted leads in the list."""
     total = environment.stats.total
     wanted = plan.thresholds
     share = total.num_failures / max(total.num_requests, 1)
@@ -35,7 +35,7 @@ def judge(
 
 
 def table(plan: Plan, environment: Environment, verdicts: list[Verdict]) -> str:
-    """Write the verdicts as a table, with the errors there were."""
+    """Format the verdicts as a table, with locust's errors."""
     total = environment.stats.total.num_requests
     lines = [f"{plan.name}: {total} requests in {plan.seconds:.0f} s", "", f"{'':22}{'wanted':>12} {'found':>12}"]
     for verdict in verdicts:
@@ -48,7 +48,7 @@ def table(plan: Plan, environment: Environment, verdicts: list[Verdict]) -> str:
 
 
 def _missing(host: str, accepted: list[str], phone: str, credentials: tuple[str, str]) -> tuple[int, int]:
-    """Return how many accepted leads are not in the list after a while, and how many are there twice."""
+    """Return how many accepted leads are not in the list after STORED_WITHIN, and how many leads are there twice."""
     deadline = time.monotonic() + STORED_WITHIN
     with httpx.Client(base_url=host, timeout=30) as http:
         email, password = credentials

@@ -1,1 +1,1 @@
-"""Counts of stored leads by time bucket: written with the rows, looked up by the reads, put in order later."""
+"""Counts of stored leads by time bucket: written with the rows, looked up by the reads, compacted later."""

@@ -1,14 +1,14 @@
-"""Counts of stored leads by time bucket: the exact total, the statistics and the way to any page.
+"""Looks up counts of stored leads by time bucket: the statistics and the position of any page.
 
-A bucket is a span of the ids' own time. Buckets come in widths that nest, from 32 days down to
-a tenth of a millisecond. A batch adds to them in the transaction that inserts it. To find the
-lead at a position, walk down: the widest buckets, the days of one, the hours of that day, and
-so on, until a bucket holds no more than LEAF_SIZE leads.
+A bucket is a span of the ids' time. The widths nest, from 32 days down to a tenth of a
+millisecond. A batch adds to the buckets in the transaction that inserts it. The lead at a
+position is found by walking down: the widest buckets, the days of one, the hours of that day, and
+so on, until a bucket holds at most LEAF_SIZE leads.
 
-From 32 days to minutes every lead is counted. Below a minute the buckets may be missing: those
-of quiet minutes are removed after a while, and the narrowest are only made where leads are
-dense (see schema.counts.maintain). So the narrower buckets of one wider are believed only when they
-add up to it. Each holds a part of its leads and none twice: when the sum is right, all are there.
+From 32 days to minutes every lead is counted. Finer buckets may be missing: compaction removes
+those of quiet minutes, and the finest are written only where leads are dense (see
+schema.counts.maintain). Finer buckets are therefore used only when they add up to the wider one;
+no lead is counted twice, so a right sum means that none is missing.
 
 A bucket has a few slots, one row each: workers that store at the same moment add to
 different rows and do not wait for each other's COMMIT.
@@ -27,7 +27,7 @@ from schema.lead.lead_id import LeadId
 
 
 def by_bucket(connection: Connection, width: int, start: int, end: int) -> dict[int, int]:
-    """Return the stored leads in each bucket of `width` that begins in [start, end), empty ones left out.
+    """Return the stored leads by first second of the buckets of `width` that begin in [start, end), without empty ones.
 
     `width` is DAY, HOUR or MINUTE; all are in seconds.
     """
@@ -38,7 +38,7 @@ def by_bucket(connection: Connection, width: int, start: int, end: int) -> dict[
 def before(connection: Connection, micros: int) -> int:
     """Return how many stored leads were created before `micros` (microseconds since 1970).
 
-    Rows are counted in one bucket of at most LEAF_SIZE leads.
+    Reads counts, and counts rows within one bucket only: of at most LEAF_SIZE leads unless finer buckets are missing.
     """
     number, start, end, inside = 0, 0, END, None
     for width in WIDTHS:
@@ -58,7 +58,7 @@ def before(connection: Connection, micros: int) -> int:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a position is: `skip` rows into the span of ids from `first` (kept) to `last` (left out)."""
+    """Where a position is: `skip` rows into the span of ids [first, last)."""
 
     first: LeadId
     last: LeadId
@@ -66,25 +66,25 @@ class Place:
     stored: int  # rows in the span
 
 
-# By width, first microsecond and leads of the wider bucket: the leads of each bucket within that one.
+# Key: the finer width, then first microsecond and leads of the wider bucket. Value: leads of each finer bucket in it.
 KnownBuckets = dict[tuple[int, int, int], dict[int, int]]
 
 
 class BucketCache:
-    """Buckets that were read before and are the same still, however many leads were stored elsewhere since.
+    """A cache of buckets that stays valid while leads are stored in other buckets.
 
-    Leads are added to a bucket and to all wider ones in one transaction: while a bucket holds as many as it did, so do
-    those within it. Only removing leads or counting them anew could change that, and a version tells of both.
+    Leads are added to a bucket and to all wider ones in one transaction, so an unchanged count means unchanged finer
+    buckets. Only retention and a rebuild break that; both change the data version, and that empties the cache.
     """
 
-    # Wider buckets whose narrower ones are remembered, of 100 rows at most each.
+    # Most wider buckets whose finer ones are cached; each has at most some 100 of them.
     MOST = 2_000
 
     def __init__(self) -> None:
         self._known: tuple[tuple[int, ...], KnownBuckets] = ((), {})
 
     def of(self, version: DataVersion) -> KnownBuckets:
-        """Return what is known of the table of that version, for `locate` to read and to add to."""
+        """Return the cached buckets that hold at this data version, for `locate` to read and to extend."""
         history = (version.expired, version.revision, version.retention_cutoff)
         known, within = self._known
         if known != history or len(within) > self.MOST:
@@ -96,10 +96,10 @@ class BucketCache:
 def locate(connection: Connection, position: int, known: KnownBuckets | None = None) -> Place | None:
     """Find the lead at `position` (from 0) in the order of creation; None past the end.
 
-    What is in `known` is not read again, and what is read is added to it.
+    Buckets in `known` are not read again; buckets that are read are added to it.
 
-    Reads at most a row for each slot of: the months so far, 32 days, 24 hours, 60 minutes, 60
-    seconds, 100 centiseconds and 100 of the narrowest buckets.
+    Reads at most one row per slot of: the 32-day buckets so far, 32 days, 24 hours, 60 minutes, 60
+    seconds, 100 centiseconds and 100 of the finest buckets.
     """
     known = {} if known is None else known
     start, end, stored = 0, END, -1
@@ -123,7 +123,7 @@ def locate(connection: Connection, position: int, known: KnownBuckets | None = N
 
 
 def _read(connection: Connection, width: int, start: int, end: int) -> dict[int, int]:
-    """Return the leads of each bucket, in order."""
+    """Return the leads by bucket, in order."""
     return {int(bucket): int(number) for bucket, number in connection.execute(_buckets(width, start, end))}
 
 

@@ -1,8 +1,8 @@
-"""Puts the counts in order: removes and merges what no longer helps, and makes anew what is wrong.
+"""Maintains the counts: compacts past minutes, checks the counts against the rows, and rebuilds them.
 
-A batch makes the minutes that it adds to dirty. When such a minute is over, `compact_minutes` goes
-through it: a quiet minute loses its narrower buckets, a busy one keeps those that lead into more
-than LEAF_SIZE leads, and slots are merged. Leads that arrive late make their minute dirty again.
+A batch marks its minutes dirty. Once such a minute is over, `compact_minutes` merges its slots and
+removes finer buckets: all of a quiet minute's, and those of a busy minute's whose wider bucket has
+at most LEAF_SIZE leads. Late leads make their minute dirty again.
 """
 
 import time
@@ -19,26 +19,26 @@ from schema.database.tables import dirty_minutes, lead_counts, leads
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
 
-# Seconds after its end that a minute is compacted: most of its leads are stored by then.
+# Delay (seconds) between the end of a minute and its compaction, so that most of its leads are stored by then.
 COMPACT_AFTER = 60
 
-# Ids read, and rows written, with one statement.
-CHUNK = 10_000
+# Ids read, or rows written, with one statement.
+ROWS_AT_ONCE = 10_000
 
 Numbers = dict[tuple[int, int], int]  # leads by width and bucket
 
-# Stands for the total in the place of a width.
+# In place of a width: the total.
 ALL_TIME = 0
 
 _BELOW = tuple(width for width in WIDTHS if width < MINUTES)
-_ABOVE = dict(pairwise(reversed(WIDTHS)))  # the next wider
+_ABOVE = dict(pairwise(reversed(WIDTHS)))  # width to the next wider one
 
-# The end of time that ids can hold, microseconds since 1970.
+# The latest time that an id can hold, microseconds since 1970.
 _END = ((1 << 48) - 1) * 1000
 
 
 def due(connection: Connection, limit: int, now: float | None = None) -> list[int]:
-    """Return the first microseconds of dirty minutes that are over, the oldest first, `limit` at most."""
+    """Return at most `limit` dirty minutes that are due for compaction, as first microseconds, oldest first."""
     end = int(((time.time() if now is None else now) - COMPACT_AFTER) * MICROS) - MINUTES
     table = dirty_minutes
     query = select(table.c.minute).where(table.c.minute <= end)
@@ -47,9 +47,9 @@ def due(connection: Connection, limit: int, now: float | None = None) -> list[in
 
 
 def compact_minutes(connection: Connection, minutes: Sequence[int]) -> None:
-    """Compact dirty minutes, in the transaction that is open; `minutes` ascend."""
+    """Compact dirty minutes in the open transaction; `minutes` ascend."""
     table = lead_counts
-    # First of all: whoever adds to a minute after this makes it dirty again.
+    # First, so that a batch that adds to one of them later makes it dirty again.
     connection.execute(delete(dirty_minutes).where(dirty_minutes.c.minute.in_(minutes)))
     query = (
         select(table.c.bucket, func.sum(table.c.stored), func.max(table.c.slot))
@@ -78,7 +78,7 @@ def _remove_below(connection: Connection, start: int, end: int) -> None:
 
 
 def _compact_busy_minute(connection: Connection, minute: int) -> None:
-    """Compact a minute of more than LEAF_SIZE leads. Whoever stores leads of it waits for the transaction's end."""
+    """Compact a minute of more than LEAF_SIZE leads. Workers that store leads of it block until COMMIT."""
     table = lead_counts
     write.lock_minute(connection, minute)
     merge_slots(connection, MINUTES, minute)
@@ -97,7 +97,7 @@ def _compact_busy_minute(connection: Connection, minute: int) -> None:
 
 
 def compact_slots(connection: Connection, now: float | None = None) -> None:
-    """Merge the slots of hours, days and spans that are over, in the transaction that is open."""
+    """Merge the slots of past hours, days and 32-day spans, in the open transaction."""
     table = lead_counts
     end = int(((time.time() if now is None else now) - COMPACT_AFTER) * MICROS)
     for width in (SPAN, DAY * MICROS, HOUR * MICROS):
@@ -107,7 +107,7 @@ def compact_slots(connection: Connection, now: float | None = None) -> None:
 
 
 def merge_slots(connection: Connection, width: int, bucket: int) -> None:
-    """Make one row of a bucket's slots. A writer that adds a slot meanwhile keeps it."""
+    """Merge a bucket's slots into one row. A slot that another transaction adds meanwhile stays."""
     table = lead_counts
     here = (table.c.width == width, table.c.bucket == bucket)
     rows = connection.execute(select(table.c.slot, table.c.stored).where(*here).with_for_update()).all()
@@ -117,12 +117,12 @@ def merge_slots(connection: Connection, width: int, bucket: int) -> None:
 
 
 def differences(connection: Connection) -> Iterator[tuple[int, int, int, int]]:
-    """Yield width, first microsecond, number in the counts and number of rows, where the two differ.
+    """Yield width, first microsecond, counted leads and rows of each bucket in which the last two differ.
 
-    The width of the total is ALL_TIME.
+    The width of the total is ALL_TIME. Buckets below a minute may be missing or too low, but
+    never too high.
 
-    Reads every id: for checks, never for requests. Buckets below a minute need not be there;
-    those that are believed must be right.
+    Reads every id: for checks, never for requests.
     """
     rows: Numbers = {}
     there = _all(connection)
@@ -142,14 +142,16 @@ def differences(connection: Connection) -> Iterator[tuple[int, int, int, int]]:
 
 
 def rebuild(connection: Connection) -> int:
-    """Make all counts anew from the rows, in the transaction that is open; return how many rows there are.
+    """Rebuild all counts from the rows, in the open transaction; return the number of rows.
 
-    Nothing is stored meanwhile: workers wait, and try again when that takes too long.
+    Blocks all workers meanwhile; they wait for the locks, and retry on a timeout.
     """
+    # In the order in which writers lock the tables.
+    connection.execute(delete(dirty_minutes))
     totals.lock(connection)
     before = totals.version(connection)
-    connection.execute(delete(dirty_minutes))
-    connection.execute(delete(lead_counts).where(lead_counts.c.width > 0))
+    # With what a worker of release 0.1 has left there after migration 0006.
+    connection.execute(delete(lead_counts))
     number = recount(connection, 0, _END)
     after = replace(before, total_stored=number + before.expired, revision=before.revision + 1)
     totals.replace(connection, after)
@@ -157,7 +159,7 @@ def rebuild(connection: Connection) -> int:
 
 
 def recount(connection: Connection, start: int, end: int) -> int:
-    """Count the rows of [start, end), in microseconds, into buckets from which they are missing; return how many."""
+    """Add the rows of [start, end), in microseconds, to the buckets, which must not count them yet; return how many."""
     upper: Numbers = {}
     total = 0
     for _, numbers in _by_minute(connection, start, end):
@@ -173,23 +175,24 @@ def recount(connection: Connection, start: int, end: int) -> int:
 
 
 def subtract_expired(connection: Connection, end: int) -> int:
-    """Take all leads before `end` (microseconds since 1970, a midnight) out of the counts; return how many."""
+    """Subtract all leads before `end` (microseconds since 1970, a midnight) from the counts; return how many."""
     days = lookup.by_bucket(connection, DAY, 0, end // MICROS)
     number = sum(days.values())
     straddling = end - end % SPAN
     inside = sum(each for first, each in days.items() if first * MICROS >= straddling)
+    # In the order in which writers lock the tables.
     connection.execute(delete(dirty_minutes).where(dirty_minutes.c.minute < end))
+    totals.add(connection, expired=number)
     for width in WIDTHS[1:]:
         _remove(connection, width, 0, end)
     _remove(connection, SPAN, 0, straddling)
     if number:
-        totals.add(connection, expired=number)
         write.upsert(connection, {(SPAN, straddling): -inside})
     return number
 
 
 def _count(connection: Connection, start: int, end: int) -> Counter[int]:
-    """Count the rows of [start, end) by their narrowest bucket."""
+    """Count the rows of [start, end) by finest bucket."""
     found: Counter[int] = Counter()
     for _, numbers in _by_minute(connection, start, end):
         found.update(numbers)
@@ -197,7 +200,7 @@ def _count(connection: Connection, start: int, end: int) -> Counter[int]:
 
 
 def _by_minute(connection: Connection, start: int, end: int) -> Iterator[tuple[int, Counter[int]]]:
-    """Yield each minute that has rows, in order, with their number by narrowest bucket."""
+    """Yield each minute that has rows, in order, with their number by finest bucket."""
     minute, numbers = -1, Counter[int]()
     for each in _ids(connection, lead_id.at(start), lead_id.at(min(end, _END))):
         micros = lead_id.micros_of(each)
@@ -211,7 +214,7 @@ def _by_minute(connection: Connection, start: int, end: int) -> Iterator[tuple[i
 
 
 def _ids(connection: Connection, first: LeadId, last: LeadId) -> Iterator[LeadId]:
-    statement = select(leads.c.id).where(leads.c.id < last).order_by(leads.c.id).limit(CHUNK)
+    statement = select(leads.c.id).where(leads.c.id < last).order_by(leads.c.id).limit(ROWS_AT_ONCE)
     found = connection.execute(statement.where(leads.c.id >= first)).scalars().all()
     while found:
         yield from map(bytes, found)
@@ -228,7 +231,7 @@ def _sums(finest: dict[int, int]) -> Numbers:
 
 
 def _needed(numbers: Numbers) -> Numbers:
-    """Return the buckets that a walk may read: those from minutes up, and below where the wider one is no leaf."""
+    """Return the buckets that `locate` may read: minutes and wider, and finer ones in buckets above LEAF_SIZE leads."""
     return {
         (width, bucket): number
         for (width, bucket), number in numbers.items()
@@ -237,7 +240,7 @@ def _needed(numbers: Numbers) -> Numbers:
 
 
 def _is_complete(numbers: Numbers) -> bool:
-    """Tell whether each bucket that is no leaf has narrower ones that add up to it."""
+    """Tell whether the finer buckets add up in each bucket above LEAF_SIZE leads, from minutes down."""
     sums: Counter[tuple[int, int]] = Counter()
     for (width, bucket), number in numbers.items():
         if width < MINUTES:
@@ -266,5 +269,5 @@ def _write(connection: Connection, numbers: Numbers) -> None:
         {"width": width, "bucket": bucket, "slot": 0, "stored": number}
         for (width, bucket), number in sorted(numbers.items())
     ]
-    for start in range(0, len(rows), CHUNK):
-        connection.execute(insert(lead_counts), rows[start : start + CHUNK])
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        connection.execute(insert(lead_counts), rows[start : start + ROWS_AT_ONCE])

@@ -1,6 +1,6 @@
-"""The sums over all time: how many leads there are, and whether anything was stored since.
+"""The sums over all time: the exact number of leads, and the data version.
 
-Every transaction that stores or removes leads changes a row of `lead_totals`: who locks all of them keeps writers out.
+Every transaction that stores or removes leads updates a row of `lead_totals`, so locking all its rows blocks writers.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ ADD = Upsert(lead_totals)
 
 @dataclass(frozen=True, slots=True)
 class DataVersion:
-    """The state of the whole table. Two that are equal: nothing was stored or removed between them."""
+    """The state of the whole table. Equal versions mean that nothing was stored or removed in between."""
 
     total_stored: int  # leads ever stored
-    expired: int  # of those, removed again because they were older than the retention
-    revision: int  # times that the counts were made anew
+    expired: int  # leads removed because they were older than the retention
+    revision: int  # number of rebuilds of the counts
     retention_cutoff: int  # while a month is being removed: the first microsecond that is kept; else 0
 
     @property
@@ -30,7 +30,7 @@ class DataVersion:
 
     @property
     def progress(self) -> int:
-        """A number that only grows: a replica with a smaller one has not come as far."""
+        """A number that only grows; a replica with a smaller one is behind."""
         return (self.revision << 56) + self.total_stored + self.expired
 
 
@@ -50,7 +50,7 @@ _sums = union_all(
 _numbers = [func.coalesce(func.sum(_sums.c[name]), 0) for name in _NAMES]
 _VERSION = select(*_numbers)
 
-# The same as one text, for those who want it beside something else.
+# The same as one text, so that a query for leads can return it as a column.
 VERSION_TEXT = select(
     cast(_numbers[0], String)
     + ":"
@@ -63,12 +63,12 @@ VERSION_TEXT = select(
 
 
 def parse_version(text: str) -> DataVersion:
-    """Return the version that VERSION_TEXT gave."""
+    """Parse the text that VERSION_TEXT selects."""
     return DataVersion(*map(int, text.split(":")))
 
 
 def version(connection: Connection) -> DataVersion:
-    """Return the version as of the connection's snapshot, with the exact total: it reads about ten rows."""
+    """Return the data version as of the connection's snapshot. Reads about ten rows."""
     return DataVersion(*map(int, connection.execute(_VERSION).one()))
 
 
@@ -86,17 +86,17 @@ def add(
     revision: int = 0,
     retention_cutoff: int = 0,
 ) -> None:
-    """Add to the sums, in the transaction that is open. `slot` (any number) spreads concurrent writers."""
+    """Add to the sums in the open transaction. `slot` (any number) spreads concurrent writers over rows."""
     ADD(connection, [(slot % SLOTS, total_stored, expired, revision, retention_cutoff)])
 
 
 def lock(connection: Connection) -> None:
-    """Keep every writer out until the transaction that is open ends."""
+    """Lock all rows: every writer blocks until the open transaction ends."""
     ADD(connection, [(slot, 0, 0, 0, 0) for slot in range(SLOTS)])
 
 
 def replace(connection: Connection, new: DataVersion) -> None:
-    """Put other sums in the place of those there are, in the transaction that is open. Call `lock` first."""
+    """Replace the sums in the open transaction. Call `lock` first."""
     connection.execute(delete(lead_totals))
     connection.execute(delete(lead_counts).where(lead_counts.c.width == _LEGACY_WIDTH))
     add(

@@ -1,4 +1,4 @@
-"""Adds to rows of a table of numbers, or makes them: the one statement that each database has a form of its own for."""
+"""Upsert: adds to rows of a table of numbers or inserts them, in the SQL of each database."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,18 +9,18 @@ from schema.database.engines import Product
 
 
 class Upsert:
-    """Adds numbers to the rows of one table, by their primary key."""
+    """Adds numbers to the rows of one table by primary key, and inserts missing rows."""
 
     def __init__(self, table: Table) -> None:
-        # Of the driver, not of SQLAlchemy.
+        # SQL text for the driver, with its placeholders.
         keys = [column.name for column in table.primary_key]
         numbers = [column.name for column in table.columns if not column.primary_key]
         self.statements = {product: _statement(product, table.name, keys, numbers) for product in Product}
 
     def __call__(self, connection: Connection, rows: Iterable[Sequence[int]]) -> None:
-        """Add the numbers of `rows`, each in the order of the columns, in the transaction that is open."""
-        # Sorted, so that two transactions take their locks in one order. The driver takes the rows as they are: a batch
-        # has some hundred.
+        """Add the numbers of `rows`, each in the order of the columns, in the open transaction."""
+        # Sorted, so that all transactions lock rows in the same order, and passed to the driver directly, because
+        # SQLAlchemy would process each of the hundreds of rows of a batch.
         found = sorted(tuple(row) for row in rows)
         if found:
             connection.exec_driver_sql(self.statements[engines.product_of(connection)], found)

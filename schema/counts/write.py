@@ -1,4 +1,4 @@
-"""Counts a batch in the transaction that inserts it."""
+"""Adds a batch to the counts, in the transaction that inserts it."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -28,18 +28,18 @@ _add_to_minutes = Upsert(dirty_minutes)
 
 
 def add(connection: Connection, ids: Iterable[LeadId], slot: int) -> None:
-    """Count newly inserted leads, in their own transaction. `slot` (any number) spreads concurrent writers."""
+    """Count newly inserted leads in their own, open transaction. `slot` (any number) spreads concurrent writers."""
     for upsert_into, rows in changes_of(ids, slot):
         upsert_into(connection, rows)
 
 
 def changes_of(ids: Iterable[LeadId], slot: int) -> list[tuple[Upsert, list[tuple[int, ...]]]]:
-    """Return the rows that count newly inserted leads, table by table in the order in which they are locked."""
+    """Return the rows that count newly inserted leads, by table, in the order in which all writers lock the tables."""
     moments = lead_id.micros_of_all(ids)
     if not moments:
         return []
     slot %= SLOTS
-    # Whoever compacts a minute locks its rows before all others.
+    # Dirty minutes first: a compaction locks them before the counts, too, which avoids deadlocks.
     minutes = Counter([each - each % MINUTES for each in moments])
     buckets = numbers_of(moments)
     return [
@@ -50,7 +50,7 @@ def changes_of(ids: Iterable[LeadId], slot: int) -> list[tuple[Upsert, list[tupl
 
 
 def numbers_of(moments: list[int]) -> dict[tuple[int, int], int]:
-    """Return what leads of these moments (microseconds since 1970) add to the buckets, by width and bucket."""
+    """Return what leads with these times (microseconds since 1970) add to each (width, bucket)."""
     sums = {CENTISECOND: Counter([each - each % CENTISECOND for each in moments])}
     for narrower, width in pairwise(reversed(WIDTHS[:-1])):
         sums[width] = Counter()
@@ -62,7 +62,7 @@ def numbers_of(moments: list[int]) -> dict[tuple[int, int], int]:
     for wider, width in pairwise((SPAN, *WIDTHS)):
         above = sums[wider]
         least = _least(width, len(above))
-        # The batches before and after go on where this one begins and ends, perhaps with many more.
+        # The first and the last bucket are shared with the neighbouring batches, which may add many more leads.
         edges = (min(above), max(above)) if least == MIN_PER_LEVEL else ()
         for bucket, number in sums[width].items():
             first = first_of(bucket, wider)
@@ -72,7 +72,7 @@ def numbers_of(moments: list[int]) -> dict[tuple[int, int], int]:
 
 
 def _least(width: int, buckets_above: int) -> int:
-    """Return the fewest leads of a wider bucket from which its narrower ones of `width` are written."""
+    """Return the fewest leads in the next wider bucket at which its buckets of `width` are written."""
     if width >= MINUTES:
         return 0
     if width == TENTH_MS:
@@ -81,10 +81,10 @@ def _least(width: int, buckets_above: int) -> int:
 
 
 def upsert(connection: Connection, numbers: Mapping[tuple[int, int], int], slot: int = 0) -> None:
-    """Add numbers to the rows of a slot, keyed by width and bucket; make those that are not there."""
+    """Add numbers, keyed by width and bucket, to the rows of a slot; insert missing rows."""
     _add_to_counts(connection, [(width, bucket, slot, number) for (width, bucket), number in numbers.items()])
 
 
 def lock_minute(connection: Connection, minute: int) -> None:
-    """Keep those who store leads of a minute out until the transaction that is open ends."""
+    """Lock a minute's rows: workers that store leads of it block until the open transaction ends."""
     _add_to_minutes(connection, [(minute, slot, 0) for slot in range(SLOTS)])

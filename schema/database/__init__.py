@@ -1,1 +1,1 @@
-"""The database: engines, what its errors mean, the tables and their migrations."""
+"""The database: engines, classification of errors, tables and migrations."""

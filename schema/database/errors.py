@@ -1,4 +1,4 @@
-"""What an error of the database calls for."""
+"""Classifies errors of the database by the reaction they call for."""
 
 import enum
 import sqlite3
@@ -10,16 +10,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 class Reaction(enum.Enum):
     """What an error of the database calls for."""
 
-    DUPLICATE = "duplicate"  # a key is there already: look which, insert the rest
-    RETRY = "retry"  # the server gave up this transaction in favour of another: run it again at once
-    REJECT_ROW = "reject row"  # a row cannot be stored, whoever tries
-    UNAVAILABLE = "unavailable"  # no database that takes writes: keep everything, try later
+    DUPLICATE = "duplicate"  # a key exists already: find out which, insert the rest
+    RETRY = "retry"  # deadlock or lock timeout: run the transaction again at once
+    REJECT_ROW = "reject row"  # this row can never be stored
+    UNAVAILABLE = "unavailable"  # no writable database: keep everything, try later
     UNKNOWN = "unknown"  # anything else
 
 
-# Numbers from MySQL's server error reference and MariaDB's; 4025 is MariaDB's failed CHECK.
+# Codes from MySQL's and MariaDB's server error references; 4025 is MariaDB's failed CHECK.
 _DUPLICATE = {1062, 1586}
-# 1305: no such savepoint, since the transaction it was in is gone (1213 in a nested one).
+# 1305: no such savepoint, because a deadlock (1213) in a nested transaction has rolled back the outer one.
 _RETRY = {1205, 1213, 1305}
 _REJECT_ROW = {
     *(1048, 1264, 1265, 1292, 1364, 1366, 1367, 1406, 1411, 1452, 1525, 1644, 1690),
@@ -27,10 +27,10 @@ _REJECT_ROW = {
 }
 # Client errors: no connection, connection lost, packet out of order.
 _UNAVAILABLE = {0, 2002, 2003, 2005, 2006, 2013, 2014, 2026, 2027, 2055}
-# Too many connections, shutdown, disk or table full, no rights, no such database or table yet, interrupted,
-# read-only, a required primary gone.
+# Too many connections, shutdown, disk or table full, missing privileges, no such database or table yet, interrupted,
+# read-only, primary lost.
 _UNAVAILABLE |= {1021, 1036, 1040, 1041, 1044, 1045, 1049, 1053, 1114, 1129, 1142, 1146, 1152, 1158, 1159, 1160, 1161}
-# A failing disk or memory of the server, a lock on all of it, a cluster without a quorum, tables older than this code.
+# Disk or memory failure of the server, global lock, cluster without quorum, tables older than this code.
 _UNAVAILABLE |= {1026, 1028, 1030, 1037, 1038, 1047, 1054, 1130, 1135, 1180, 1206, 1223, 1698, 1815, 4151}
 _UNAVAILABLE |= {1184, 1203, 1226, 1290, 1317, 1792, 1836, 1927, 1969, 3024, 3100, 3168, 4031}
 
@@ -82,7 +82,7 @@ def _reaction_to_sqlite(error: sqlite3.Error) -> Reaction:
 
 
 def reason_of(error: BaseException) -> str:
-    """Name an error without any value of the row it speaks of: class and code, for logs and dead letters."""
+    """Return an error's class and code, for logs and dead letters. Its message may quote a lead and is left out."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     code = getattr(cause, "sqlite_errorname", None) or (cause.args[0] if cause.args else "")
     known = isinstance(code, int) or (isinstance(code, str) and code.startswith("SQLITE_"))

@@ -1,8 +1,8 @@
-"""Idempotency keys: remembered in Redis with the append, and in the database with the row.
+"""Idempotency keys: kept in Redis with the append, and in the database with the row.
 
-Redis answers for the life of a key, as long as it has not lost its data. Its epoch says since
-when it remembers (see schema.queue.accepted_counts). While that is less than a key's life, and it is not
-the first epoch there ever was, the database is asked as well.
+Redis answers for a key's TTL, as long as it has not lost its data; its epoch says since when it
+has them (see schema.queue.accepted_counts). While the epoch is younger than the TTL, and not the
+first one, the database is asked as well.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from schema.database.tables import idempotency_keys
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
 
-# Most keys forgotten in one transaction.
+# Most keys deleted in one transaction.
 FORGET_MAX = 10_000
 
 IDEMPOTENCY_KEY = "Idempotency-Key"  # the header
@@ -24,7 +24,7 @@ IDEMPOTENCY_KEY = "Idempotency-Key"  # the header
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A key that a lead was sent with: SHA-256 of user and key, SHA-256 of the lead's fields, the lead."""
+    """A stored idempotency key: SHA-256 of user and key, SHA-256 of the lead's fields, and the lead's id."""
 
     key: bytes
     digest: bytes
@@ -32,14 +32,15 @@ class Remembered:
 
 
 def key_of(user: str, key: str) -> bytes:
-    """Return what stands for a user's key: 32 bytes that do not show either."""
+    """Return the SHA-256 of user and key, 32 bytes that reveal neither."""
     return hashlib.sha256(f"{user}\0{key}".encode()).digest()
 
 
 def remember(connection: Connection, keys: list[Remembered]) -> None:
-    """Keep the keys of leads, in the leads' own transaction. A key that is there keeps its lead.
+    """Store the keys of leads in the leads' open transaction. A key that exists keeps its lead.
 
-    Leads that were sent together have one key; any of them stands for all (see schema.lead.lead_id.same_lead_ids).
+    Leads that were sent together share one key; the ids of all follow from any one
+    (see schema.lead.lead_id.same_lead_ids).
     """
     if not keys:
         return
@@ -60,13 +61,13 @@ def remember(connection: Connection, keys: list[Remembered]) -> None:
 
 
 def find(connection: Connection, key: bytes) -> Remembered | None:
-    """Return what is remembered of a key, or None."""
+    """Return the stored key, or None."""
     row = connection.execute(select(idempotency_keys).where(idempotency_keys.c.key == key)).first()
     return Remembered(bytes(row.key), bytes(row.digest), bytes(row.lead_id)) if row else None
 
 
 def forget(connection: Connection, life: float) -> int:
-    """Delete keys older than `life` seconds, FORGET_MAX at most; return how many."""
+    """Delete at most FORGET_MAX keys older than `life` seconds; return how many."""
     table = idempotency_keys
     end = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=life)
     old = (

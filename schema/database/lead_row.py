@@ -1,4 +1,4 @@
-"""A row of the table `leads`, on its way in and out."""
+"""A row of the table `leads`, and its insertion."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from schema.lead.lead_id import LeadId
 
 
 class LeadRow(NamedTuple):
-    """A row of the table `leads`, its columns in the table's order, each as every database of ours takes it."""
+    """A row of the table `leads`: columns in the table's order, with values that every supported database accepts."""
 
     id: LeadId
     first_name: str
@@ -23,16 +23,16 @@ class LeadRow(NamedTuple):
 
 
 _INSERT = f"INSERT INTO leads ({', '.join(LeadRow._fields)}) VALUES"
-# PyMySQL makes one statement of many rows only while VALUES holds bare placeholders.
+# PyMySQL's executemany makes one statement of many rows only if VALUES has bare placeholders.
 _INSERT_MYSQL = f"{_INSERT} ({', '.join('%s' for _ in LeadRow._fields)})"
 _INSERT_SQLITE = f"{_INSERT} ({', '.join('?' for _ in LeadRow._fields)})"
 
 
 def insert_rows(connection: Connection, rows: Sequence[LeadRow]) -> None:
-    """Insert rows in one statement, or on MySQL in as many as its driver's bound of a megabyte makes of them.
+    """Insert rows in the open transaction; on MySQL and MariaDB in statements of up to a megabyte, PyMySQL's bound.
 
-    Raises SQLAlchemyError, and UnicodeError for a text that no encoding takes.
+    Raises SQLAlchemyError, and UnicodeError for text that cannot be encoded.
     """
-    # SQLAlchemy's own INSERT would copy each value of each row twice on its way to the driver.
+    # Through the driver: SQLAlchemy's INSERT would copy each value of each row twice.
     sqlite = connection.dialect.name == "sqlite"
     connection.exec_driver_sql(_INSERT_SQLITE if sqlite else _INSERT_MYSQL, list(rows))

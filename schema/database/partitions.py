@@ -1,36 +1,32 @@
-"""Months: the table `leads` is partitioned by them on MySQL and MariaDB, and a retention removes them.
+"""Partitions: on MySQL and MariaDB the table `leads` is partitioned by month.
 
-The partitions are ranges of the id, which begins with the time of creation, so the id alone is
-the key. The first takes all that is older, the last all that is newer than the months made.
+Partitions are ranges of the id, which begins with the creation time, so the primary key is the id
+alone. The first partition also holds everything older, the last everything newer than its months.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import takewhile
 
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import Connection, select, text
 
-from schema.counts import maintain, totals
-from schema.counts.widths import MICROS
 from schema.database.tables import leads
 from schema.lead import lead_id
 
-# Months made beyond the current one.
+MICROS = 1_000_000
+
+# Number of months after the current one that have a partition.
 MONTHS_AHEAD = 3
 
-# Most months that one statement makes partitions for: no more are behind when a table is first partitioned.
+# Most months that one statement makes partitions for; leads older than that share the first partition.
 MONTHS_MAX = 240
 
-# Rows deleted in one transaction where there are no partitions.
-DELETE_MAX = 2_000
-
-# Seconds that a change of the table waits for others to leave it; everybody else waits behind it.
+# Metadata lock timeout of a DDL statement, seconds: every query that comes later waits behind it.
 LOCK_WAIT_TIMEOUT = 3
 
 CATCH_ALL = "pmax"
 
-# What serializes those who change the partitions.
+# Name of the advisory lock (GET_LOCK) that serializes changes of the partitions.
 _LOCK = "lead-ingest partitions"
 
 
@@ -60,24 +56,24 @@ class Month:
 
     @property
     def start(self) -> int:
-        """Its first microsecond, since 1970."""
+        """The month's first microsecond since 1970."""
         return int(datetime(self._number // 12, self._number % 12 + 1, 1, tzinfo=UTC).timestamp()) * MICROS
 
     @property
     def name(self) -> str:
-        """The name of its partition."""
+        """The name of the month's partition."""
         return f"p{self._number // 12:04}{self._number % 12 + 1:02}"
 
     @property
     def clause(self) -> str:
-        """What defines its partition."""
+        """The DDL of the month's partition."""
         return f"PARTITION {self.name} VALUES LESS THAN (x'{lead_id.at((self + 1).start).hex()}')"
 
 
 def partition(connection: Connection, now: int) -> None:
-    """Partition a table that is not, from the month of its oldest lead on.
+    """Partition the table from the month of its oldest lead on, unless it is partitioned. `now` is in microseconds.
 
-    The table is copied and takes no writes meanwhile: accepted leads wait in the queue.
+    Copies the table and blocks writes meanwhile: accepted leads wait in the queue.
     """
     if connection.dialect.name == "sqlite" or existing(connection):
         return
@@ -86,15 +82,18 @@ def partition(connection: Connection, now: int) -> None:
     first = Month.at(now if oldest is None else lead_id.micros_of(bytes(oldest)))
     if end - first >= MONTHS_MAX:
         first = end + (1 - MONTHS_MAX)
-    # Leads of the future do not move the months that are made.
+    # If all leads are from the future, the months still start now.
     months = _clauses(first, end - first + 1) if end - first >= 0 else _clauses(Month.at(now), MONTHS_AHEAD + 1)
     connection.execute(text(f"ALTER TABLE leads PARTITION BY RANGE COLUMNS (id) ({months})"))
 
 
 def make_ahead(connection: Connection, now: int) -> int:
-    """Make the partitions of the months up to MONTHS_AHEAD from now; return how many. Without partitions do nothing."""
-    with _alone(connection) as alone:
-        there = existing(connection) if alone else []
+    """Make the partitions up to MONTHS_AHEAD months from `now` (microseconds); return how many.
+
+    Does nothing when the table has no partitions or another process changes them.
+    """
+    with alone(connection) as is_alone:
+        there = existing(connection) if is_alone else []
         if len(there) < 2 or there[-1] != CATCH_ALL:
             return 0
         newest = Month.named(there[-2])
@@ -106,7 +105,7 @@ def make_ahead(connection: Connection, now: int) -> int:
 
 
 def existing(connection: Connection) -> list[str]:
-    """Return the names of the partitions, in order; none on SQLite or when the table has none."""
+    """Return the names of the partitions, in order; [] on SQLite or when the table has none."""
     if connection.dialect.name == "sqlite":
         return []
     query = text(
@@ -116,85 +115,23 @@ def existing(connection: Connection) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
-def expire(connection: Connection, months: int, now: int) -> int:
-    """Remove all leads of months more than `months` before the current one, for good; return how many.
-
-    At every moment the lists and the total agree, whenever this is cut short: first the
-    cutoff hides the leads and takes them out of the counts, then the rows go, and then the
-    cutoff goes. Leads from before the cutoff that are stored meanwhile are counted or gone.
-    """
-    cutoff = (Month.at(now) + -months).start
-    with _alone(connection) as alone:
-        if not alone:
-            return 0
-        with connection.begin():
-            if totals.is_upgrading(connection):
-                return 0
-            before = totals.version(connection)
-            if not before.retention_cutoff and not _has_older(connection, cutoff):
-                return 0
-            # One that was cut short goes on to where it meant to.
-            cutoff = before.retention_cutoff or cutoff
-            if not before.retention_cutoff:
-                totals.add(connection, retention_cutoff=cutoff)
-                maintain.subtract_expired(connection, cutoff)
-        _remove(connection, cutoff)
-        with connection.begin():
-            _lift_cutoff(connection, cutoff)
-            return totals.version(connection).expired - before.expired
-
-
-def _end(partition: str) -> int:
-    """Return the first microsecond after a month's partition."""
-    return (Month.named(partition) + 1).start
-
-
-def _has_older(connection: Connection, cutoff: int) -> bool:
-    older = select(leads.c.id).where(leads.c.id < lead_id.at(cutoff)).order_by(leads.c.id).limit(1)
-    return connection.execute(older).first() is not None
-
-
-def _remove(connection: Connection, cutoff: int) -> None:
-    """Drop the partitions that end by the cutoff; delete what is older and in none of them."""
-    over = list(takewhile(lambda name: name != CATCH_ALL and _end(name) <= cutoff, existing(connection)))
-    if over:
-        connection.execute(text(f"ALTER TABLE leads DROP PARTITION {', '.join(over)}"))
-    connection.rollback()
-    while True:
-        with connection.begin():
-            older = select(leads.c.id).where(leads.c.id < lead_id.at(cutoff)).order_by(leads.c.id).limit(DELETE_MAX)
-            found = list(connection.execute(older).scalars())
-            if found:
-                connection.execute(delete(leads).where(leads.c.id >= found[0], leads.c.id <= found[-1]))
-        if len(found) < DELETE_MAX:
-            return
-
-
-def _lift_cutoff(connection: Connection, cutoff: int) -> None:
-    """Take the cutoff away, and count what was stored before it in the meantime."""
-    totals.lock(connection)
-    maintain.subtract_expired(connection, cutoff)
-    left = maintain.recount(connection, 0, cutoff)
-    totals.add(connection, expired=-left, retention_cutoff=-cutoff)
-
-
 def _clauses(first: Month, number: int) -> str:
     clauses = [(first + each).clause for each in range(number)]
     return ", ".join([*clauses, f"PARTITION {CATCH_ALL} VALUES LESS THAN (MAXVALUE)"])
 
 
 @contextmanager
-def _alone(connection: Connection) -> Iterator[bool]:
-    """Tell whether nobody else changes partitions, and keep it so within the block."""
+def alone(connection: Connection) -> Iterator[bool]:
+    """Try to take the advisory lock on partition changes for the block; yield whether that succeeded. Never waits."""
     if connection.dialect.name == "sqlite":
         yield True
         return
-    # A change waits for everybody who reads, and all who come later wait behind it: better to try again in a minute.
+    # DDL waits for open reads, and later queries wait behind it: better to give up and retry in a minute.
     connection.execute(text(f"SET SESSION lock_wait_timeout = {LOCK_WAIT_TIMEOUT}"))
-    alone = bool(connection.execute(text("SELECT GET_LOCK(:name, 0)"), {"name": _LOCK}).scalar())
+    taken = bool(connection.execute(text("SELECT GET_LOCK(:name, 0)"), {"name": _LOCK}).scalar())
     connection.rollback()
     try:
-        yield alone
+        yield taken
     finally:
         connection.rollback()
         connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": _LOCK})

@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy Core sees them. The migrations make them; a test holds the two together."""
+"""The tables in SQLAlchemy Core. Migrations create them; a test holds the two together."""
 
 from typing import Any
 
@@ -34,6 +34,12 @@ MOMENT = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")  # U
 
 metadata = MetaData()
 
+
+def _documented(text: str, writer: str) -> dict[str, str]:
+    """Return a table's entry in docs/storage.md: what it holds, and who writes it."""
+    return {"doc": text, "writer": writer}
+
+
 leads = Table(
     "leads",
     metadata,
@@ -43,42 +49,45 @@ leads = Table(
     Column("email", String(EMAIL_MAX), nullable=False),
     Column("phone", String(PHONE_MAX), nullable=False),
     Column("date_of_birth", Date, nullable=False),
-    # JSON text as it was accepted; a JSON column would reorder keys and round numbers on MySQL.
+    # Text, because a JSON column would reorder keys and round numbers on MySQL.
     Column("additional_data", Text),
     Column("created_at", MOMENT, nullable=False),
     Column("updated_at", MOMENT, nullable=False),
-    # Each index ends in the id, so that equal values have an order and a page can start after any row.
+    # Each index ends in the id, so that equal values are ordered and a page can start after any row.
     Index("leads_first_name", "first_name", "id"),
     Index("leads_last_name", "last_name", "id"),
     Index("leads_email", "email", "id"),
     Index("leads_phone", "phone", "id"),
     sqlite_with_rowid=False,
+    info=_documented("The leads. The id is the primary key; four sort and filter indexes end in it.", "workers"),
     **OPTIONS,
 )
 
-# How many leads are stored in each bucket of their ids' own time: see schema.counts.lookup.
+# Stored leads by time bucket of their ids: see schema.counts.lookup.
 lead_counts = Table(
     "lead_counts",
     metadata,
     Column("width", BigInteger, primary_key=True, autoincrement=False),  # microseconds
-    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # microseconds since 1970, its first
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # first microsecond since 1970
     Column("slot", SmallInteger, primary_key=True, autoincrement=False),
     Column("stored", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+    info=_documented("Stored leads by time bucket of their ids (`schema/counts/lookup.py`).", "workers, with the rows"),
     **OPTIONS,
 )
 
-# Sums over all time: see schema.counts.totals. A few rows, so that workers do not wait for each other's COMMIT.
+# Sums over all time: see schema.counts.totals. Several rows, so that workers do not wait for each other's COMMIT.
 lead_totals = Table(
     "lead_totals",
     metadata,
     Column("slot", SmallInteger, primary_key=True, autoincrement=False),
     Column("total_stored", BigInteger, nullable=False),  # leads ever stored
-    Column("expired", BigInteger, nullable=False),  # of those, removed because they were older than the retention
-    Column("revision", BigInteger, nullable=False),  # times that the counts were made anew
+    Column("expired", BigInteger, nullable=False),  # leads removed because they were older than the retention
+    Column("revision", BigInteger, nullable=False),  # number of rebuilds of the counts
     # While a month is being removed: the first microsecond since 1970 that is kept; else 0.
     Column("retention_cutoff", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+    info=_documented("Sums over all time (`schema/counts/totals.py`).", "workers, with the rows"),
     **OPTIONS,
 )
 
@@ -86,27 +95,29 @@ lead_totals = Table(
 dirty_minutes = Table(
     "dirty_minutes",
     metadata,
-    Column("minute", BigInteger, primary_key=True, autoincrement=False),  # microseconds since 1970, its first
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),  # first microsecond since 1970
     Column("slot", SmallInteger, primary_key=True, autoincrement=False),
     Column("added", BigInteger, nullable=False),  # leads
     sqlite_with_rowid=False,
+    info=_documented("Minutes to compact (`schema/counts/maintain.py`).", "workers, with the rows"),
     **OPTIONS,
 )
 
-# How many leads were accepted in each bucket, copied from Redis by the sweep so that it outlives Redis.
-# A Redis that lost its data begins a new epoch, whose numbers add to those of the epochs before.
+# Accepted leads by time bucket, copied from Redis by the sweep so that they outlive it.
+# A Redis that lost its data begins a new epoch; the numbers of all epochs add up.
 accepted_counts = Table(
     "accepted_counts",
     metadata,
     Column("width", Integer, primary_key=True, autoincrement=False),  # seconds
-    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # seconds since 1970, its first
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # first second since 1970
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("accepted", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+    info=_documented("Accepted leads by time bucket, copied from Redis so that they outlive it.", "the sweep"),
     **OPTIONS,
 )
 
-# The idempotency keys of stored leads, for when Redis has forgotten: see schema.database.idempotency.
+# The idempotency keys of stored leads, for when Redis has lost its data: see schema.database.idempotency.
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
@@ -116,16 +127,18 @@ idempotency_keys = Table(
     Column("created_at", MOMENT, nullable=False),
     Index("idempotency_keys_created_at", "created_at"),
     sqlite_with_rowid=False,
+    info=_documented("The keys of stored leads, for when Redis has lost its data.", "workers, with the rows"),
     **OPTIONS,
 )
 
-# Dead letters that an operator deleted for good; what was in them is not kept.
+# Ids of dead letters that an operator deleted; their content is not kept.
 dropped_leads = Table(
     "dropped_leads",
     metadata,
     Column("lead_id", LEAD_ID, primary_key=True),
     Column("dropped_at", MOMENT, nullable=False),
     sqlite_with_rowid=False,
+    info=_documented("Ids of dead letters that an operator deleted; what was in them is not kept.", "the command line"),
     **OPTIONS,
 )
 
@@ -139,5 +152,6 @@ users = Table(
     Column("disabled", Boolean, nullable=False),
     Column("created_at", MOMENT, nullable=False),
     Column("updated_at", MOMENT, nullable=False),
+    info=_documented("Who may log in, with argon2 hashes.", "the command line"),
     **OPTIONS,
 )

@@ -1,1 +1,1 @@
-"""A lead: its rules, its id, and how it is written."""
+"""A lead: validation rules, id and JSON encoding."""

@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-LeadId = bytes  # 16 bytes, big-endian, as the database keeps it
+LeadId = bytes  # 16 bytes, big-endian, as in the database
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION = 7 << 76
 _VARIANT = 2 << 62
 
-# Of the 62 bits after the variant, those below the index of an id in its batch.
+# Position of an id's index in its batch within the 62 bits after the variant; the bits below hold a digest.
 _INDEX_SHIFT = 40
 
 _lock = threading.Lock()
@@ -26,7 +26,7 @@ _last_micros = 0
 
 
 def new_lead_id() -> LeadId:
-    """Make a lead id of this moment. Within a process each id is greater than the one before it."""
+    """Make a lead id of the present time. Within a process each id is greater than the previous one."""
     global _last_micros
     with _lock:
         micros = max(time.time_ns() // 1000, _last_micros + 1)
@@ -35,9 +35,9 @@ def new_lead_id() -> LeadId:
 
 
 def new_lead_ids(seed: bytes, number: int) -> list[LeadId]:
-    """Make the ids of leads that were sent together, in their order: `number` of them, 65,536 at most.
+    """Make `number` ids, 65,536 at most, for leads that were sent together, in order.
 
-    `seed` is what only this batch has. With it, `same_lead_ids` makes all of them again from any one.
+    `seed` must be unique to the batch. With it, `same_lead_ids` restores all ids from any one.
     """
     global _last_micros
     with _lock:
@@ -47,13 +47,13 @@ def new_lead_ids(seed: bytes, number: int) -> list[LeadId]:
 
 
 def same_lead_ids(known: LeadId, seed: bytes, number: int) -> list[LeadId]:
-    """Make the ids again that `new_lead_ids` made from `seed`, of which `known` is one."""
+    """Restore the ids that `new_lead_ids` made from `seed`; `known` is any one of them."""
     index = int.from_bytes(known[8:]) >> _INDEX_SHIFT & 0xFFFF
     return _batch(micros_of(known) - index, seed, number)
 
 
 def _batch(first: int, seed: bytes, number: int) -> list[LeadId]:
-    # A microsecond for each, as for leads that come alone; the index is what leads back to the first of them.
+    # Each id has a microsecond of its own; the index in it leads back to the first id's time.
     return [at(first + index, index << _INDEX_SHIFT | _digest(seed, index)) for index in range(number)]
 
 
@@ -63,12 +63,12 @@ def _digest(seed: bytes, index: int) -> int:
 
 
 def at(micros: int, random: int = 0) -> LeadId:
-    """Return the id of the time `micros` (microseconds since 1970); with `random` 0 the least one of that time.
+    """Return an id of the time `micros` (microseconds since 1970); with `random` 0 the smallest one of that time.
 
-    `random` gives the id's 64 free bits; the two highest and two others are spent on version and variant.
+    `random` (64 bits) fills the free bits: its two highest go beside the fraction, the other 62 after the variant.
     """
     millis, fraction = divmod(micros, 1000)
-    # A thousandth is four steps of the 12-bit fraction; the two bits left over are random.
+    # A microsecond takes ten of the fraction's 12 bits; the other two are random.
     rand_a = fraction << 2 | random >> 62
     return (millis << 80 | _VERSION | rand_a << 64 | _VARIANT | random & (1 << 62) - 1).to_bytes(16)
 
@@ -80,7 +80,7 @@ def micros_of(lead_id: LeadId) -> int:
 
 
 def micros_of_all(lead_ids: Iterable[LeadId]) -> list[int]:
-    """Return the creation time within each of many ids, in less than half the time."""
+    """Return the creation times of many ids, in microseconds since 1970; faster than `micros_of` for each."""
     return [
         (bits >> 16) * 1000 + (fraction if (fraction := (bits & 0xFFF) >> 2) < 999 else 999)
         for (bits,) in struct.iter_unpack(">Q8x", b"".join(lead_ids))
@@ -92,8 +92,8 @@ def time_of(lead_id: LeadId) -> datetime:
     return _EPOCH + timedelta(microseconds=micros_of(lead_id))
 
 
-FIRST = bytes(16)
-LAST = b"\xff" * 16
+FIRST_ID = bytes(16)
+LAST_ID = b"\xff" * 16
 
 
 def to_text(lead_id: LeadId) -> str:
@@ -103,13 +103,13 @@ def to_text(lead_id: LeadId) -> str:
 
 
 def from_text(text: str) -> LeadId:
-    """Parse the form `to_text` returns, in either case.
+    """Parse the form that `to_text` returns, in upper or lower case.
 
     Raises ValueError for anything else.
     """
     if len(text) != 36 or text[8:24:5] != "----":
         raise ValueError("a UUID is 8, 4, 4, 4 and 12 digits with hyphens between them")
     digits = text.replace("-", "")
-    if len(digits) != 32 or not digits.isalnum():  # blanks are what fromhex passes over
+    if len(digits) != 32 or not digits.isalnum():  # isalnum, because fromhex ignores blanks
         raise ValueError("a UUID is made of hexadecimal digits")
     return bytes.fromhex(digits)

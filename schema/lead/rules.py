@@ -1,4 +1,4 @@
-"""The lead: the rules a client's fields must meet, and how a lead is written as JSON."""
+"""The validation rules of a lead's fields, in marshmallow and as JSON Schema."""
 
 import re
 import unicodedata
@@ -22,7 +22,7 @@ NOT_TEXT = "This value should be a string."
 NOT_EMAIL = "This value is not a valid email address"
 NOT_PHONE = f"This value should match pattern: /{PHONE_PATTERN}/"
 NOT_OBJECT = "This value should be a JSON object."
-UNKNOWN = "This field is not known."
+UNKNOWN_FIELD = "This field is not known."
 
 _phone = re.compile(PHONE_PATTERN, re.ASCII)
 _date = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -72,7 +72,7 @@ class Phone(_Text):
         text = super()._deserialize(value, attr, data, **kwargs)
         if not text:
             raise ValidationError(BLANK)
-        # fullmatch: "$" alone would allow a line feed at the end.
+        # fullmatch, because "$" allows a line feed at the end.
         if not _phone.fullmatch(text):
             raise ValidationError(NOT_PHONE)
         return text
@@ -122,8 +122,8 @@ def _deeper_than(value: Any, levels: int) -> bool:
     return levels == 0 or any(_deeper_than(item, levels - 1) for item in value)
 
 
-# The same rules in the words of JSON Schema, as far as it has them. Patterns are written for any dialect: no \\s and no
-# \\d, of which each has a meaning of its own. The first class is what str.strip takes away.
+# The same rules in JSON Schema, as far as it can express them. Patterns avoid \\s and \\d, whose meaning depends on the
+# regex dialect; _BLANKS is what str.strip removes.
 _BLANKS = r"\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _CONTROLS = r"\x00-\x1f\x7f-\x9f"
 _INNER = rf"[^{_BLANKS}{_CONTROLS}]"
@@ -139,9 +139,9 @@ OBJECT_RULE = {"type": "object", "example": {"campaign": "spring"}}
 
 
 class LeadSchema(Schema):
-    """A lead as a client sends it. All broken fields are reported at once, unknown ones too."""
+    """A lead as a client sends it. All broken fields are reported at once, including unknown ones."""
 
-    error_messages = {"unknown": UNKNOWN, "type": NOT_OBJECT}
+    error_messages = {"unknown": UNKNOWN_FIELD, "type": NOT_OBJECT}
 
     firstName = Name(
         required=True,
@@ -181,14 +181,14 @@ _known = frozenset(FIELDS)
 
 
 def validate(data: object) -> dict[str, Any]:
-    """Check a decoded JSON value against the lead's rules; return its fields, trimmed, in the order of FIELDS.
+    """Validate a decoded JSON value as a lead; return its fields, names trimmed, in the order of FIELDS.
 
     Raises marshmallow's ValidationError, whose `messages` map each broken field to its messages.
     """
     if not isinstance(data, dict):
         raise ValidationError({"body": [NOT_OBJECT]})
     if data.keys() <= _known:
-        # The usual case at a fifth of the cost: every rule holds. Whatever does not is for the schema to word.
+        # Fast path: run each field's validator directly. On any failure the schema runs again and builds the messages.
         try:
             fields = {name: field.deserialize(data[name], name, data) for name, field in _required}
             fields["additionalData"] = _additional_data.deserialize(data.get("additionalData"), "additionalData", data)

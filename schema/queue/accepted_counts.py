@@ -1,8 +1,8 @@
 """Counts of accepted leads by time bucket: kept in Redis with the append, copied to the database.
 
 The append adds to a hash in Redis (see schema.queue.keys) in the same atomic step. The sweep
-copies its numbers here as they are, not as differences, so copying twice does no harm and
-the numbers outlive a Redis that loses its data; such a Redis begins a new epoch.
+copies absolute numbers, not differences, so copying twice does no harm. The copies outlive a
+Redis that loses its data; such a Redis begins a new epoch.
 """
 
 from collections import defaultdict
@@ -15,9 +15,9 @@ from schema.counts.widths import DAY, HOUR, MINUTE
 from schema.database.tables import accepted_counts
 from schema.queue.keys import EPOCH_FIELD, FIRST_FIELD
 
-WIDTHS = (DAY, HOUR, MINUTE)
+ACCEPTED_WIDTHS = (DAY, HOUR, MINUTE)
 
-# How long a bucket stays in Redis after it began: more than any two clocks differ.
+# Seconds that a bucket stays in Redis after its end: longer than any clock skew between hosts.
 KEEP_SECONDS = {MINUTE: DAY, HOUR: 2 * DAY, DAY: 3 * DAY}
 
 Bucket = tuple[int, int]  # width and first second
@@ -25,22 +25,22 @@ Bucket = tuple[int, int]  # width and first second
 
 @dataclass(frozen=True)
 class Accepted:
-    """The numbers that Redis holds: leads accepted in each bucket since its epoch began."""
+    """The counts in Redis: leads accepted in each bucket since its epoch began."""
 
     epoch: int  # microseconds since 1970 by Redis's clock
-    first: bool  # whether it is known that there was no epoch before
+    first: bool  # True once it is known that there was no earlier epoch
     numbers: dict[Bucket, int]
 
     @classmethod
     def parse(cls, hash_: dict[bytes, bytes]) -> "Accepted":
-        """Read the hash of `schema.queue.keys.ACCEPTED`; an absent hash gives no numbers."""
+        """Parse the hash `schema.queue.keys.ACCEPTED`; an absent hash gives no numbers."""
         fields = {name.decode(): int(value) for name, value in hash_.items()}
         epoch = fields.pop(EPOCH_FIELD, 0)
         first = bool(fields.pop(FIRST_FIELD, 0))
         return cls(epoch, first, {_bucket(name): number for name, number in fields.items()})
 
     def outdated(self, now: float) -> list[str]:
-        """Return the names of the hash's fields that may be deleted once they are copied."""
+        """Return the fields of the hash that may be deleted once they are copied; `now` in seconds since 1970."""
         return [f"{width}:{first}" for width, first in self.numbers if first + width + KEEP_SECONDS[width] < now]
 
 
@@ -50,7 +50,7 @@ def _bucket(field: str) -> Bucket:
 
 
 def copy(connection: Connection, accepted: Accepted) -> None:
-    """Keep the numbers in the database. One that is there already never goes down."""
+    """Copy the numbers to the database in the open transaction. A number in the database never decreases."""
     if not accepted.numbers:
         return
     table = accepted_counts
@@ -73,22 +73,22 @@ def copy(connection: Connection, accepted: Accepted) -> None:
 
 
 def is_first(connection: Connection, epoch: int) -> bool:
-    """Tell whether the database knows of no other epoch: Redis has never lost its data."""
-    # Days alone: minutes are half a million rows a year.
+    """Tell whether the database has no other epoch, so that Redis has never lost its data."""
+    # Days only, because minutes have half a million rows a year.
     table = accepted_counts
     query = select(table.c.epoch).where(table.c.width == DAY, table.c.epoch != epoch).limit(1)
     return connection.execute(query).first() is None
 
 
 def total(connection: Connection, fresh: Accepted) -> int:
-    """Return the number of leads ever accepted."""
+    """Return the number of leads ever accepted, from the database and from `fresh`, as in `by_bucket`."""
     return sum(by_bucket(connection, fresh, DAY, 0, 1 << 40).values())
 
 
 def by_bucket(connection: Connection, fresh: Accepted, width: int, start: int, end: int) -> dict[int, int]:
-    """Return the leads accepted in each bucket of `width` that begins in [start, end), empty ones left out.
+    """Return the accepted leads by first second of the buckets of `width` that begin in [start, end), in seconds.
 
-    `fresh` holds what Redis knows and the database may not yet.
+    `fresh` are the counts in Redis, which the database may not have yet.
     """
     table = accepted_counts
     query = select(table.c.bucket, table.c.epoch, table.c.accepted).where(

@@ -1,4 +1,4 @@
-"""Dead letters: leads that cannot be stored. They never expire; an operator looks, mends and replays."""
+"""Dead letters: leads that cannot be stored. They never expire; an operator replays or drops them."""
 
 import re
 from collections.abc import Iterator
@@ -24,16 +24,16 @@ REPLAY = Script(
 )
 DROP = Script(_HERE / "drop.lua", keys={"DEAD": keys.DEAD, "INDEX": keys.INDEX}, arguments=("letter", "lead"))
 
-PAGE = 500  # letters read at once
+PAGE_SIZE = 500  # letters in one XRANGE
 
-# A letter's name in the words of JSON Schema, all but the greatest.
-NAME_RULE = {"pattern": "^[0-9]{1,19}-[0-9]{1,19}$"}
+# JSON Schema of a letter's name; leaves out the numbers of 20 digits.
+LETTER_NAME_RULE = {"pattern": "^[0-9]{1,19}-[0-9]{1,19}$"}
 
 _number = re.compile("[0-9]{1,20}")
 
 
 def is_name(text: str) -> bool:
-    """Tell whether `text` may be the name of a letter: two numbers below 2**64, as Redis names entries."""
+    """Tell whether `text` has the form of an entry's name in Redis: two numbers below 2**64."""
     first, dash, second = text.partition("-")
     return bool(dash) and all(_number.fullmatch(part) and int(part) < 1 << 64 for part in (first, second))
 
@@ -42,7 +42,7 @@ def is_name(text: str) -> bool:
 class DeadLetter:
     """One dead letter."""
 
-    name: str  # its entry in the dead-letter stream
+    name: str  # entry in the dead-letter stream
     reason: str
     payload: bytes  # the lead as it was accepted, JSON
 
@@ -53,7 +53,7 @@ class DeadLetter:
 
     @property
     def since(self) -> datetime:
-        """When it became a dead letter, by Redis's clock, in UTC."""
+        """The time when it became a dead letter, by Redis's clock, in UTC."""
         return datetime.fromtimestamp(int(self.name.partition("-")[0]) / 1000, UTC)
 
 
@@ -61,22 +61,22 @@ class DeadLetters:
     """The dead-letter stream. Every method raises RedisError when Redis is away."""
 
     def __init__(self, client: redis.Redis) -> None:
-        self._client: Any = client  # redis-py's types leave open whether text or bytes come back
+        self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
         self._replay = REPLAY.register(client)
         self._drop = DROP.register(client)
 
     def __iter__(self) -> Iterator[DeadLetter]:
-        """Walk all letters, the oldest first."""
+        """Iterate over all letters, oldest first."""
         return self.walk()
 
     def count(self) -> int:
-        """Return how many there are."""
+        """Return the number of letters."""
         return int(self._client.xlen(keys.DEAD))
 
-    def walk(self, after: str | None = None, page_size: int = PAGE) -> Iterator[DeadLetter]:
-        """Walk the letters after the one named `after`, reading `page_size` at once."""
+    def walk(self, after: str | None = None, page_size: int = PAGE_SIZE) -> Iterator[DeadLetter]:
+        """Iterate over the letters after the one named `after`, oldest first, reading `page_size` at a time."""
         start = f"({after}" if after else "-"
-        # What becomes a dead letter during the walk, perhaps since the walk replayed it, is not part of it.
+        # Ends at the newest letter of now: a letter that is replayed and dead again must not be seen twice.
         newest = self._client.xrevrange(keys.DEAD, "+", "-", count=1)
         end = newest[0][0] if newest else "+"
         while page := self._client.xrange(keys.DEAD, start, end, count=page_size):
@@ -89,17 +89,17 @@ class DeadLetters:
         return _letter(*found[0]) if found else None
 
     def replay(self, letter: DeadLetter) -> bool:
-        """Put a letter's lead back into the queue, in one step; False when another did before.
+        """Put a letter's lead back into the stream, atomically; False when the letter is gone.
 
-        The next ticket or sweep finds it. A lead whose row is there already is not stored again.
+        The next ticket or fallback poll stores it. A lead whose row exists is not stored again.
         """
         return bool(self._replay(letter=letter.name, lead=letter.lead or b""))
 
     def drop(self, letter: DeadLetter, connection: Connection) -> bool:
-        """Delete a letter, and so the lead, for good; False when it was gone before.
+        """Delete a letter and its lead for good; False when the letter is gone.
 
-        `connection` begins outside a transaction. That the lead was dropped is committed to the
-        database first, so that the ledger stays balanced. Raises SQLAlchemyError.
+        `connection` must not be in a transaction. The drop is committed to the database first, so
+        that the ledger stays balanced. Raises SQLAlchemyError.
         """
         if letter.lead:
             with connection.begin():
@@ -111,7 +111,7 @@ class DeadLetters:
         return dropped
 
     def _lives(self, lead: LeadId, connection: Connection) -> bool:
-        """Tell whether a lead that is no dead letter any more waits or is stored: another replayed it."""
+        """Tell whether the lead of a letter that is gone waits or is stored, because it was replayed meanwhile."""
         if self._client.hexists(keys.INDEX, lead):
             return True
         with connection.begin():
@@ -119,7 +119,7 @@ class DeadLetters:
 
 
 def note_dropped(connection: Connection, lead: LeadId) -> None:
-    """Note in the database that a lead was dropped; once noted, noting it again does nothing."""
+    """Record in the open transaction that a lead was dropped. Idempotent."""
     known = select(dropped_leads.c.lead_id).where(dropped_leads.c.lead_id == lead)
     if connection.execute(known).first() is None:
         now = datetime.now(UTC).replace(tzinfo=None)

@@ -1,4 +1,4 @@
--- Deletes a dead letter, and its lead's place in the index if it is still there.
+-- Deletes a dead letter and its lead's entry in the index.
 --
 -- Arguments: the letter's entry, the lead id (16 bytes) or "". Returns 1, or 0 when the letter was gone.
 if redis.call('XDEL', DEAD, letter) == 0 then return 0 end

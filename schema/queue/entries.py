@@ -1,4 +1,4 @@
-"""An entry of the stream: how it holds a lead."""
+"""An entry of the stream: parses it, and decodes its lead into a row."""
 
 from datetime import date, datetime
 from functools import lru_cache
@@ -14,21 +14,21 @@ from schema.queue import keys
 
 DIGEST_SIZE = 32  # bytes of a SHA-256
 
-# The fields as Redis returns them.
+# The fields' names as Redis returns them.
 LEAD_FIELD, KEY_FIELD, DIGEST_FIELD = (name.encode() for name in (keys.LEAD_FIELD, keys.KEY_FIELD, keys.DIGEST_FIELD))
 
 
 class BadEntry(ValueError):
-    """An entry that holds no lead; the message says what is wrong, without any of its values."""
+    """An entry that holds no valid lead; the message says why and quotes none of its values."""
 
 
 class Entry(NamedTuple):
     """One lead in the stream: the entry's name in Redis, and the lead as it was accepted."""
 
-    name: bytes  # "<milliseconds>-<number>", given by Redis
+    name: bytes  # "<milliseconds>-<number>", assigned by Redis
     payload: bytes  # JSON
-    key: bytes = b""  # its Idempotency-Key, as schema.database.idempotency.key_of wrote it; empty: none
-    digest: bytes = b""
+    key: bytes = b""  # schema.database.idempotency.key_of in hexadecimal; empty: none
+    digest: bytes = b""  # SHA-256 of the lead's fields; empty without a key
 
     def row(self) -> LeadRow:
         """Decode the payload as a row of the table `leads`.
@@ -38,7 +38,7 @@ class Entry(NamedTuple):
         return decode(self.payload)
 
     def remembered(self, lead: LeadId) -> Remembered | None:
-        """Return the idempotency key that the lead came with, or None.
+        """Return the lead's idempotency key, or None.
 
         Raises BadEntry.
         """
@@ -54,13 +54,13 @@ class Entry(NamedTuple):
 
 
 def parse(name: bytes, fields: dict[bytes, bytes] | None) -> Entry:
-    """Make an Entry of what redis-py returned. Fields that hold no lead give an empty payload."""
+    """Make an Entry from redis-py's answer. Without a lead's field the payload is empty."""
     get = (fields or {}).get
     return Entry(name, get(LEAD_FIELD, b""), get(KEY_FIELD, b""), get(DIGEST_FIELD, b""))
 
 
 def parse_flat(name: bytes, fields: list[bytes]) -> Entry:
-    """Make an Entry of what Redis returned: names and values in turns."""
+    """Make an Entry from Redis's raw answer: a flat list of alternating names and values."""
     if len(fields) == 2 and fields[0] == LEAD_FIELD:
         return Entry(name, fields[1])
     return parse(name, dict(zip(fields[::2], fields[1::2], strict=True)))
@@ -99,7 +99,7 @@ def decode(payload: bytes) -> LeadRow:
 
 
 def _moment(text: str) -> str:
-    """Write what `schema.lead.codec.format_time` wrote as the databases do."""
+    """Convert a time of `schema.lead.codec.format_time` to SQL's form. Raises ValueError."""
     second, micros, end = text[:19], text[20:26], text[26:]
     if text[19:20] != "." or end != "Z" or not (micros.isascii() and micros.isdigit()):
         raise ValueError("not a time as it is accepted")
@@ -108,12 +108,12 @@ def _moment(text: str) -> str:
 
 @lru_cache(maxsize=64)
 def _second(text: str) -> str:
-    """Write the part of a time before its fraction: the leads of one second share it."""
+    """Convert the part of a time before its fraction. Cached for the leads of one second."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").isoformat(" ", "seconds")  # noqa: DTZ007, it is for a column
 
 
 def id_of(payload: bytes) -> LeadId | None:
-    """Return the id within a payload, or None when it holds none."""
+    """Return the lead id in a payload, or None."""
     try:
         return lead_id.from_text(orjson.loads(payload)["id"])
     except (ValueError, TypeError, KeyError):

@@ -1,9 +1,9 @@
 """Every name in Redis: keys, the consumer group, and the fields of entries and hashes.
 
-Python and the Lua scripts (schema.queue.script) take them from here. docs/storage.md lists them.
+Python code and Lua scripts (schema.queue.script) use these constants. docs/storage.md is made from DOCUMENTED.
 """
 
-# A prefix ends in ":", the rest of such a key is given in DOCUMENTED.
+# Keys. A prefix ends in ":"; DOCUMENTED shows the rest of such a key.
 STREAM = "leads:stream"
 DEAD = "leads:dead"
 INDEX = "leads:index"
@@ -14,53 +14,75 @@ REQUESTS = "leads:requests"
 REQUESTS_HELD = f"{REQUESTS}:held"
 REQUEST_ERRORS = f"{REQUESTS}:errors"
 REQUEST_ERRORS_HELD = f"{REQUEST_ERRORS}:held"
-PROBE_PREFIX = "leads:probe:"
+PROBE_PREFIX = "leads:probe:"  # prepended, with an id, to other keys
 
-# Celery's queues; kombu keeps each in a list of the same name. Beat's messages wait apart, so that the length of
-# TICKETS says how many batches are waiting.
+# Celery's queues; kombu keeps each in a list of the same name. Beat's messages have a queue of their own, so that the
+# length of TICKETS is the number of tickets.
 TICKETS = "leads:tickets"
 SWEEPS = "leads:sweeps"
 
 # The consumer group of STREAM.
 GROUP = "workers"
 
-# Fields of an entry of STREAM and DEAD: the lead as schema.lead.codec wrote it; its Idempotency-Key, if it had one, and
-# the SHA-256 of its fields; for a dead letter also why.
+# Fields of an entry of STREAM and DEAD: the lead as encoded by schema.lead.codec; with an Idempotency-Key its hash and
+# the SHA-256 of the fields; for a dead letter also the reason.
 LEAD_FIELD = "lead"
 KEY_FIELD = "key"
 DIGEST_FIELD = "digest"
 REASON_FIELD = "reason"
 
-# Stands before the entry's name in INDEX when the lead is a dead letter.
+# Prefix of the entry's name in INDEX when the lead is a dead letter.
 DEAD_PREFIX = "dead:"
 
-# Fields of ACCEPTED beside the buckets: when it began (microseconds by Redis's clock), and whether it is known that
-# Redis has never lost its data.
+# Fields of ACCEPTED beside the buckets: the start of the epoch (microseconds by Redis's clock), and whether it is known
+# that there was no earlier epoch, so that Redis has never lost its data.
 EPOCH_FIELD = "epoch"
 FIRST_FIELD = "first"
 
-# Key, type, what it holds.
+# Key, type, content, writer.
 DOCUMENTED = (
-    (STREAM, "stream", "The accepted leads that are not stored yet. An entry leaves when its row is committed."),
-    (DEAD, "stream", "The dead letters: leads that cannot be stored, each with its reason. They never expire."),
-    (INDEX, "hash", f"Lead id (16 bytes) to where it waits: `<entry>`, or `{DEAD_PREFIX}<entry>` for a dead letter."),
+    (
+        STREAM,
+        "stream",
+        "The accepted leads that are not stored yet. An entry leaves when its row is committed.",
+        "the API appends, workers remove",
+    ),
+    (DEAD, "stream", "The dead letters: leads that cannot be stored, each with its reason. No expiry.", "workers"),
+    (
+        INDEX,
+        "hash",
+        f"Lead id (16 bytes) to where it waits: `<entry>`, or `{DEAD_PREFIX}<entry>` for a dead letter.",
+        "both, in the same step as the entry",
+    ),
     (
         ACCEPTED,
         "hash",
         "`<width>:<first second>` to the leads accepted in that bucket; "
         f"`{EPOCH_FIELD}` and `{FIRST_FIELD}` say since when.",
+        "the API, in the append",
     ),
-    (f"{RATE_PREFIX}<ip>", "string", "Requests of a client in its rate-limit window. Expires with the window."),
+    (
+        f"{RATE_PREFIX}<ip>",
+        "string",
+        "Requests of a client in its rate-limit window; expires with it.",
+        "the API",
+    ),
     (
         f"{IDEMPOTENCY_PREFIX}<sha-256>",
         "string",
-        "Lead id and SHA-256 of the body that an Idempotency-Key was used with. Expires after `LEADS_IDEMPOTENCY_TTL`.",
+        "Lead id and SHA-256 of the body that an Idempotency-Key was used with. TTL: `LEADS_IDEMPOTENCY_TTL`.",
+        "the API, in the append",
     ),
-    (REQUESTS, "list", "The request log, the oldest page first (`ingest_api/request_log/record.py`)."),
-    (REQUESTS_HELD, "string", f"How many requests the pages of `{REQUESTS}` hold."),
-    (REQUEST_ERRORS, "list", "Of the request log those that were answered with 400 or more."),
-    (REQUEST_ERRORS_HELD, "string", f"How many requests the pages of `{REQUEST_ERRORS}` hold."),
-    (TICKETS, "list", "Celery's queue of tickets."),
-    (SWEEPS, "list", "Celery's queue of beat's tasks."),
-    (f"{PROBE_PREFIX}*", "stream, hash", "What `serve` appends before it takes traffic. Deleted at once."),
+    (REQUESTS, "list", "The request log, the oldest page first, without secrets.", "the API, five times a second"),
+    (REQUESTS_HELD, "string", f"How many requests the pages of `{REQUESTS}` hold.", "the API"),
+    (REQUEST_ERRORS, "list", "Of the request log those that were answered with 400 or more.", "the API"),
+    (REQUEST_ERRORS_HELD, "string", f"How many requests the pages of `{REQUEST_ERRORS}` hold.", "the API"),
+    (TICKETS, "list", "Celery's queue of tickets.", "the API; workers remove"),
+    (SWEEPS, "list", "Celery's queue of what beat sends.", "beat; workers remove"),
+    (
+        f"{PROBE_PREFIX}<id>:*",
+        "stream, hash",
+        "What `serve` appends before it takes traffic. Deleted at once.",
+        "the API, at its start",
+    ),
 )

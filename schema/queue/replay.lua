@@ -1,4 +1,4 @@
--- Puts a dead letter back into the stream, once: whoever comes second finds the letter gone.
+-- Puts a dead letter back into the stream. A second call finds the letter gone.
 --
 -- Arguments: the letter's entry, the lead id (16 bytes) or "". Returns 1, or 0 when there is no such letter.
 local found = redis.call('XRANGE', DEAD, letter, letter)

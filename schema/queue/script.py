@@ -1,7 +1,6 @@
-"""Lua scripts with named keys, arguments and constants: Python declares them, a preamble hands them to the script.
+"""Lua scripts with named keys, arguments and constants: Python declares them and generates a preamble of locals.
 
-A script is a file of its own without the preamble. `make lint` checks it with the preamble, so that a name that is not
-declared is an error there.
+A script's file has no preamble. `make lint` checks the script with it, so an undeclared name is an error.
 """
 
 import json
@@ -16,10 +15,10 @@ Constant = str | int | Sequence[int]
 
 
 class Script:
-    """A script and what it may name.
+    """A Lua script with its declared names.
 
-    In Lua the keys are locals by their names in upper case, the constants too, and the arguments are locals
-    by their names. Arguments without a name follow those: FIRST_REST is the place of the first in ARGV.
+    Keys, arguments and constants are Lua locals by the declared names. Unnamed arguments follow the
+    named ones: FIRST_REST is the index in ARGV of the first.
     """
 
     def __init__(
@@ -30,7 +29,7 @@ class Script:
         arguments: Sequence[str] = (),
         constants: Mapping[str, Constant] | None = None,
     ) -> None:
-        """Take the names of the keys with the keys, in KEYS' order, those of the arguments, and the constants."""
+        """Take the keys by name, in KEYS' order, the arguments' names, in ARGV's order, and the constants by name."""
         self.name = file.stem
         self.keys = tuple(keys.values())
         self.arguments = tuple(arguments)
@@ -38,9 +37,9 @@ class Script:
         places += [f"local {name} = ARGV[{place}]" for place, name in enumerate(arguments, 1)]
         values = {**(constants or {}), "FIRST_REST": len(arguments) + 1}
         text = file.read_text()
-        # Only what the script names, so that nothing is declared in vain.
+        # Only the constants that the script uses, so that no local is unused.
         places += [f"local {name} = {_literal(value)}" for name, value in values.items() if name in text]
-        # Flags must stand first. The preamble is part of that line, or of the first, so that line numbers stay right.
+        # A flags line must come first. The preamble has no line of its own, so that line numbers stay right.
         flags, text = text.split("\n", 1) if text.startswith("#!") else ("", text)
         self.source = f"{flags}\n{' '.join(places)} {text}" if flags else f"{' '.join(places)} {text}"
 
@@ -49,9 +48,9 @@ class Script:
         return [named[name] for name in self.arguments]
 
     def register(self, client: redis.Redis) -> Callable[..., Any]:
-        """Return a function that runs the script with its arguments by name, and `rest` behind them.
+        """Return a function that runs the script with named arguments, followed by `rest`.
 
-        It raises RedisError.
+        It raises RedisError, and TypeError for an undeclared argument.
         """
         script = client.register_script(self.source)
 
@@ -65,7 +64,7 @@ class Script:
 
 def _literal(value: Constant) -> str:
     if isinstance(value, str):
-        return json.dumps(value)  # as Lua writes it, for the names that we use
+        return json.dumps(value)  # also a valid Lua literal for our names
     if isinstance(value, int):
         return str(value)
     return f"{{{', '.join(map(str, value))}}}"

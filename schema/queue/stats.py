@@ -9,9 +9,9 @@ from schema.queue import keys
 
 
 def read_queue(client: redis.Redis) -> dict[str, float]:
-    """Return the queue's numbers by name: of leads, dead letters, tickets, sweeps and consumers.
+    """Return the numbers of leads, dead letters, tickets, sweeps and consumers by name.
 
-    `oldest` is the age of the lead that waits longest in seconds, `memory` and `memory_max` are bytes.
+    `oldest` is the age of the oldest waiting lead in seconds; `memory` and `memory_max` are in bytes.
 
     Raises RedisError.
     """
@@ -30,11 +30,11 @@ def read_queue(client: redis.Redis) -> dict[str, float]:
             raise answer
     waiting, oldest, (seconds, micros), dead, tickets, sweeps, memory = answers
     if isinstance(groups, ResponseError):
-        groups = []  # no lead has come yet, and so there is no stream
+        groups = []  # no stream yet, because no lead was ever accepted
     elif isinstance(groups, Exception):
         raise groups
     group: dict[str, Any] = next((each for each in groups if each["name"] == keys.GROUP.encode()), {})
-    # An entry's name begins with the time at which Redis made it.
+    # An entry's name begins with its time in milliseconds, by Redis's clock.
     since = int(oldest[0][0].partition(b"-")[0]) / 1000 if oldest else None
     return {
         "waiting": waiting,

@@ -3,39 +3,34 @@
 from celery import Celery
 from kombu.entity import Queue
 
+from schema.queue.keys import SWEEPS, TICKETS
 from schema.settings import Settings
-
-# The Celery queue; on Redis, kombu keeps it in a list of the same name.
-QUEUE = "leads:tickets"
-
-# Beat's messages wait apart, so that the length of QUEUE says how many batches are waiting.
-SWEEP_QUEUE = "leads:sweeps"
-
-# There for a moment after a ticket that had lingered: the API processes share those.
-LINGERED = "leads:tickets:lingered"
 
 STORE_LEADS = "store_leads"
 SWEEP = "sweep"
 MAINTENANCE = "maintain"
 
-# Seconds between two runs of MAINTENANCE.
+# What beat of release 0.1 sends for MAINTENANCE: it may run beside new workers.
+OLD_MAINTENANCE = "tend"
+
+# Interval (seconds) between two runs of MAINTENANCE.
 MAINTENANCE_INTERVAL = 60.0
 
-# Seconds after which a broker that does not answer is given up.
+# Socket timeout, seconds, of the connection to the broker.
 BROKER_TIMEOUT = 5
 
-# A sweep that nobody fetched for this long (seconds) is dropped: newer ones have come. More than any two clocks differ:
-# beat's clock writes the time, a worker's compares it.
+# Expiry (seconds) of a beat message that no worker has fetched. Longer than any clock skew, because beat's clock sets
+# the time and a worker's compares it.
 SWEEP_EXPIRES = 2 * 3600
 
 
 def celery_app(settings: Settings) -> Celery:
-    """Make the Celery app that both sides share: one queue, no results, JSON only. Connects at first use."""
+    """Make the Celery app that API and workers share: two queues, no results, JSON only. Connects at first use."""
     app = Celery("lead-ingest", broker=settings.broker_url)
     app.conf.update(
-        task_queues=[Queue(name, routing_key=name) for name in (QUEUE, SWEEP_QUEUE)],
-        task_default_queue=QUEUE,
-        task_default_routing_key=QUEUE,
+        task_queues=[Queue(name, routing_key=name) for name in (TICKETS, SWEEPS)],
+        task_default_queue=TICKETS,
+        task_default_routing_key=TICKETS,
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,
         task_serializer="json",
@@ -48,24 +43,24 @@ def celery_app(settings: Settings) -> Celery:
             "socket_connect_timeout": BROKER_TIMEOUT,
             "socket_keepalive": True,
         },
-        # A pool process keeps one ticket at a time, so that the others can be seen in the queue.
+        # No prefetching, so that the length of the queue shows the tickets that wait.
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_concurrency=settings.worker_concurrency,
-        # A lost connection to the broker does not end a batch: the stream, not Celery, says what is done.
+        # A batch survives a lost connection to the broker: the stream, not Celery, tracks what is done.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         beat_schedule={
             SWEEP: {
                 "task": SWEEP,
                 "schedule": settings.sweep_interval,
-                "options": {"queue": SWEEP_QUEUE, "expires": SWEEP_EXPIRES},
+                "options": {"queue": SWEEPS, "expires": SWEEP_EXPIRES},
             },
             MAINTENANCE: {
                 "task": MAINTENANCE,
                 "schedule": MAINTENANCE_INTERVAL,
-                "options": {"queue": SWEEP_QUEUE, "expires": SWEEP_EXPIRES},
+                "options": {"queue": SWEEPS, "expires": SWEEP_EXPIRES},
             },
         },
         beat_schedule_filename=str(settings.data_dir / "beat" / "schedule"),
@@ -75,10 +70,10 @@ def celery_app(settings: Settings) -> Celery:
 
 
 def tickets_for(leads: int, batch_size: int) -> int:
-    """Return how many tickets speak of so many leads: each of a whole batch."""
+    """Return the number of tickets for so many leads: one for each batch, the last may be partial."""
     return max(0, -(-leads // batch_size))
 
 
 def tickets_missing(waiting: int, tickets: int, batch_size: int) -> int:
-    """Return how many tickets are missing for `waiting` leads, when `tickets` wait."""
+    """Return how many tickets are missing when `waiting` leads and `tickets` tickets wait."""
     return max(0, tickets_for(waiting, batch_size) - tickets)

@@ -1,1 +1,1 @@
-"""What every process has: logs, metrics of itself, and its clients of Redis."""
+"""Shared by all processes: logs, process metrics and Redis clients."""

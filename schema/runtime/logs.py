@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on stderr, never a lead's field, a password or a token."""
+"""Structured logs: one JSON object per line on stderr, never with a lead's field, a password or a token."""
 
 import logging
 import sys
@@ -11,7 +11,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def configure(service: str, level: str) -> None:
-    """Send this process's logs, the libraries' too, to stderr as JSON. `service` names the process."""
+    """Send this process's logs, including the libraries', to stderr as JSON. `service` names the process."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -56,7 +56,7 @@ def _named(service: str) -> structlog.typing.Processor:
 
 
 def _without_values(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Replace an exception by its class and the places it passed: its message may quote a lead."""
+    """Replace an exception by its class and traceback without the message, which may quote a lead."""
     info = event.pop("exc_info", None)
     if info is True:
         info = sys.exc_info()

@@ -1,4 +1,4 @@
-"""CPU and memory of a service's processes and of its machine, read when somebody asks."""
+"""CPU and memory of a service's processes, and CPU of the machine, read at each scrape."""
 
 import os
 from collections.abc import Iterable
@@ -9,14 +9,14 @@ from prometheus_client.registry import Collector
 
 
 class ProcessCollector(Collector):
-    """A main process and all those below it, as `service`; and the machine's processors."""
+    """Collects metrics of the process `main` (pid) and its descendants, labelled `service`, and of the machine."""
 
     def __init__(self, service: str, main: int) -> None:
         self._service = service
         self._main = main  # pid
 
     def collect(self) -> Iterable[Metric]:
-        """Yield seconds of CPU and resident bytes of each process, and seconds of the machine's processors."""
+        """Yield CPU seconds and resident bytes of each process, and the machine's CPU seconds and processors."""
         labels = ["service", "pid"]
         cpu = CounterMetricFamily("leads_process_cpu_seconds", "CPU time of a process.", labels=labels)
         memory = GaugeMetricFamily("leads_process_resident_memory_bytes", "Memory of a process.", labels=labels)
@@ -34,7 +34,7 @@ class ProcessCollector(Collector):
         )
         spent = psutil.cpu_times()
         idle = spent.idle + getattr(spent, "iowait", 0.0)
-        # Guests are counted in user and nice already (man 5 proc).
+        # `user` and `nice` include the guests (man 5 proc).
         guests = getattr(spent, "guest", 0.0) + getattr(spent, "guest_nice", 0.0)
         machine.add_metric(["idle"], idle)
         machine.add_metric(["busy"], sum(spent) - idle - guests)

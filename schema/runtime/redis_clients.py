@@ -1,4 +1,4 @@
-"""Connections to the queue. Make each after the fork that will use it."""
+"""Redis clients for the queue. Make each after the fork, in the process that uses it."""
 
 import redis
 import redis.asyncio
@@ -9,16 +9,16 @@ from redis.retry import Retry
 
 from schema.settings import Settings
 
-# With them on, redis-py 8 no longer looks whether the server has closed an idle connection, and the first command
-# after a restart of Redis fails.
+# When on, redis-py 8 does not check whether the server has closed an idle connection, and the first command after a
+# restart of Redis fails.
 _NO_NOTICES = MaintNotificationsConfig(enabled=False)
 
 
 def blocking_redis(settings: Settings, *, timeout: float) -> redis.Redis:
-    """Make a client for ordinary code. `timeout` (seconds) bounds the connecting and each answer.
+    """Make a blocking client. `timeout` (seconds) bounds the connecting and each answer.
 
-    A command that timed out may have been carried out, and it is never sent again: a second
-    XADD would be a second lead.
+    It never retries: a command that timed out may have been executed, and a second XADD would be
+    a second lead.
     """
     return redis.Redis.from_url(
         settings.queue_url,
@@ -30,9 +30,9 @@ def blocking_redis(settings: Settings, *, timeout: float) -> redis.Redis:
 
 
 def async_redis(settings: Settings, *, timeout: float, connections: int) -> redis.asyncio.Redis:
-    """Make a client for the event loop, as `blocking_redis` does, with at most so many connections.
+    """Make an asyncio client with the timeout and without retries, as `blocking_redis`.
 
-    Who finds all of them in use waits for one, `timeout` seconds at the most.
+    When all `connections` are in use, a command waits for one, at most `timeout` seconds.
     """
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         settings.queue_url,

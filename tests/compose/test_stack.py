@@ -231,7 +231,7 @@ def test_a_changed_definition_replaces_the_containers_that_it_concerns(stack: St
 
 
 def test_a_changed_site_is_served_after_a_start(stack: Stack):
-    site = stack.directory / "compose" / "nginx" / "site.conf"
+    site = stack.directory / "compose" / "production" / "nginx" / "site.conf"
     site.write_text(site.read_text() + "location = /new {\n    return 204;\n}\n")
 
     stack.make("start")

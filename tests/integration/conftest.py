@@ -1,7 +1,8 @@
 """The servers, one of each for the session, and an empty backend for each test."""
 
+import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,19 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     yield backend
     engine.dispose()
     client.close()
+
+
+@pytest.fixture(params=["sqlite", *DATABASES])
+def make_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Make databases without tables; return the URL of each."""
+    if request.param == "sqlite":
+        numbers = itertools.count()
+        return lambda: f"sqlite:///{tmp_path / f'{next(numbers)}.db'}"
+    server: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
+    return server.create_database
+
+
+@pytest.fixture
+def url(make_url: Callable[[], str]) -> str:
+    """The URL of a database without tables."""
+    return make_url()

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from ingest_api.auth import users
-from ingest_api.parameters.list_query import ListQuery
+from ingest_api.parameters.lists import ListQuery
 from ingest_api.reads import pages
 from schema.counts import lookup
 from schema.counts.widths import DAY, MICROS, MINUTE

@@ -4,8 +4,9 @@ import pytest
 import redis
 
 from schema.queue import keys
-from tests.integration.backends import POISON, Backend
+from tests.integration.backends import POISON, Backend, servers_only
 from tests.integration.workers import Worker
+from tests.kit.servers import until
 from workers.store.fallback_poller import FallbackPoller
 
 
@@ -84,6 +85,49 @@ def test_what_came_since_the_last_look_is_left_to_a_ticket(backend: Backend):
     assert backend.waiting() == 2
     assert process.poll() == 2
     assert backend.waiting() == 0
+
+
+def test_leads_whose_ticket_was_lost_are_stored(backend: Backend):
+    # Given leads that no ticket speaks of: the API was killed before it sent one, or a worker before it began
+    ids = backend.accept(25)
+    process = poller(backend)
+
+    assert process.poll() == 0
+    assert process.poll() == 25
+    assert backend.stored() == set(ids)
+
+
+def test_what_a_dead_worker_left_is_claimed_without_a_ticket(backend: Backend):
+    # Given a worker that read leads and is gone, and nothing that comes after them
+    ids = backend.accept(3)
+    Worker(backend).consumer.claim_and_read(3)
+    process = FallbackPoller(backend.client, Worker(backend, claim_after=0.1).storing)
+
+    until(process.poll)
+
+    assert backend.stored() == set(ids)
+    assert backend.pending() == 0
+
+
+@servers_only
+def test_after_an_outage_in_which_all_tickets_were_used_up_the_backlog_is_drained(backend: Backend):
+    # Given a database that is away while the tickets come
+    ids = backend.accept(25)
+    worker = Worker(backend, batch_size=10)
+    backend.database.kill()
+    try:
+        for _ in range(3):
+            worker.run()
+    finally:
+        backend.database.start()
+    assert not backend.client.exists(keys.TICKETS)
+
+    # When it is back
+    process = poller(backend)
+    until(process.poll, within=60)
+
+    assert backend.stored() == set(ids)
+    backend.assert_counted()
 
 
 def test_it_ends_when_nothing_can_be_stored(backend: Backend, monkeypatch: pytest.MonkeyPatch):

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from ingest_api.parameters.list_query import LIST_QUERY, ListQuery, parse
+from ingest_api.parameters.kinds import parse
+from ingest_api.parameters.lists import LIST_QUERY, ListQuery
 from ingest_api.reads import pages
 from ingest_api.reads.cursor import After
-from ingest_api.reads.pages import COLUMNS, Costly, Page
+from ingest_api.reads.pages import SORT_COLUMNS, Costly, Page
 from schema.counts.lookup import BucketCache
 from schema.counts.totals import DataVersion
 from schema.database import engines
@@ -88,7 +89,7 @@ def query(**parameters: Any) -> ListQuery:
 
 def matching(wanted: ListQuery) -> list[bytes]:
     """Return the ids of the whole list, by sorting in Python."""
-    column = COLUMNS[wanted.sort].name
+    column = SORT_COLUMNS[wanted.sort].name
     found = [
         row
         for row in ROWS

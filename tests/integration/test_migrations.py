@@ -1,13 +1,11 @@
 """schema.database.migrations: they make what schema.database.tables says, may run again, and lead back."""
 
-import itertools
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,30 +14,16 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
-from schema.counts import lookup, totals
-from schema.counts.widths import DAY
+from schema.counts import lookup, maintain, totals
+from schema.counts.widths import DAY, MICROS
 from schema.database.engines import Product
+from schema.database.lead_row import LeadRow, insert_rows
 from schema.database.migrations import runner
 from schema.database.migrations.runner import MigrationFailed, downgrade, migrate
-from schema.database.tables import metadata
+from schema.database.tables import lead_counts, metadata
+from schema.lead import lead_id
 from tests.integration.killed import DIRECTIONS, killed_before_change
-from tests.kit.databases import DATABASES, DatabaseServer
-
-
-@pytest.fixture(params=["sqlite", *DATABASES])
-def make_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
-    """Make databases without tables; return the URL of each."""
-    if request.param == "sqlite":
-        numbers = itertools.count()
-        return lambda: f"sqlite:///{tmp_path / f'{next(numbers)}.db'}"
-    server: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
-    return server.create_database
-
-
-@pytest.fixture
-def url(make_url: Callable[[], str]) -> str:
-    """The URL of a database without tables."""
-    return make_url()
+from tests.kit.databases import DatabaseServer
 
 
 def differences(url: str) -> list[Any]:
@@ -120,13 +104,25 @@ OLD_COUNTS = {
 }
 
 
+def a_row(micros: int, number: int = 0) -> LeadRow:
+    """Return a lead of that moment."""
+    moment = "1990-12-10 00:00:00.000000"
+    return LeadRow(lead_id.at(micros, number), "A", "L", "a@b.cd", "+44", moment[:10], None, moment, moment)
+
+
 def fill(url: str) -> None:
-    """Count leads at revision 0002."""
+    """Store and count leads at revision 0002."""
     engine = create_engine(url, poolclass=NullPool)
-    table = metadata.tables["lead_counts"]
+    rows = [
+        a_row(bucket * MICROS, each)
+        for (width, bucket), number in OLD_COUNTS.items()
+        if width == 1
+        for each in range(number)
+    ]
     with engine.begin() as connection:
+        insert_rows(connection, rows)
         connection.execute(
-            table.insert(),
+            lead_counts.insert(),
             [
                 {"width": width, "bucket": bucket, "slot": 0, "stored": number}
                 for (width, bucket), number in OLD_COUNTS.items()
@@ -135,8 +131,9 @@ def fill(url: str) -> None:
 
 
 def counted(url: str) -> tuple[int, dict[int, int]]:
-    """Return the total, and the leads of each day, at the newest revision."""
+    """Return the total, and the leads of each day, at the newest revision; check every count against the rows."""
     with create_engine(url, poolclass=NullPool).connect() as connection:
+        assert list(maintain.differences(connection)) == []
         return totals.total(connection), lookup.by_bucket(connection, DAY, 0, 10 * DAY)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, create_engine, insert, text
 from sqlalchemy.pool import NullPool
 
 from ingest_api.reads import pages
-from schema.counts import maintain, totals
+from schema.counts import maintain, retention, totals
 from schema.counts.lookup import BucketCache
 from schema.counts.widths import MICROS
 from schema.database import partitions
@@ -111,7 +111,7 @@ def test_months_past_the_retention_go_with_their_counts(backend: Backend, stray:
     kept = moments(0, 1, 2)
 
     # When two months beside the current one are kept, and leads of long ago are stored before or after the rows went
-    remove = partitions._remove
+    remove = retention._remove
 
     def meanwhile(connection: Connection, retention_cutoff: int) -> None:
         if stray == "before":
@@ -120,7 +120,7 @@ def test_months_past_the_retention_go_with_their_counts(backend: Backend, stray:
         if stray == "after":
             store(backend, moments(30, each=3))
 
-    monkeypatch.setattr(partitions, "_remove", meanwhile)
+    monkeypatch.setattr(retention, "_remove", meanwhile)
     maintenance = Maintenance(backend.engine, backend.with_settings(retention_months=2))
     with time_machine.travel(NOW / MICROS, tick=True):
         done = maintenance.run()
@@ -154,9 +154,9 @@ def test_while_a_month_is_being_removed_total_and_pages_agree(backend: Backend, 
         raise Cut
 
     with backend.engine.connect() as connection, monkeypatch.context() as patch:
-        patch.setattr(partitions, "_remove", cut)
+        patch.setattr(retention, "_remove", cut)
         with pytest.raises(Cut):
-            partitions.expire(connection, 2, NOW)
+            retention.expire(connection, 2, NOW)
 
     # Then nobody sees the half that is left
     with backend.engine.connect() as connection:
@@ -166,7 +166,7 @@ def test_while_a_month_is_being_removed_total_and_pages_agree(backend: Backend, 
         connection.rollback()
 
         # And the next run goes on with it
-        assert partitions.expire(connection, 2, NOW) == 0
+        assert retention.expire(connection, 2, NOW) == 0
         assert listed(connection) == (30, 30)
     assert len(backend.stored()) == 30
     backend.assert_counted()

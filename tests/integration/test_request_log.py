@@ -133,7 +133,7 @@ def test_redis_out_of_memory_neither_breaks_the_service_nor_fills_its_memory(bac
 
 def test_requests_wait_in_bounded_memory_while_redis_is_away(backend: Backend, monkeypatch: pytest.MonkeyPatch):
     # Given a Redis that nobody reaches
-    monkeypatch.setattr(collector, "WAITING_MAX", 40)
+    monkeypatch.setattr(collector, "RECORDS_WAITING_MAX", 40)
     monkeypatch.setattr(collector, "NOTED_MAX", 10)
     away = backend.with_settings(redis_url="redis://127.0.0.1:1", redis_timeout=0.5, rate_limit=0)
     logs: list[collector.RequestLog] = []

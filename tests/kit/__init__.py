@@ -1,1 +1,1 @@
-"""What tests, chaos and benchmarks start: servers, the service, and leads to send."""
+"""Shared by tests, chaos runs and benchmarks: servers, the service, and leads to send."""

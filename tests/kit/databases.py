@@ -1,4 +1,4 @@
-"""Private database servers for the tests, as `tests.kit.servers` has them: MySQL and MariaDB, each in its own way."""
+"""Private MySQL and MariaDB servers for the tests; see tests.kit.servers."""
 
 import os
 import subprocess
@@ -14,24 +14,24 @@ SYNTAX_ERROR = 1064
 
 
 class DatabaseServer(Server):
-    """A database on a TCP port, with a user who has all rights on the databases made here and none beside."""
+    """A database server on a TCP port, with a user who has privileges on the databases made here only."""
 
     USER, PASSWORD = "leads", "secret"
 
-    running: ClassVar[list["DatabaseServer"]] = []  # those of this process
+    running: ClassVar[list["DatabaseServer"]] = []  # running servers of this process
 
-    name: ClassVar[str]  # as DATABASE= and the ids of tests say it
-    title: ClassVar[str]  # as people call it
+    name: ClassVar[str]  # in DATABASE= and in the ids of tests
+    title: ClassVar[str]  # for people
 
-    # The option that says how large the redo log is.
+    # Name of the option for the size of the redo log.
     redo_log: ClassVar[str]
 
-    # Options for the two sides of a replication.
+    # Options for replication.
     primary_options: ClassVar[tuple[str, ...]]
     replica_options: ClassVar[tuple[str, ...]]
 
     def __init__(self, *options: str) -> None:
-        """Take more of the server's options; they prevail."""
+        """Take further options of the server, which override the defaults."""
         super().__init__()
         self._options = options
         self.port = free_port()
@@ -41,22 +41,22 @@ class DatabaseServer(Server):
 
     @classmethod
     def of_disk(cls, *options: str) -> Self:
-        """Make a server that writes as it comes, for what measures or proves something."""
+        """Make a server with its product's default I/O, for benchmarks and chaos runs."""
         return cls(*options)
 
     def start(self) -> None:
-        """Start the process on the data that is there, and wait until it answers."""
+        """Start the process on the existing data, and wait until it answers."""
         super().start()
         self.running.append(self)
 
     def kill(self) -> None:
-        """End the process at once (SIGKILL). Does nothing when it is gone."""
+        """Kill the process (SIGKILL), if it runs."""
         super().kill()
         if self in self.running:
             self.running.remove(self)
 
     def answers(self) -> bool:
-        """Tell whether the server takes commands; the first time make the user."""
+        """Tell whether the server accepts commands; create the user if needed."""
         try:
             self.execute(f"CREATE USER IF NOT EXISTS {self.USER}@'127.0.0.1' IDENTIFIED BY '{self.PASSWORD}'")
         except pymysql.err.OperationalError:
@@ -72,19 +72,19 @@ class DatabaseServer(Server):
         return f"mysql+pymysql://{self.USER}:{self.PASSWORD}@127.0.0.1:{self.port}/{name}"
 
     def version(self) -> str:
-        """Return the server's version in numbers."""
+        """Return the server's version number."""
         return str(self.execute("SELECT VERSION()")[0][0]).partition("-")[0]
 
     def analyze(self, table: str) -> None:
-        """Make the statistics anew by which the optimiser chooses."""
+        """Refresh the optimiser's statistics."""
         self.execute(f"ANALYZE TABLE {table}")
 
     def follow(self, primary: Self) -> None:
-        """Become a replica, from now on, of a server that was made with `primary_options`."""
+        """Become a replica of a server made with `primary_options`, from its present position on."""
         raise NotImplementedError
 
     def stop_applying(self) -> None:
-        """Go on receiving what the primary does, and do nothing of it."""
+        """Stop applying the primary's changes, but keep receiving them."""
         raise NotImplementedError
 
     def go_on_applying(self) -> None:
@@ -92,14 +92,14 @@ class DatabaseServer(Server):
         raise NotImplementedError
 
     def execute(self, statement: str, *arguments: object) -> tuple[tuple[Any, ...], ...]:
-        """Run a statement as root, and return its rows."""
+        """Run a statement as root on a new connection, and return its rows."""
         connection = pymysql.connect(unix_socket=str(self._socket), user="root", autocommit=True, connect_timeout=5)
         with connection, connection.cursor() as cursor:
             cursor.execute(statement, arguments or None)
             return tuple(cursor.fetchall())
 
     def parses(self, statement: str) -> bool:
-        """Tell whether a statement is right, and not a syntax error."""
+        """Tell whether a statement runs without a syntax error. Other errors are raised."""
         try:
             self.execute(statement)
         except pymysql.err.ProgrammingError as error:
@@ -120,7 +120,7 @@ class DatabaseServer(Server):
 
     @contextmanager
     def statements(self) -> Iterator[list[str]]:
-        """Collect all statements that the server runs within the block; the list is filled at its end."""
+        """Collect all statements that the server runs within the block. The list is filled at the block's end."""
         found: list[str] = []
         self.execute("SET GLOBAL log_output = 'TABLE'")
         self.execute("TRUNCATE mysql.general_log")
@@ -181,10 +181,10 @@ class MySQLServer(DatabaseServer):
         return [mysqld(), "--no-defaults", *self._common(), "--mysqlx=OFF", *self._options]
 
     def follow(self, primary: Self) -> None:
-        """Become a replica, from now on, of a server that was made with `primary_options`."""
+        """Become a replica of a server made with `primary_options`, from its present position on."""
         primary.execute("CREATE USER replica@'127.0.0.1' IDENTIFIED BY 'secret'")
         primary.execute("GRANT REPLICATION SLAVE ON *.* TO replica@'127.0.0.1'")
-        # What was before is in the primary's system tables alone.
+        # Skip the earlier transactions, which changed the primary's system tables only.
         self.execute("RESET BINARY LOGS AND GTIDS")
         self.execute(f"SET GLOBAL gtid_purged = '{primary.execute('SELECT @@GLOBAL.gtid_executed')[0][0]}'")
         self.execute(
@@ -194,7 +194,7 @@ class MySQLServer(DatabaseServer):
         self.execute("START REPLICA")
 
     def stop_applying(self) -> None:
-        """Go on receiving what the primary does, and do nothing of it."""
+        """Stop applying the primary's changes, but keep receiving them."""
         self.execute("STOP REPLICA SQL_THREAD")
 
     def go_on_applying(self) -> None:
@@ -213,11 +213,11 @@ class MariaDBServer(DatabaseServer):
 
     @classmethod
     def of_disk(cls, *options: str) -> Self:
-        """Make a server that writes as it comes, with io_uring where there is one.
+        """Make a server with native asynchronous I/O (io_uring, where available).
 
-        The tests' own servers use threads. One that was killed could not recover once ("Data structure corruption"),
-        perhaps because what io_uring had taken reached the disk after its successor had started. The cause is not
-        known: in 270 more kills it happened with neither way.
+        The other servers turn it off: once a killed server failed to recover ("Data structure corruption"), perhaps
+        because writes queued in io_uring reached the disk after its successor had started. The cause is unknown; it
+        did not happen again in 270 kills with either setting.
         """
         return cls("--innodb-use-native-aio=1", *options)
 
@@ -240,11 +240,11 @@ class MariaDBServer(DatabaseServer):
         return [program("mariadbd"), "--no-defaults", *self._common(), "--innodb-use-native-aio=0", *self._options]
 
     def analyze(self, table: str) -> None:
-        """Make the statistics anew by which the optimiser chooses, and those of each column."""
+        """Refresh the optimiser's statistics, including those of each column."""
         self.execute(f"ANALYZE TABLE {table} PERSISTENT FOR ALL")
 
     def follow(self, primary: Self) -> None:
-        """Become a replica, from now on, of a server that was made with `primary_options`."""
+        """Become a replica of a server made with `primary_options`, from its present position on."""
         primary.execute("CREATE USER replica@'127.0.0.1' IDENTIFIED BY 'secret'")
         primary.execute("GRANT REPLICATION SLAVE ON *.* TO replica@'127.0.0.1'")
         name, position = primary.execute("SHOW MASTER STATUS")[0][:2]
@@ -255,7 +255,7 @@ class MariaDBServer(DatabaseServer):
         self.execute("START SLAVE")
 
     def stop_applying(self) -> None:
-        """Go on receiving what the primary does, and do nothing of it."""
+        """Stop applying the primary's changes, but keep receiving them."""
         self.execute("STOP SLAVE SQL_THREAD")
 
     def go_on_applying(self) -> None:
@@ -264,17 +264,17 @@ class MariaDBServer(DatabaseServer):
 
 
 def mysqld() -> str:
-    """Return the path of MySQL's program: MariaDB's package has one of the same name."""
+    """Return the path of MySQL's mysqld; MariaDB's package has a program of the same name."""
     return program("mysqld", takes=is_mysql)
 
 
 def is_mysql(path: str) -> bool:
-    """Tell whether a program of the name mysqld is MySQL's."""
+    """Tell whether the mysqld at `path` is MySQL's."""
     return "MariaDB" not in subprocess.run([path, "--version"], capture_output=True, text=True).stdout
 
 
 def chosen(name: str) -> type[MySQLServer] | type[MariaDBServer]:
-    """Return the kind of server called `name`; for "" MySQL where there is one, else MariaDB."""
+    """Return the class of the server called `name`; for "" MySQL if it is installed, else MariaDB."""
     if name:
         return DATABASES[name]
     return MySQLServer if find_program("mysqld", takes=is_mysql) else MariaDBServer

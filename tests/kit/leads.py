@@ -1,4 +1,4 @@
-"""Leads to send, and the checks that many tests share."""
+"""Leads to send, and the assertions that many tests share."""
 
 import itertools
 from typing import Any
@@ -16,7 +16,7 @@ _numbers = itertools.count(1)
 
 
 def a_lead(**changes: Any) -> dict[str, Any]:
-    """Return a valid lead whose address nobody else has; a change to `...` leaves the field out."""
+    """Return a valid lead with a unique address. `changes` replace fields; `...` leaves one out."""
     lead = {
         "firstName": "Ada",
         "lastName": "Lovelace",
@@ -40,7 +40,7 @@ def assert_success(answer: httpx.Response, code: int) -> Any:
 
 
 def assert_error(answer: httpx.Response, code: int, message: str | None = None) -> dict[str, Any]:
-    """Check the error envelope, with that message if one is given, and return the whole body."""
+    """Check the error envelope and, if given, the message; return the whole body."""
     assert answer.status_code == code, f"{answer.status_code} {answer.text[:500]}"
     assert answer.headers["Content-Type"] == "application/json"
     body = dict(answer.json())
@@ -59,7 +59,7 @@ def assert_error(answer: httpx.Response, code: int, message: str | None = None) 
 
 
 def assert_common_headers(answer: httpx.Response) -> None:
-    """Check the headers that every response has."""
+    """Check the headers of every response."""
     assert answer.headers["X-Request-Id"]
     for name in ("Limit", "Remaining", "Reset"):
         assert answer.headers[f"X-RateLimit-{name}"].isdigit()

@@ -1,4 +1,4 @@
-"""A light client that sends many leads at once: raw HTTP on asyncio streams, so that the service has the processor."""
+"""A client that sends many leads concurrently, as raw HTTP on asyncio streams, so that it takes little CPU."""
 
 import asyncio
 import json
@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 from tests.kit.leads import a_lead
 from tests.kit.service import Service
 
-# Seconds without an answer, after which the client gives up a connection and tries a fresh lead.
+# Timeout (seconds) of an answer, after which the client closes the connection and sends a new lead.
 PATIENCE = 5.0
 
-# Seconds between two tries while nobody answers.
+# Pause (seconds) before a retry.
 PAUSE = 0.05
 
 
 @dataclass
 class Ledger:
-    """What the client saw, written down outside the service."""
+    """What the client saw, independently of the service's own ledger."""
 
     wanted: int
-    unsent: int  # leads that no client has in hand
-    ids: list[str] = field(default_factory=list)  # of each lead that was answered with 202
-    refused: int = 0  # answers 503
+    unsent: int  # leads that no connection is sending
+    ids: list[str] = field(default_factory=list)  # ids of the leads answered with 202
+    refused: int = 0  # answers with 503
     broken: int = 0  # connections that ended without an answer
     strange: list[str] = field(default_factory=list)  # any other answer
 
@@ -36,11 +36,11 @@ def send(
     halfway: Callable[[], None] | None = None,
     **changes: str,
 ) -> Ledger:
-    """Send until `wanted` leads are answered with 202; raise TimeoutError when that takes `deadline` seconds.
+    """Send leads until `wanted` are answered with 202. Raises TimeoutError after `deadline` seconds.
 
-    A lead that got no answer, or 503, is given up and a fresh one sent in its place.
+    A lead without an answer, or with a 503, is replaced by a new one.
 
-    `halfway` is called once, in the middle of it, while requests are in flight. `changes`
+    `halfway` is called once, after a third of the leads, while requests are in flight. `changes`
     are fields of the leads.
     """
     ledger = Ledger(wanted, wanted)

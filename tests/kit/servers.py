@@ -1,8 +1,8 @@
-"""Private servers for the tests: each in a directory of its own, on a free port, stopped for sure.
+"""Private servers for the tests: each with a directory of its own and a free port.
 
-A server is a context manager. Within it `kill` takes the process away as a power cut does,
-`start` brings it back on the same data and the same address, `hang` and `resume` stop its
-process without ending it.
+A server is a context manager and always stops at its end. Within it `kill` ends the process
+without warning (SIGKILL), `start` starts it again on the same data and address, and `hang` and
+`resume` pause it.
 """
 
 import os
@@ -23,17 +23,17 @@ import redis
 
 T = TypeVar("T")
 
-# Seconds a server may take to start, the first time on a busy machine.
+# Longest time (seconds) for a server to start, also for the first time and on a busy machine.
 START_DEADLINE = 60.0
 
-# Newer servers than the system's, unpacked by tests/install-servers.
+# Directory of the newer servers that tests/install-servers unpacks.
 UNPACKED = Path(__file__).parents[2] / ".servers" / "bin"
 
 
 def until(condition: Callable[[], T], within: float = 30.0, every: float = 0.01) -> T:
-    """Call `condition` until it returns something true, and return that.
+    """Poll `condition` until it returns a true value, and return that.
 
-    Raises AssertionError when `within` seconds have passed.
+    Raises AssertionError after `within` seconds.
     """
     deadline = time.monotonic() + within
     while not (found := condition()):
@@ -51,9 +51,9 @@ def free_port() -> int:
 
 
 def find_program(name: str, *, newest: bool = False, takes: Callable[[str], bool] = lambda path: True) -> str | None:
-    """Return the path of a server's program that `takes` accepts: the system's, or what tests/install-servers unpacked.
+    """Return the path of the first program `name` that `takes` accepts, or None.
 
-    With `newest` the latter comes first. None when there is neither.
+    Searches the system, then UNPACKED; with `newest` UNPACKED first.
     """
     system = [shutil.which(name), shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/local/bin")]
     unpacked = [shutil.which(name, path=str(UNPACKED))]
@@ -64,7 +64,7 @@ def find_program(name: str, *, newest: bool = False, takes: Callable[[str], bool
 
 
 def program(name: str, **wanted: Any) -> str:
-    """Return what `find_program` finds; without it skip the test, or in CI fail it."""
+    """Return the path that `find_program` finds. Without one, skip the test, or in CI fail it."""
     found = find_program(name, **wanted)
     if found is None:
         report = pytest.fail if os.environ.get("CI") else pytest.skip
@@ -73,10 +73,10 @@ def program(name: str, **wanted: Any) -> str:
 
 
 class Server:
-    """One process with its data. Subclasses say how it starts and when it answers."""
+    """One process with its data. Subclasses define its command and its readiness check."""
 
     def __init__(self) -> None:
-        # Short, because a unix socket's address must be.
+        # A short path, because the length of a unix socket's path is bounded.
         self.directory = Path(tempfile.mkdtemp(prefix="lead-ingest-"))
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -100,7 +100,7 @@ class Server:
         raise NotImplementedError
 
     def answers(self) -> bool:
-        """Tell whether the server takes commands."""
+        """Tell whether the server accepts commands."""
         raise NotImplementedError
 
     @property
@@ -110,9 +110,9 @@ class Server:
         return self._process.pid
 
     def start(self) -> None:
-        """Start the process on the data that is there, and wait until it answers."""
+        """Start the process on the existing data, and wait until it answers."""
         assert self._process is None, "the server runs already"
-        # Where the system can, the server ends with us, however we end.
+        # On Linux the kernel kills the server when this process ends, in whatever way.
         guard = [shutil.which("setpriv"), "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
         with (self.directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -126,25 +126,25 @@ class Server:
         return self.answers()
 
     def kill(self) -> None:
-        """End the process at once (SIGKILL), with no chance to write anything more. Does nothing when it is gone."""
+        """Kill the process (SIGKILL), so that it cannot write anything more. Does nothing when it does not run."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def hang(self) -> None:
-        """Stop the process (SIGSTOP): connections stay open and nobody answers, not even a thread that was at work."""
+        """Pause the process (SIGSTOP): connections stay open, and no thread answers."""
         os.kill(self.pid, signal.SIGSTOP)
-        # Each thread takes the signal when it is next on its way out of the kernel: one may answer until then.
+        # Wait until the process has stopped: each thread runs on until it next leaves the kernel.
         os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
-        """Let a process that hangs go on (SIGCONT)."""
+        """Resume a paused process (SIGCONT)."""
         os.kill(self.pid, signal.SIGCONT)
 
     @contextmanager
     def hanging(self) -> Iterator[None]:
-        """Let the process hang within the block."""
+        """Pause the process within the block."""
         self.hang()
         try:
             yield
@@ -152,23 +152,23 @@ class Server:
             self.resume()
 
     def stop(self) -> None:
-        """End the process and remove its data."""
+        """Kill the process and remove its data."""
         self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
 class RedisServer(Server):
-    """Redis on a TCP port. All that it has answered is on disk."""
+    """Redis on a TCP port, with an fsync before each answer to a write."""
 
     def __init__(self, *, newest: bool = True) -> None:
-        """Take the newest Redis there is, or the system's."""
+        """Use the newest Redis installed, or with `newest` False the system's."""
         super().__init__()
         self.port = free_port()
         self._newest = newest
 
     @property
     def url(self) -> str:
-        """Where clients connect."""
+        """The URL for clients."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
@@ -177,22 +177,22 @@ class RedisServer(Server):
         return [program("redis-server", newest=self._newest), *listen, *self._durable()]
 
     def answers(self) -> bool:
-        """Tell whether the server takes commands."""
+        """Tell whether the server accepts commands."""
         try:
             return bool(self.client().ping())
         except redis.RedisError:
             return False
 
     def version(self) -> str:
-        """Return the server's version in numbers."""
+        """Return the server's version number."""
         return str(self.client().info("server")["redis_version"])
 
     def client(self) -> redis.Redis:
-        """Return a client of its own, patient enough for a test."""
+        """Return a new client, with a timeout long enough for a busy machine."""
         return redis.Redis.from_url(self.url, socket_timeout=10)
 
     def _durable(self) -> list[str]:
-        # The empty argument is Redis's way to say: no snapshots.
+        # `--save ""` turns snapshots off.
         return ["--dir", str(self.directory), "--appendonly", "yes", "--appendfsync", "always", "--save", ""]
 
 
@@ -201,7 +201,7 @@ class ValkeyServer(RedisServer):
 
     @property
     def url(self) -> str:
-        """Where clients connect."""
+        """The URL for clients."""
         return f"unix://{self.directory / 'redis.sock'}"
 
     def command(self) -> list[str]:
@@ -211,18 +211,18 @@ class ValkeyServer(RedisServer):
 
 
 class PrometheusServer(Server):
-    """Debian's Prometheus, which scrapes the given targets each second and follows the project's rules."""
+    """Debian's Prometheus, which scrapes the given targets every second and evaluates the project's alert rules."""
 
-    RULES = Path(__file__).parents[2] / "compose" / "prometheus" / "alerts.yml"
+    RULES = Path(__file__).parents[2] / "compose" / "monitoring" / "prometheus" / "alerts.yml"
 
     def __init__(self, targets: dict[str, str]) -> None:
-        """Take the address of each job's one target."""
+        """Take the address of one target for each job."""
         super().__init__()
         self.port = free_port()
         self._targets = targets
 
     def prepare(self) -> None:
-        """Write its configuration."""
+        """Write the configuration."""
         jobs = "".join(
             f"  - job_name: {job}\n    static_configs: [{{targets: ['{target}']}}]\n"
             for job, target in self._targets.items()
@@ -248,12 +248,12 @@ class PrometheusServer(Server):
             return False
 
     def query(self, expr: str) -> list[dict[str, Any]]:
-        """Return the result of a query now; fail when it is no query."""
+        """Return the result of an instant query; fail when the query is not valid."""
         answer = httpx.get(f"http://127.0.0.1:{self.port}/api/v1/query", params={"query": expr}, timeout=10)
         assert answer.status_code == 200, f"{expr}: {answer.text}"
         return list(answer.json()["data"]["result"])
 
     def firing(self) -> set[str]:
-        """Return the names of the alerts that fire or are about to."""
+        """Return the names of the alerts that are firing or pending."""
         alerts = httpx.get(f"http://127.0.0.1:{self.port}/api/v1/alerts", timeout=10).json()["data"]["alerts"]
         return {alert["labels"]["alertname"] for alert in alerts}

@@ -1,4 +1,4 @@
-"""The whole service, started as `make run` does, and what a test asks of it from outside."""
+"""The whole service, started as by `make run`, and a client for it."""
 
 import os
 import random
@@ -20,11 +20,11 @@ ROOT = Path(__file__).parents[2]
 
 EMAIL, PASSWORD = "test@example.com", "password123"
 
-# Seconds. The service itself gives up after sixty.
+# Seconds. START_DEADLINE is also the service's own timeout.
 START_DEADLINE = 60.0
 STOP_DEADLINE = 15.0
 
-# What tells the service's processes apart: a piece of the command line.
+# Parts of the command lines that identify the service's processes.
 MARKS = {
     "api": "ingest_api serve",
     "worker": "workers.app --quiet worker",
@@ -35,7 +35,7 @@ MARKS = {
 
 
 def free_port() -> int:
-    """Return a free port below those that the system gives to outgoing connections: a restart finds it free again."""
+    """Return a free port below the ephemeral range, so that no outgoing connection takes it before a restart."""
     while True:
         port = random.randint(20_000, 32_000)
         with socket.socket() as probe:
@@ -47,10 +47,10 @@ def free_port() -> int:
 
 
 class Service:
-    """One data dir and one pair of ports; start and stop it as often as needed."""
+    """A service with a data dir and ports of its own, which can be started and stopped repeatedly."""
 
     def __init__(self, directory: Path, **settings: object) -> None:
-        """Take settings by their names in lower case without the prefix: `rate_limit=0`."""
+        """Take settings by name in lower case, without the prefix: `rate_limit=0`."""
         self.directory = directory
         self.data = directory / "data"
         self.settings: dict[str, object] = {
@@ -59,7 +59,7 @@ class Service:
             "flower_port": free_port(),
             "worker_metrics_port": free_port(),
             "rate_limit": 0,
-            # Longer than its default: a shared disk may take seconds over one fsync, and 503 would be right.
+            # Longer than the default: on a shared disk one fsync may take seconds, and 503 would be the right answer.
             "redis_timeout": 10,
             "rate_limit_timeout": 10,
             **settings,
@@ -90,19 +90,19 @@ class Service:
 
     @property
     def output(self) -> str:
-        """What the last run wrote to its standard output."""
+        """The standard output of the last run."""
         return (self.directory / "stdout").read_text()
 
     @property
     def errors(self) -> str:
-        """What the last run wrote to its standard error."""
+        """The standard error of the last run."""
         return (self.directory / "stderr").read_text()
 
     def launch(self) -> subprocess.Popen[bytes]:
-        """Start the service and wait for nothing."""
+        """Start the service without waiting for it."""
         with (self.directory / "stdout").open("wb") as out, (self.directory / "stderr").open("wb") as err:
             self.process = subprocess.Popen(
-                # So that nothing stays behind when the test run is killed.
+                # --stop-with-parent, so that nothing is left behind when the test run is killed.
                 [sys.executable, "-m", "compose.local", "--stop-with-parent"],
                 cwd=ROOT,
                 env=self.environment,
@@ -121,13 +121,13 @@ class Service:
         return self
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ask the service to stop; return its exit status, or fail when it takes too long."""
+        """Send the signal and return the exit status. Raises TimeoutExpired after STOP_DEADLINE."""
         assert self.process is not None
         self.process.send_signal(number)
         return self.process.wait(STOP_DEADLINE)
 
     def end(self) -> None:
-        """End the service at once, whatever state it is in, and leave no process behind."""
+        """Kill the service with all its processes, whatever its state."""
         if self.process is None:
             return
         family = self.family()
@@ -139,7 +139,7 @@ class Service:
         until(lambda: not any(_lives(each) for each in family), STOP_DEADLINE)
 
     def family(self) -> list[psutil.Process]:
-        """Return all processes below the one that was started."""
+        """Return all descendants of the process that was started."""
         assert self.process is not None
         try:
             return psutil.Process(self.process.pid).children(recursive=True)
@@ -147,7 +147,7 @@ class Service:
             return []
 
     def left_behind(self, family: list[psutil.Process]) -> list[psutil.Process]:
-        """Return those of `family` that still run, and any other process that has our data dir in its environment."""
+        """Return the processes of `family` that still run, and all others with our data dir in their environment."""
         ours = [each for each in family if _lives(each)]
         for each in psutil.process_iter():
             try:
@@ -158,7 +158,7 @@ class Service:
         return ours
 
     def find(self, name: str) -> psutil.Process | None:
-        """Return the supervised process of that name, or None while there is none."""
+        """Return the supervised process called `name` (see MARKS), or None."""
         assert self.process is not None
         for each in psutil.Process(self.process.pid).children():
             try:
@@ -169,13 +169,13 @@ class Service:
         return None
 
     def one(self, name: str) -> psutil.Process:
-        """Return the supervised process of that name, which must run."""
+        """Return the supervised process called `name`, which must run."""
         found = self.find(name)
         assert found is not None, f"{name} does not run"
         return found
 
     def token(self, email: str = EMAIL, password: str = PASSWORD) -> str:
-        """Log in, once for each user, and return the token."""
+        """Return the user's token; logs in at the first call."""
         if (email, password) not in self._tokens:
             answer = self.post("/api/login_check", {"email": email, "password": password}, token=None)
             assert answer.status_code == 200, answer.text
@@ -183,7 +183,7 @@ class Service:
         return self._tokens[email, password]
 
     def run(self, *command: str, given: str = "", timeout: float | None = 30) -> subprocess.CompletedProcess[str]:
-        """Run `python -m` with these words for this service, with `given` on standard input."""
+        """Run `python -m COMMAND` with this service's settings, with `given` on standard input."""
         return subprocess.run(
             [sys.executable, "-m", *command],
             cwd=ROOT,
@@ -200,22 +200,22 @@ class Service:
         return self.run("ingest_api", "user", *arguments, given=password + "\n")
 
     def balance(self) -> str:
-        """Return the last line of what `python -m workers ledger` says: "Balanced…", or what is wrong."""
+        """Return the last line of `python -m workers ledger`: "Balanced…", or what is wrong."""
         done = self.run("workers", "ledger", timeout=None)
         last = (done.stdout + done.stderr).strip().rpartition("\n")[2]
         return f"exit status {done.returncode}: {last}" if done.returncode else last
 
     def headers(self, token: str | None = "") -> dict[str, str]:
-        """Return the header that carries a token: by default the test user's, none for None."""
+        """Return the Authorization header: for "" with the test user's token, for None no header."""
         return {} if token is None else {"Authorization": f"Bearer {token or self.token()}"}
 
     def get(self, path: str, token: str | None = "", **options: Any) -> httpx.Response:
-        """GET, as the test user unless told otherwise; `options` are httpx's."""
+        """GET, by default as the test user; `options` are httpx's."""
         headers = {**self.headers(token), **options.pop("headers", {})}
         return self.client.get(path, headers=headers, **options)
 
     def post(self, path: str, body: object, token: str | None = "", **headers: str) -> httpx.Response:
-        """POST a body (bytes as they are, anything else as JSON), as the test user unless told otherwise.
+        """POST a body, bytes unchanged and anything else as JSON, by default as the test user.
 
         Headers are given as `Idempotency_Key="..."`.
         """
@@ -226,7 +226,7 @@ class Service:
         return self.client.post(path, json=body, headers=all_headers)
 
     def accept(self, *leads: dict[str, Any]) -> list[str]:
-        """Send leads, which must all be accepted; return their ids in the same order."""
+        """Send leads in bulk, all of which must be accepted; return their ids in order."""
         ids: list[str] = []
         for start in range(0, len(leads), 1000):
             answer = self.post("/api/leads/bulk", list(leads[start : start + 1000]))
@@ -241,15 +241,15 @@ class Service:
             until(lambda each=each: self.lead(each)["state"] == "stored", max(deadline - time.monotonic(), 0.1), 0.03)
 
     def ledger(self) -> dict[str, int]:
-        """Return the ledger as the health check shows it."""
+        """Return the ledger from the health check."""
         return dict(self.get("/health/ready").json()["data"]["ledger"])
 
     def wait_until_nothing_waits(self, within: float = 30.0) -> None:
-        """Wait until each accepted lead is stored or dead."""
+        """Wait until every accepted lead is a row or a dead letter."""
         until(lambda: self.ledger()["waiting"] == 0, within, 0.03)
 
     def lead(self, lead_id: str) -> dict[str, Any]:
-        """Return a lead that must be there."""
+        """Return a lead, which must exist."""
         answer = self.get(f"/api/leads/{lead_id}")
         assert answer.status_code == 200, answer.text
         return dict(answer.json()["data"])
@@ -261,7 +261,7 @@ class Service:
         return dict(answer.json()["data"])
 
     def walk(self, **parameters: object) -> list[dict[str, Any]]:
-        """Return all leads of a list, by its cursors."""
+        """Return all leads of a list, by following its cursors."""
         items: list[dict[str, Any]] = []
         cursor: str | None = None
         while True:
@@ -274,7 +274,7 @@ class Service:
 
 
 def _lives(process: psutil.Process) -> bool:
-    """Tell whether a process still runs; one that ended may wait for ever for its parent to notice."""
+    """Tell whether a process runs. A zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

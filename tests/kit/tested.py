@@ -23,9 +23,9 @@ KEPT = ROOT / "var" / "tested"
 RECORD = ROOT / "docs" / "tested.json"
 PAGE = ROOT / "docs" / "support.md"
 
-Versions = dict[str, str]  # by what it is: "MySQL": "9.7.4"
+Versions = dict[str, str]  # by program: "MySQL": "9.7.4"
 
-# What is supported, and why from there on.
+# Supported versions, and the reason for the oldest.
 SUPPORTED = {
     "Python": ("3.11 to 3.14", "The image runs 3.14, which takes 6 to 10 % more leads a second than 3.11."),
     "MySQL": ("8.4 and later", "Row aliases in upserts need 8.0.19, which is the oldest that a start accepts."),
@@ -56,7 +56,7 @@ accepts is named by it in one line. Versions between those that were tested are 
 
 
 def program_versions() -> Versions:
-    """Return the versions of what `make test` starts here; what is missing is left out."""
+    """Return the versions of the programs that `make test` starts here, without those not installed."""
     programs = {
         "MySQL": find_program("mysqld", takes=is_mysql),
         "MariaDB": find_program("mariadbd"),
@@ -78,11 +78,13 @@ def _embedded() -> str:
 
 
 def image_versions() -> Versions:
-    """Return the versions in the images that compose.yml and the Dockerfile name, and Compose's own."""
-    text = (ROOT / "compose" / "compose.yml").read_text()
+    """Return the versions in the images of compose.yml and the Dockerfile, and Docker Compose's."""
+    text = (ROOT / "compose" / "production" / "compose.yml").read_text()
     images = dict(re.findall(r"image: ((mysql|redis|nginx):\S+)", text))
     by_name = {name: image for image, name in images.items()}
-    (python,) = re.findall(r"^ARG PYTHON=(\S+)", (ROOT / "compose" / "Dockerfile").read_text(), re.MULTILINE)
+    (python,) = re.findall(
+        r"^ARG PYTHON=(\S+)", (ROOT / "compose" / "production" / "Dockerfile").read_text(), re.MULTILINE
+    )
     run = ["docker", "run", "--rm", "--network", "none", "--entrypoint"]
     return {
         "Python": _first_number([*run, "python3", python, "--version"]),
@@ -105,7 +107,7 @@ def _first_number(command: list[str]) -> str:
 
 
 def say() -> int:
-    """Say in one line what the tests take; return the exit status."""
+    """Print in one line what the tests run on; return the exit status."""
     versions = program_versions()
     print("Testing with " + ", ".join(f"{name} {version}" for name, version in versions.items()), flush=True)
     if "MySQL" not in versions:
@@ -115,7 +117,7 @@ def say() -> int:
 
 
 def keep(kind: str) -> None:
-    """Keep what a run has passed on."""
+    """Write the versions that a run has passed on to KEPT."""
     versions = program_versions() if kind == "test" else image_versions()
     system = platform.freedesktop_os_release()
     entry = {
@@ -129,7 +131,7 @@ def keep(kind: str) -> None:
 
 
 def document() -> None:
-    """Add what was kept to the record, in the place of the same run on the same system, and write the page."""
+    """Merge the entries in KEPT into the record, replacing those of the same run and system, and write the page."""
     entries = json.loads(RECORD.read_text()) if RECORD.exists() else []
     for path in sorted(KEPT.glob("*.json")):
         new = json.loads(path.read_text())
@@ -140,14 +142,14 @@ def document() -> None:
 
 
 def _place(entry: dict[str, object]) -> tuple[str, str, str]:
-    """Return what an entry stands for: nginx has two versions that read its configuration differently."""
+    """Return an entry's key in the record: run, system, and nginx's version, which decides what it can configure."""
     versions = entry["versions"]
     assert isinstance(versions, dict)
     return str(entry["run"]), str(entry["system"]), str(versions.get("nginx", ""))
 
 
 def page(entries: list[dict[str, object]]) -> str:
-    """Return docs/support.md for what is in the record."""
+    """Return docs/support.md for the entries of the record."""
     rows = []
     for name, (supported, note) in SUPPORTED.items():
         cells = [", ".join(_versions_of(name, entries, run)) for run in ("make test", "make test-compose")]
@@ -167,7 +169,7 @@ def _versions_of(name: str, entries: list[dict[str, object]], run: str) -> list[
 
 
 def main() -> int:
-    """Do what the command line says; return the exit status."""
+    """Run the command on the command line; return the exit status."""
     match sys.argv[1:]:
         case ["say"]:
             return say()

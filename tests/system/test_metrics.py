@@ -15,7 +15,7 @@ from tests.kit.servers import PrometheusServer, RedisServer, until
 from tests.kit.service import Service
 
 ROOT = Path(__file__).parents[2]
-OVERVIEW = json.loads((ROOT / "compose" / "grafana" / "dashboards" / "overview.json").read_text())
+OVERVIEW = json.loads((ROOT / "compose" / "monitoring" / "grafana" / "dashboards" / "overview.json").read_text())
 QUERIES = [
     (f"{panel['title']}: {target['legendFormat']}", target["expr"])
     for panel in OVERVIEW["panels"]

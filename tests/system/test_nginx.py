@@ -1,4 +1,4 @@
-"""compose/nginx, run by Debian's nginx in front of a service: what it lets through, and whose address it tells."""
+"""compose/production/nginx, run by Debian's nginx in front of a service: what passes, and whose address it tells."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ class Nginx(Server):
         }
         if self._tls:
             self._make_certificate(self.directory / "tls")
-        shutil.copytree(ROOT / "compose" / "nginx", self.directory / "files")
+        shutil.copytree(ROOT / "compose" / "production" / "nginx", self.directory / "files")
         for path in (self.directory / "files").iterdir():
             text = path.read_text()
             for old, new in changes.items():

@@ -167,7 +167,7 @@ def test_the_log_of_the_embedded_run_is_found_and_can_be_deleted(embedded: Servi
     assert data_of(embedded, "embedded")["response"]["status"] == 200
 
     cleared = subprocess.run(
-        [ROOT / "compose" / "requests", "clear", "--yes"],
+        [ROOT / "compose" / "request-log", "clear", "--yes"],
         env={**os.environ, **embedded.environment},
         capture_output=True,
         text=True,

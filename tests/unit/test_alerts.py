@@ -1,4 +1,4 @@
-"""compose/prometheus: the alerts fire when they should, and each has a paragraph that says what to do."""
+"""compose/monitoring/prometheus: the alerts fire when they should, and each has a paragraph that says what to do."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.kit.servers import program
 
 ROOT = Path(__file__).parents[2]
-PROMETHEUS = ROOT / "compose" / "prometheus"
+PROMETHEUS = ROOT / "compose" / "monitoring" / "prometheus"
 RULES = (PROMETHEUS / "alerts.yml").read_text()
 TESTS = (PROMETHEUS / "alerts-test.yml").read_text()
 

@@ -1,4 +1,4 @@
-"""compose/compose.yml: every container is bounded, watched, kept apart, and gets every setting that may be changed."""
+"""compose.yml: every container is bounded, watched, kept apart, and gets every setting that may be changed."""
 
 import dataclasses
 import os
@@ -14,7 +14,8 @@ import yaml
 from schema.settings import Settings, variable
 
 COMPOSE = Path(__file__).parents[2] / "compose"
-FILE = yaml.safe_load((COMPOSE / "compose.yml").read_text())
+PRODUCTION = COMPOSE / "production"
+FILE = yaml.safe_load((PRODUCTION / "compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 
 VARIABLES = {variable(spec.name) for spec in dataclasses.fields(Settings)}
@@ -62,7 +63,7 @@ def test_an_image_is_pinned_by_its_version(name: str):
 
 def test_a_health_check_does_not_start_a_python():
     checks = [str(service.get("healthcheck", "")) for service in SERVICES.values()]
-    image = (COMPOSE / "Dockerfile").read_text()
+    image = (PRODUCTION / "Dockerfile").read_text()
     checks += re.findall(r"HEALTHCHECK (?:.*\\\n)*.*", image)
 
     assert len(checks) == len(SERVICES) + 1
@@ -95,7 +96,7 @@ def test_ours_run_without_rights_they_do_not_need():
     for name in ("api", "worker", "beat", "flower", "migrate"):
         assert SERVICES[name]["cap_drop"] == ["ALL"]
         assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
-    assert "\nUSER leads\n" in (COMPOSE / "Dockerfile").read_text()
+    assert "\nUSER leads\n" in (PRODUCTION / "Dockerfile").read_text()
 
 
 def test_every_setting_is_passed_on_or_fixed_by_the_container():
@@ -107,7 +108,7 @@ def test_every_setting_is_passed_on_or_fixed_by_the_container():
 
 
 def test_no_secret_has_a_default():
-    text = (COMPOSE / "compose.yml").read_text()
+    text = (PRODUCTION / "compose.yml").read_text()
 
     for secret in re.findall(r"\$\{(\w*PASSWORD\w*)(:?[^}]*)\}", text):
         assert secret[1].startswith(":?"), secret

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from marshmallow import ValidationError, validate
 
 from schema.lead import rules
-from schema.lead.rules import BLANK, NOT_OBJECT, NOT_TEXT, UNKNOWN
+from schema.lead.rules import BLANK, NOT_OBJECT, NOT_TEXT, UNKNOWN_FIELD
 
 VALID: dict[str, Any] = {
     "firstName": "Ada",
@@ -226,7 +226,7 @@ def test_additional_data_is_at_most_16_kib_as_json(character: str):
 
 
 def test_unknown_fields_are_named():
-    assert errors_of(VALID | {"id": "x", "firstname": "Ada"}) == {"id": [UNKNOWN], "firstname": [UNKNOWN]}
+    assert errors_of(VALID | {"id": "x", "firstname": "Ada"}) == {"id": [UNKNOWN_FIELD], "firstname": [UNKNOWN_FIELD]}
 
 
 def test_all_broken_fields_are_reported_at_once():
@@ -239,7 +239,7 @@ def test_all_broken_fields_are_reported_at_once():
         "phone": [NOT_PHONE],
         "dateOfBirth": [FORM],
         "additionalData": [NOT_OBJECT],
-        "extra": [UNKNOWN],
+        "extra": [UNKNOWN_FIELD],
     }
 
 

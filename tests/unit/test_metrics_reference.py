@@ -4,12 +4,12 @@ import json
 import re
 from pathlib import Path
 
-from compose import dashboard, metrics_reference
+from compose.monitoring import dashboard, metrics_reference
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "metrics.md").read_text()
-OVERVIEW = ROOT / "compose" / "grafana" / "dashboards" / "overview.json"
-RULES = (ROOT / "compose" / "prometheus" / "alerts.yml").read_text()
+OVERVIEW = ROOT / "compose" / "monitoring" / "grafana" / "dashboards" / "overview.json"
+RULES = (ROOT / "compose" / "monitoring" / "prometheus" / "alerts.yml").read_text()
 
 
 def documented() -> set[str]:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest_api.request_log import redaction
-from ingest_api.request_log.record import BODY_MAX, kept, kept_of_accepted, kept_of_login
+from ingest_api.request_log.record import KEPT_BODY_MAX, kept, kept_of_accepted, kept_of_login
 
 # A busy machine may take seconds over the first draw.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -247,14 +247,14 @@ def test_a_long_body_is_cut_and_says_so():
 
     value, remark = kept(text)
 
-    assert value == text[:BODY_MAX].decode()
-    assert remark == f"cut off: the first {BODY_MAX} of {len(text)} bytes"
+    assert value == text[:KEPT_BODY_MAX].decode()
+    assert remark == f"cut off: the first {KEPT_BODY_MAX} of {len(text)} bytes"
 
 
 def test_a_cut_through_a_character_leaves_the_text_before_it():
-    value, remark = kept(b"x" + "ü".encode() * BODY_MAX)
+    value, remark = kept(b"x" + "ü".encode() * KEPT_BODY_MAX)
 
-    assert value == "x" + "ü" * ((BODY_MAX - 1) // 2)
+    assert value == "x" + "ü" * ((KEPT_BODY_MAX - 1) // 2)
     assert remark.startswith("cut off")
 
 

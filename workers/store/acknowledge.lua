@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Removes stored leads from the queue. It only makes room, so it runs in a Redis that is out of memory, too.
+-- Removes stored leads from the queue. allow-oom: it only frees memory, so it must run when Redis is out of memory.
 --
 -- Arguments: the group, the number of entries, then the entries' names, then lead ids (16 bytes).
 
--- So many in one command: each command is a record of its own in the append-only file, and Lua's stack is bounded.
+-- Names per command: few commands, because each is a record in the append-only file, but Lua's stack is bounded.
 local MOST = 1000
 
 local function remove(first, last, ...)

@@ -1,4 +1,4 @@
-"""How a process waits for a database that is away: longer each time, never together with the others."""
+"""Exponential backoff with jitter, for a database that is away."""
 
 import random
 import time
@@ -9,7 +9,7 @@ LONGEST_SPAN = 30.0  # seconds
 
 
 class Backoff:
-    """Says whether it is time to try again."""
+    """Tells whether it is time to try again."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, jitter: Callable[[], float] = random.random
@@ -24,15 +24,15 @@ class Backoff:
         return self._clock() >= self._until
 
     def record_failure(self) -> float:
-        """Note a failure; return the seconds until the next try: half to all of a span that doubles each time."""
+        """Record a failure; return the seconds until the next try: half to all of a span that doubles each time."""
         span = min(LONGEST_SPAN, FIRST_SPAN * 2.0**self._failures)
         wait = span * (0.5 + self._jitter() / 2)
-        # Past this many the span no longer grows.
+        # LONGEST_SPAN is reached by then.
         self._failures = min(self._failures + 1, 10)
         self._until = self._clock() + wait
         return wait
 
     def reset(self) -> None:
-        """Note a success."""
+        """Record a success."""
         self._failures = 0
         self._until = 0.0

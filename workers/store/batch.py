@@ -22,14 +22,14 @@ from workers.store.backoff import Backoff
 from workers.store.consumer import Claimed, Consumer
 from workers.store.dead_letter_limit import DeadLetterLimit, DeadLetterLimitReached
 
-# Times a transaction is run that the server keeps giving up in favour of others (1205, 1213).
+# Most runs of a transaction that ends in a deadlock or a lock timeout (1213, 1205).
 TRANSACTION_ATTEMPTS = 5
 
-# Longest pause between two of them, seconds.
+# Longest pause (seconds) between two runs.
 RETRY_PAUSE_MAX = 0.05
 
-# Seconds for which one ticket goes on behind a full batch. A ticket costs 7 ms of processor time in Celery and Flower,
-# a batch of a thousand leads some 40 (docs/lab); and a backlog shrinks although new leads bring tickets of their own.
+# Time (seconds) for which one ticket goes on to the next batch behind a full one. It spreads a ticket's cost over
+# several batches, and lets a backlog shrink while leads come in (docs/lab/2026-11-26-behind-the-constants.md).
 TICKET_TIME_BUDGET = 0.5
 
 NEVER_FINISHED = "delivered many times and never finished"
@@ -38,30 +38,30 @@ log = logs.get(__name__)
 
 
 class StoringFailed(Exception):
-    """A batch was not stored and stays in the queue. The message names the error and quotes no lead."""
+    """A batch was not stored and stays in the queue. The message names the error, but quotes no lead."""
 
 
 class DatabaseAway(Exception):
-    """The database takes no writes at the moment."""
+    """The database accepts no writes at the moment."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a batch, or of a ticket's batches, in leads. It is a task's result: it holds nothing personal."""
+    """Numbers of leads by what became of them in a batch or in all batches of a ticket. A task's result."""
 
     stored: int = 0
     duplicates: int = 0
     dead: int = 0
 
     def add(self, batch: "Outcome") -> None:
-        """Add what became of one batch."""
+        """Add the numbers of one batch."""
         self.stored += batch.stored
         self.duplicates += batch.duplicates
         self.dead += batch.dead
 
 
 class Storing:
-    """Stores what waits: each call of `run` does what one ticket asks for. Make it after the fork."""
+    """Stores waiting leads; a call of `run` serves one ticket. Make it after the fork."""
 
     def __init__(self, consumer: Consumer, engine: Engine, settings: Settings) -> None:
         self._consumer = consumer
@@ -72,10 +72,10 @@ class Storing:
         self._slot = os.getpid()
 
     def run(self) -> dict[str, int]:
-        """Store up to one batch of waiting leads, and the next one behind each full one for TICKET_TIME_BUDGET.
+        """Store a batch of waiting leads, and further ones while they are full and within TICKET_TIME_BUDGET.
 
-        On return the leads are committed and out of the queue. While the database is away, or too many leads fail
-        alike, nothing is stored and all stay in the queue. Raises StoringFailed; then the last batch stays there, too.
+        On return the leads are committed and acknowledged. While the database is away, or too many leads fail for one
+        reason, the rest stay in the queue. Raises StoringFailed; then the last batch stays there.
         """
         outcome = Outcome()
         if not self._backoff.ready():
@@ -94,7 +94,7 @@ class Storing:
         return asdict(outcome)
 
     def _run_batch(self, outcome: Outcome) -> bool:
-        """Store one batch; tell whether it was full, so that more may wait behind it."""
+        """Store one batch; tell whether it was full, so that more leads may wait."""
         batch = Outcome()
         try:
             with metrics.batch(batch):
@@ -106,7 +106,7 @@ class Storing:
         return leads >= self._batch_size
 
     def _claim_and_store(self, outcome: Outcome) -> int:
-        """Store one batch; return how many leads it held."""
+        """Store one batch; return its number of leads."""
         try:
             connection = self._engine.connect()
         except SQLAlchemyError as error:
@@ -125,7 +125,7 @@ class Storing:
         return len(claimed)
 
     def _dead_letter_exhausted(self, connection: Connection, exhausted: list[Entry], outcome: Outcome) -> None:
-        """Dead-letter entries that nobody finishes, except those that are stored and were never acknowledged."""
+        """Dead-letter entries at the delivery limit; acknowledge those whose row exists instead."""
         for entry in exhausted:
             lead = id_of(entry.payload)
             try:
@@ -141,7 +141,7 @@ class Storing:
                 self._limit.record([NEVER_FINISHED], 1)
 
     def _store_each(self, connection: Connection, claimed: Claimed, outcome: Outcome) -> None:
-        """Store the batch, then each entry that is tried alone; when storing must stop, give back what is left."""
+        """Store the batch, then each entry that is tried alone; when storing must stop, give back the rest."""
         failure: StoringFailed | None = None
         left = [claimed.entries, *([entry] for entry in claimed.retry_alone)]
         while left:
@@ -154,7 +154,7 @@ class Storing:
                 if _is_unavailable(error):
                     self._give_back(claimed, left)
                     raise DatabaseAway(reason_of(error)) from None
-                # The others are not to blame: they are tried all the same.
+                # The error may come from this group only: go on with the others.
                 failure = StoringFailed(reason_of(error))
             left.pop(0)
         if failure is not None:
@@ -165,7 +165,7 @@ class Storing:
         self._consumer.give_back(batch, [entry for entries in left if entries is not batch for entry in entries])
 
     def _store(self, connection: Connection, entries: list[Entry], outcome: Outcome) -> None:
-        """Store entries in one transaction, acknowledge them, and dead-letter those that cannot be stored."""
+        """Store entries in one transaction, then acknowledge them and dead-letter the rejected ones."""
         if not entries:
             return
         rows: list[LeadRow] = []
@@ -187,7 +187,7 @@ class Storing:
         inserted = self._insert(connection, rows, keys) if rows else insertion.Inserted()
         acknowledged = [entry for group in by_id.values() for entry in group]
         for lead, reason in inserted.rejected.items():
-            # A lead that stands in the stream twice becomes one dead letter.
+            # A lead that is in the stream twice becomes one dead letter; its other entries are acknowledged.
             first = by_id.pop(lead)[0]
             acknowledged.remove(first)
             bad.append((first, reason))

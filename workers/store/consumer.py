@@ -1,7 +1,7 @@
-"""One pool process's place in the consumer group: claims and reads leads from the stream and acknowledges them.
+"""A consumer of the group: claims and reads leads from the stream, acknowledges, dead-letters or gives them back.
 
-A lead that was read is pending until it is acknowledged, dead-lettered or given back. What a
-process leaves pending when it dies, or is stopped for longer than `claim_after`, another claims.
+A lead that was read is pending until it is acknowledged or dead-lettered. Once it is pending for
+longer than `claim_after`, because its process died or hangs, another process claims it.
 """
 
 import os
@@ -21,11 +21,11 @@ from schema.runtime import logs
 from schema.settings import Settings
 from workers.store import scripts
 
-# Most pending entries of one process that are looked at: those just claimed, and what it failed to finish before.
+# Most pending entries of this process whose deliveries are read: those just claimed, and those it failed on before.
 PENDING_MAX = 100_000
 
-# Seconds between two checks for leads to claim, or this share of the time after which they may be claimed. A check goes
-# through all that is pending, 0.3 µs of Redis's time for each lead.
+# Interval (seconds) of the check for leads to claim, and its upper bound as a share of `claim_after`. A check scans all
+# pending entries (docs/lab/2026-11-26-behind-the-constants.md).
 CLAIM_CHECK_INTERVAL = 1.0
 CLAIM_CHECK_SHARE = 0.1
 
@@ -34,12 +34,12 @@ log = logs.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What one look at the stream brought: leads that others left, and new ones."""
+    """Leads claimed from other processes, and new ones."""
 
     entries: list[Entry] = field(default_factory=list)
-    # Delivered so often without being finished that each is tried alone.
+    # More than `deliveries_alone` deliveries: each is stored in a transaction of its own.
     retry_alone: list[Entry] = field(default_factory=list)
-    # Delivered so often that nobody tries again.
+    # More than `deliveries_max` deliveries: not tried again.
     exhausted: list[Entry] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -47,11 +47,11 @@ class Claimed:
 
 
 class Consumer:
-    """A consumer of the group. Each process has a name of its own, never used again."""
+    """A consumer of the group. Each instance has a unique name."""
 
     def __init__(self, client: redis.Redis, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
-        self._client: Any = client  # redis-py's types leave open whether text or bytes come back
-        # Not as dictionaries, which take longer to make than all else that is done with an answer.
+        self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
+        # Raw lists, because making redis-py's dictionaries costs more than the rest of the parsing.
         client.set_response_callback("XREADGROUP", _entries)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._claim_after = int(settings.claim_after * 1000)
@@ -64,11 +64,9 @@ class Consumer:
         self._dead_letter = scripts.DEAD_LETTER.register(client)
 
     def claim_and_read(self, most: int) -> Claimed:
-        """Claim up to `most` leads that another process left, if it is time to look, and read new ones for the rest.
+        """Claim up to `most` idle leads of other processes, if a check is due, and read new ones for the rest.
 
-        Never blocks.
-
-        Raises RedisError.
+        Does not wait for leads. Raises RedisError.
         """
         try:
             return self._claim_and_read(most)
@@ -79,15 +77,15 @@ class Consumer:
         return self._claim_and_read(most)
 
     def acknowledge(self, entries: list[Entry], ids: list[bytes]) -> None:
-        """Remove stored leads from the queue. Only call it once their rows are committed.
+        """Remove stored leads from the queue. Call it only after COMMIT.
 
-        Raises RedisError; then some process will claim the leads again, and find their rows.
+        Raises RedisError; then a process claims the leads again and finds their rows.
         """
         names = [entry.name for entry in entries]
         self._acknowledge(group=GROUP, entries=len(names), rest=[*names, *ids])
 
     def dead_letter(self, entry: Entry, reason: str) -> bool:
-        """Make an entry a dead letter with its reason, in one step; False when another did before.
+        """Make an entry a dead letter with its reason, atomically; False when the entry is gone.
 
         Raises RedisError.
         """
@@ -95,9 +93,9 @@ class Consumer:
         return bool(self._dead_letter(group=GROUP, entry=entry.name, reason=reason, lead=lead))
 
     def give_back(self, entries: list[Entry], retry_alone: Sequence[Entry] = ()) -> None:
-        """Leave leads to whoever claims next, without counting this delivery against them.
+        """Make leads claimable at once, without counting this delivery.
 
-        Raises RedisError; then they are claimed when `claim_after` is over.
+        Raises RedisError; then they are claimable after `claim_after`.
         """
         self._next_claim_check = 0.0
         for group, deliveries in ((entries, 0), (retry_alone, self._alone)):
@@ -153,21 +151,21 @@ class Consumer:
         return claimed
 
     def _make_group(self) -> None:
-        """Make the consumer group, from the stream's beginning: all that is there is still to be stored."""
+        """Make the consumer group from the stream's beginning: every entry in the stream is still to be stored."""
         try:
             self._client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
             return
-        # Right on the first start; later it means that Redis has lost its data.
+        # Expected on the first start; later it means that Redis has lost its data.
         log.warning("consumer group made")
 
 
 def _entries(answer: Any, **_: Any) -> list[list[Any]]:
-    """Return the entries of the one stream that was read, each a name and a list of names and values."""
+    """Return the entries of the one stream that was read, each a name and a flat list of names and values."""
     if not answer:
         return []
-    # As RESP3 and RESP2 write it.
+    # A dictionary in RESP3, a list in RESP2.
     found: list[list[Any]] = next(iter(answer.values())) if isinstance(answer, dict) else answer[0][1]
     return found

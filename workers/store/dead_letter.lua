@@ -1,6 +1,7 @@
--- Makes a stream entry a dead letter, once: whoever comes second finds the entry gone.
+-- Makes a stream entry a dead letter. A second call finds the entry gone.
 --
--- Arguments: the group, the entry, the reason, the lead id (16 bytes) or "". Returns 1, or 0 when there is no such entry.
+-- Arguments: the group, the entry, the reason, the lead id (16 bytes) or "".
+-- Returns 1, or 0 when there is no such entry.
 local found = redis.call('XRANGE', STREAM, entry, entry)
 if #found == 0 then
   redis.call('XACK', STREAM, group, entry)

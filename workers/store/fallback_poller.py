@@ -1,8 +1,8 @@
-"""Stores what waits when no ticket says so: the one safety net under the tickets.
+"""The fallback poller: stores leads that have no ticket. The one safety net under the tickets.
 
-A ticket is lost when a worker is killed before it begins, when the broker refuses it or is emptied, and when a Redis
-without memory takes no message. Each pool process therefore polls the stream by itself, which needs no message and
-makes room. It leaves alone what came since its last look: under load some leads wait at any moment.
+A ticket is lost when a worker is killed before it begins, when the broker refuses it or is emptied, and when Redis is
+out of memory. So each pool process polls the stream, which needs no message and frees memory. It ignores leads that
+arrived since its last poll: under load some always wait.
 """
 
 import random
@@ -18,7 +18,7 @@ from schema.queue.keys import STREAM, TICKETS
 from schema.runtime import logs
 from workers.store.batch import Storing, StoringFailed
 
-# The share by which the interval differs between processes and from time to time.
+# Jitter of the interval, as a share of it.
 JITTER = 0.3
 
 log = logs.get(__name__)
@@ -28,15 +28,15 @@ class FallbackPoller:
     """Polls the stream in a thread of a pool process. Make it after the fork, with a Storing of its own."""
 
     def __init__(self, client: redis.Redis, storing: Storing) -> None:
-        self._client: Any = client  # redis-py's types leave open whether text or bytes come back
+        self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
         self._storing = storing
         self._oldest: bytes | None = None
 
     def poll(self) -> int:
-        """Store what waits when its oldest lead was the oldest at the last poll, too, and as long as no ticket waits.
+        """Store waiting leads if the oldest one was the oldest at the last poll, too, and while no ticket waits.
 
-        Returns how many leads became rows or dead letters. It ends when nothing waits that did at the beginning.
-        Raises RedisError and StoringFailed.
+        Stops when all leads that waited at the beginning are gone. Returns how many leads became rows, were rows
+        before, or became dead letters. Raises RedisError and StoringFailed.
         """
         newest = _name(self._client.xrevrange(STREAM, count=1))
         oldest = self._first(newest) if newest else None
@@ -52,17 +52,17 @@ class FallbackPoller:
         return leads
 
     def _first(self, last: bytes) -> bytes | None:
-        """Return the name of the oldest entry of the stream, if it is none after `last`."""
+        """Return the name of the stream's oldest entry, or None when it is newer than `last` or there is none."""
         return _name(self._client.xrange(STREAM, max=last, count=1))
 
 
 def _name(entries: list[tuple[bytes, Any]]) -> bytes | None:
-    """Return the name of the one entry; None when others have stored it meanwhile, or none was there."""
+    """Return the name of the one entry, or None when there is none."""
     return entries[0][0] if entries else None
 
 
 def start(make: Callable[[], FallbackPoller], interval: float) -> None:
-    """Start the thread, which polls every `interval` seconds; it ends with its process."""
+    """Start a daemon thread that makes a poller and polls about every `interval` seconds."""
 
     def poll() -> None:
         poller = make()

@@ -1,4 +1,4 @@
-"""Puts a batch of leads into the database: one transaction, each lead once, the bad ones set apart."""
+"""Inserts a batch of leads in one transaction, each lead once, and finds the rows that cannot be stored."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ class Inserted:
     """What became of a batch, by lead id."""
 
     stored: list[LeadId] = field(default_factory=list)
-    duplicates: list[LeadId] = field(default_factory=list)  # their rows were there before
-    rejected: dict[LeadId, str] = field(default_factory=dict)  # cannot be stored, and why
+    duplicates: list[LeadId] = field(default_factory=list)  # rows existed before
+    rejected: dict[LeadId, str] = field(default_factory=dict)  # cannot be stored, with the reason
 
 
-# Takes why leads of a batch were rejected so far; raises when they must not be dead-lettered.
+# Called with the reasons of a batch's rejected leads so far; raises when they must not become dead letters.
 Check = Callable[[Iterable[str]], object]
 
 
@@ -36,14 +36,13 @@ def store(
     *,
     check: Check = lambda reasons: None,
 ) -> Inserted:
-    """Insert `rows`, count them and keep their idempotency keys, in one transaction. On return it is committed.
+    """Insert `rows`, count them and store their idempotency keys in one transaction, committed on return.
 
-    `slot` spreads the counting of processes that store at the same moment. When a
-    statement fails nothing of the batch is in the database, except when the connection is
-    lost at COMMIT: then either all of it is or nothing, and running it again shows which.
-    What `check` raises rolls the batch back.
+    `slot` spreads the counts of concurrent writers. After an error nothing of the batch is in the
+    database, unless the connection was lost at COMMIT: then all of it or nothing is, and a second
+    call finds out. An exception of `check` rolls the batch back.
 
-    Raises SQLAlchemyError when the database is away or wants the transaction run again.
+    Raises SQLAlchemyError when the database is away or the transaction must be run again.
     """
     try:
         with connection.begin():
@@ -70,7 +69,7 @@ def is_stored(connection: Connection, lead: LeadId) -> bool:
 
 
 def _bisect(connection: Connection, rows: list[LeadRow], check: Check) -> Inserted:
-    """Insert the rows that are not there yet; halve a statement that fails until the bad row stands alone."""
+    """Insert the rows that do not exist yet, and find poison rows by bisection."""
     inserted = Inserted()
     unique = {row.id: row for row in rows}
     known = _known(connection, list(unique))
@@ -80,7 +79,7 @@ def _bisect(connection: Connection, rows: list[LeadRow], check: Check) -> Insert
 
 
 def _insert(connection: Connection, rows: list[LeadRow], inserted: Inserted, check: Check) -> None:
-    """Insert rows in one statement; halve those that hold a bad one until it stands alone."""
+    """Insert rows in one statement; when it fails, in two halves, until each poison row is found."""
     if not rows:
         return
     try:
@@ -93,7 +92,7 @@ def _insert(connection: Connection, rows: list[LeadRow], inserted: Inserted, che
         if reaction not in (Reaction.DUPLICATE, Reaction.REJECT_ROW):
             raise
     if reaction is Reaction.DUPLICATE:
-        # Another process was faster since we looked.
+        # Another process has inserted some since they were looked up.
         known = _known(connection, [row.id for row in rows])
         if known:
             inserted.duplicates.extend(known)

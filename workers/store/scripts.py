@@ -1,4 +1,4 @@
-"""The scripts by which a worker takes leads out of the queue."""
+"""The scripts with which a worker removes leads from the queue."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""What beat sends: the sweep, and what grows with time."""
+"""The tasks that beat sends: the sweep and the maintenance."""

@@ -1,6 +1,6 @@
--- Removes consumers that have been idle for long and have nothing pending: processes that are gone.
+-- Removes consumers of dead processes: idle for long, with nothing pending.
 --
--- In one step, since removing a consumer also forgets what it has pending.
+-- Atomic, because removing a consumer would also drop its pending entries.
 --
 -- Arguments: the group, the idle time (ms). Returns how many were removed.
 if redis.call('EXISTS', STREAM) == 0 then return 0 end

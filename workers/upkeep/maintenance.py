@@ -1,34 +1,34 @@
-"""Maintains what grows with time: counts of minutes that are over, months ahead, and months past the retention."""
+"""Maintenance: compacts the counts of past minutes, makes partitions ahead, and removes expired months."""
 
 import time
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from schema.counts import maintain
+from schema.counts import maintain, retention
 from schema.database import partitions
 from schema.database.errors import reason_of
 from schema.runtime import logs
 from schema.settings import Settings
 
-# Longest time (seconds) that one run puts minutes in order; what is left waits for the next.
+# Longest time (seconds) that one run compacts minutes; the rest is left to the next run.
 COMPACT_TIME_BUDGET = 20.0
 
-# Minutes put in order in one transaction.
+# Most minutes compacted in one transaction.
 MINUTES_MAX = 200
 
 log = logs.get(__name__)
 
 
 class Maintenance:
-    """Runs every minute, sent by beat. Make it after the fork."""
+    """The maintenance task, which beat sends every minute. Make it after the fork."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._retention = settings.retention_months
 
     def run(self) -> dict[str, int]:
-        """Return how many minutes were put in order, months made, and leads removed.
+        """Compact, make and remove; return the numbers of minutes compacted, partitions made, and leads removed.
 
         A step that the database refuses is left to the next run.
         """
@@ -50,7 +50,7 @@ class Maintenance:
         if not self._retention:
             return 0
         with self._engine.connect() as connection:
-            return partitions.expire(connection, self._retention, _now())
+            return retention.expire(connection, self._retention, _now())
 
     def _compact(self) -> int:
         deadline = time.monotonic() + COMPACT_TIME_BUDGET

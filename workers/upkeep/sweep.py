@@ -1,4 +1,4 @@
-"""The sweep: every few seconds it copies what must outlive Redis, and forgets what is old. It stores nothing."""
+"""The sweep: copies the counts that must outlive Redis, and deletes old keys and consumers. It stores no leads."""
 
 import time
 from pathlib import Path
@@ -18,7 +18,7 @@ from schema.queue.script import Script
 from schema.runtime import logs
 from schema.settings import Settings
 
-# A pool process that did nothing for this long (seconds) and has nothing pending is taken to be gone. It may come back.
+# Idle time (seconds) after which a consumer with nothing pending is removed; Redis makes it again if its process lives.
 CONSUMER_IDLE = 3600
 
 FORGET_CONSUMERS = Script(
@@ -29,18 +29,18 @@ log = logs.get(__name__)
 
 
 class Sweep:
-    """Runs every few seconds, sent by beat. Make it after the fork."""
+    """The sweep task, which beat sends every few seconds. Make it after the fork."""
 
     def __init__(self, client: redis.Redis, engine: Engine, settings: Settings) -> None:
-        self._client: Any = client  # redis-py's types leave open whether text or bytes come back
+        self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
         self._engine = engine
         self._forget = FORGET_CONSUMERS.register(client)
         self._key_ttl = settings.idempotency_ttl
 
     def run(self) -> dict[str, int]:
-        """Copy the counts of accepted leads; forget old keys and consumers. Return how many of those.
+        """Copy the counts of accepted leads, delete old keys and consumers; return the numbers deleted.
 
-        A step that a server refuses is left to the next sweep.
+        A step that Redis or the database refuses is left to the next sweep.
         """
         done = {"keys": 0, "consumers": 0}
         try:
@@ -77,7 +77,7 @@ class Sweep:
         try:
             return int(self._forget(group=GROUP, idle=CONSUMER_IDLE * 1000))
         except ResponseError as error:
-            # There is no group before the first batch.
+            # The group does not exist before the first batch.
             if "NOGROUP" not in str(error):
                 raise
         return 0

@@ -13,7 +13,7 @@ app = Celery("batches", broker=os.environ["PEER_REDIS_URL"])
 app.conf.update(
     task_ignore_result=True,
     task_acks_late=True,
-    # The documentation: zero, or so high that a batch fits into what is fetched.
+    # As its documentation says: 0 (no limit), or high enough that a batch can be prefetched.
     worker_prefetch_multiplier=0,
     broker_connection_retry_on_startup=True,
     worker_concurrency=2,
@@ -22,7 +22,7 @@ app.conf.update(
 engine = sqlalchemy.create_engine(os.environ["PEER_DATABASE_URL"], pool_pre_ping=True)
 
 
-# A hundred messages as in the documentation's example; one second in place of its ten, so that no lead waits for long.
+# 100 messages as in the documentation's example, but an interval of 1 s instead of 10, so that no lead waits for long.
 @app.task(base=Batches, flush_every=100, flush_interval=1)
 def insert(requests: list[SimpleRequest]) -> None:
     """Insert the leads of a batch."""

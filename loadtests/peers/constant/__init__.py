@@ -1,1 +1,1 @@
-"""A limit, not a peer: a Falcon route that reads the body and answers a constant, on ours' own server."""
+"""A limit, not a peer: a Falcon route that reads the body and answers a constant, on our own server."""

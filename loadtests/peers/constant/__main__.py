@@ -1,4 +1,4 @@
-"""Runs the constant route on ours' server with the same options: `python -m loadtests.peers.constant`."""
+"""Runs the constant route on our server with the same options: `python -m loadtests.peers.constant`."""
 
 import falcon
 import falcon.asgi
@@ -6,15 +6,15 @@ import falcon.asgi
 from ingest_api.server.gunicorn_app import Server
 from schema import settings
 
-# As long as ours' answer to the lead of the benchmark.
+# Same length as our answer to the benchmark's lead.
 ANSWER = b'{"status":"success","code":202,"message":"Lead accepted","data":{"id":"' + b"0" * 390 + b'"}}'
 
 
 class Constant:
-    """The one resource."""
+    """The only resource."""
 
     async def on_post(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """Read the body, and answer what is always answered."""
+        """Read the body and answer the constant."""
         await req.stream.read()
         resp.status = falcon.HTTP_202
         resp.data = ANSWER

@@ -1,4 +1,4 @@
-"""The endpoint: FastAPI with a session for each request, as its documentation's page on SQL databases shows it."""
+"""The endpoint: FastAPI with a session for each request, as in its documentation on SQL databases."""
 
 import os
 import re
@@ -43,13 +43,13 @@ class Lead(Base):
     __table__ = leads
 
 
-# As many connections as FastAPI has threads for `def` endpoints, so that none waits for a connection.
+# One connection for each of FastAPI's threads for `def` endpoints, so that none waits for a connection.
 engine = sqlalchemy.create_engine(os.environ["PEER_DATABASE_URL"], pool_size=40)
 app = FastAPI()
 
 
 def session() -> Iterator[Session]:
-    """Give a request its session."""
+    """Open a session for one request."""
     with Session(engine) as found:
         yield found
 

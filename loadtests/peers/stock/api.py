@@ -8,7 +8,7 @@ from loadtests.peers.stock.tasks import insert
 
 
 class Leads:
-    """The one resource."""
+    """The only resource."""
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Publish the lead."""

@@ -1,4 +1,4 @@
-"""The stock pipeline's Celery app, with late acknowledgement as Celery's user guide describes it."""
+"""The stock pipeline's Celery app, with late acknowledgement as in Celery's user guide."""
 
 import os
 from datetime import date
@@ -17,7 +17,7 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
-    # So that what is redelivered comes back within a chaos run and not after an hour.
+    # Redelivery within a chaos run, instead of after Celery's default of an hour.
     broker_transport_options={"visibility_timeout": 30, "socket_timeout": 5},
     worker_concurrency=2,
 )

@@ -23,6 +23,7 @@ from schema.database.errors import reason_of
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from alembic.script import Script
 
 HERE = Path(__file__).parent
 
@@ -47,7 +48,8 @@ def migrate(url: str, revision: str = "head", *, before: bool = False) -> None:
     """Bring the tables to `revision`; do nothing when they are there. On return it is committed.
 
     With `before` the last migrations are left out that must run after the code. A run that was killed or failed may
-    be repeated. Raises MigrationFailed, and SQLAlchemyError when the database does not answer.
+    be repeated. Raises MigrationFailed, also when with `before` the tables are of two releases ago, and
+    SQLAlchemyError when the database does not answer.
     """
     # Not above: alembic brings the dialects of every database along, 10 MiB in each process that never migrates.
     from alembic import command
@@ -55,14 +57,27 @@ def migrate(url: str, revision: str = "head", *, before: bool = False) -> None:
 
     with _prepared(url) as (config, connection):
         script = ScriptDirectory.from_config(config)
+        current = _current(connection)
         # The newest first.
-        steps = list(script.iterate_revisions(revision, _current(connection)))
+        steps = list(script.iterate_revisions(revision, current))
         if before:
-            steps = list(dropwhile(lambda step: getattr(step.module, "phase", "before") == "after", steps))
+            steps = list(dropwhile(_is_after, steps))
+            unfinished = [step.revision for step in steps if _is_after(step)]
+            # Empty tables have no old code that reads them.
+            if unfinished and current != "base":
+                raise MigrationFailed(
+                    f"migration {unfinished[0]} runs after the code of an earlier release: finish that upgrade first "
+                    f"(python -m schema migrate --revision {unfinished[0]}, once its last old process has ended)"
+                )
         # One at a time, so that an error can name the one that failed.
         for step in reversed(steps):
             with _named(step.revision, step.doc):
                 command.upgrade(config, step.revision)
+
+
+def _is_after(step: "Script") -> bool:
+    """Tell whether a migration must run after the code."""
+    return getattr(step.module, "phase", "before") == "after"
 
 
 def downgrade(url: str, revision: str) -> None:

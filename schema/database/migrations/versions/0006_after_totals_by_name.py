@@ -10,6 +10,7 @@ depends_on = None
 
 phase = "after"
 
+COUNTS = ("width", "bucket", "slot", "stored")
 TOTALS = ("total_stored", "expired", "revision", "retention_cutoff")
 TOTALS_WIDTH, DIRTY_WIDTH = 0, -1
 
@@ -22,7 +23,7 @@ def _table(name: str, *columns: str) -> sa.TableClause:
     return sa.table(name, *(sa.column(each, sa.BigInteger) for each in columns))
 
 
-lead_counts = _table("lead_counts", "width", "bucket", "slot", "stored")
+lead_counts = _table("lead_counts", *COUNTS)
 lead_totals = _table("lead_totals", "slot", *TOTALS)
 dirty_minutes = _table("dirty_minutes", "minute", "slot", "added")
 
@@ -40,13 +41,14 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Put the rows back where release 0.1 reads them. Stop the workers before."""
-    columns = ["width", "bucket", "slot", "stored"]
+    old, new = lead_counts.c, dirty_minutes.c
+    # What release 0.1 has stored by now keeps its rows.
+    free_slot = sa.select(sa.func.coalesce(sa.func.max(old.slot), -1) + 1).where(old.width <= TOTALS_WIDTH)
     for bucket, name in enumerate(TOTALS):
-        number = lead_totals.c[name]
-        sums = sa.select(sa.literal(TOTALS_WIDTH), sa.literal(bucket), lead_totals.c.slot, number).where(number != 0)
-        op.execute(sa.insert(lead_counts).from_select(columns, sums))
-    new = dirty_minutes.c
-    minutes = sa.select(sa.literal(DIRTY_WIDTH), new.minute, new.slot, new.added)
-    op.execute(sa.insert(lead_counts).from_select(columns, minutes))
+        number = sa.func.sum(lead_totals.c[name])
+        total = sa.select(sa.literal(TOTALS_WIDTH), sa.literal(bucket), free_slot.scalar_subquery(), number)
+        op.execute(sa.insert(lead_counts).from_select(COUNTS, total.having(number != 0)))
+    minutes = sa.select(sa.literal(DIRTY_WIDTH), new.minute, free_slot.scalar_subquery(), sa.func.sum(new.added))
+    op.execute(sa.insert(lead_counts).from_select(COUNTS, minutes.group_by(new.minute)))
     op.execute(sa.delete(dirty_minutes))
     op.execute(sa.delete(lead_totals))

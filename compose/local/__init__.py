@@ -1,0 +1,1 @@
+"""`make run`: the whole service as processes of this machine, without Docker."""

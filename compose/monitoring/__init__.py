@@ -1,0 +1,1 @@
+"""Monitoring with Prometheus, Alertmanager and Grafana, and the reference of the metrics."""

@@ -1,0 +1,1 @@
+"""The production form in Docker: image, containers, and the preparations of a start."""

@@ -1,0 +1,23 @@
+# shellcheck shell=sh
+# The banner of the production form.
+
+banner() {
+    api="http://$(hostname):$(setting LEADS_PUBLIC_PORT 8080)"
+    here="http://127.0.0.1:$(setting LEADS_PUBLIC_PORT 8080)"
+    cat <<TEXT
+
+  Lead Ingest is ready.
+
+  API       $api/api/leads
+  Health    $api/health/ready
+  Docs      $api/api/docs
+  Flower    http://127.0.0.1:$(setting LEADS_PUBLIC_FLOWER_PORT 5555)   (user $(setting LEADS_FLOWER_USER admin), password LEADS_FLOWER_PASSWORD)
+  Login     $(setting LEADS_FIRST_USER admin@example.com)   password LEADS_FIRST_PASSWORD
+  Passwords in compose/$ENV_FILE
+
+  Send a first lead, and list what is stored:
+
+. compose/$ENV_FILE; TOKEN=\$(curl -s $here/api/login_check -H 'Content-Type: application/json' -d "{\"email\":\"\$LEADS_FIRST_USER\",\"password\":\"\$LEADS_FIRST_PASSWORD\"}" | sed 's/.*"token":"\\([^"]*\\)".*/\\1/') && curl -s $here/api/leads -H "Authorization: Bearer \$TOKEN" -H 'Content-Type: application/json' -d '{"firstName":"Ada","lastName":"Lovelace","email":"ada@example.com","phone":"+442071234567","dateOfBirth":"1990-12-10"}' && echo && sleep 1 && curl -s $here/api/leads -H "Authorization: Bearer \$TOKEN" && echo
+
+TEXT
+}

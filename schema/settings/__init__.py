@@ -1,0 +1,153 @@
+"""All settings, each declared once with type, default, unit and meaning. One file for each group."""
+
+import dataclasses
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import environs
+
+from schema.settings.auth import AuthSettings
+from schema.settings.database import DatabaseSettings
+from schema.settings.declare import Network, networks_of, setting
+from schema.settings.flower import WELL_KNOWN_PASSWORD, FlowerSettings
+from schema.settings.http import HttpSettings
+from schema.settings.logs import LogSettings
+from schema.settings.queue import QueueSettings
+from schema.settings.workers import WorkerSettings
+
+__all__ = ["LOOPBACK", "WELL_KNOWN_PASSWORD", "Network", "Settings", "SettingsError", "load", "variable"]
+
+PREFIX = "LEADS_"
+
+LOOPBACK = ("127.", "::1", "localhost")
+
+# A unix socket's path has at most 108 bytes on Linux and 104 on macOS (sys/un.h), including the final NUL.
+SOCKET_PATH_MAX = 100
+
+# The groups by their titles in the reference.
+GROUPS = {
+    "API": HttpSettings,
+    "Flower": FlowerSettings,
+    "Queue": QueueSettings,
+    "Database": DatabaseSettings,
+    "Workers": WorkerSettings,
+    "Tokens and users": AuthSettings,
+    "Logs": LogSettings,
+}
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message is one line that names it."""
+
+
+@dataclass(frozen=True)
+class Settings(
+    HttpSettings, FlowerSettings, QueueSettings, DatabaseSettings, WorkerSettings, AuthSettings, LogSettings
+):
+    """The settings of one process. `load` makes it from the environment."""
+
+    data_dir: Path = setting(
+        lambda: Path("./var"),
+        "Everything the embedded run keeps: queue, database, keys, logs.",
+        kind="path",
+    )
+
+    @property
+    def embedded_redis(self) -> bool:
+        """Whether the queue is the embedded server under the data dir."""
+        return not self.redis_url
+
+    @property
+    def redis_socket(self) -> Path:
+        """The embedded server's unix socket: in the data dir, or in the temporary dir when that path is too long."""
+        path = self.data_dir / "redis" / "redis.sock"
+        if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
+            return path
+        digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"lead-ingest-{digest}.sock"
+
+    @property
+    def queue_url(self) -> str:
+        """The queue's URL for redis-py."""
+        return self.redis_url or f"unix://{self.redis_socket}"
+
+    @property
+    def broker_url(self) -> str:
+        """The same server's URL for Celery: kombu has its own scheme for unix sockets."""
+        return self.queue_url.replace("unix://", "redis+socket://", 1)
+
+    @property
+    def primary_url(self) -> str:
+        """The SQLAlchemy URL of the primary database."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'leads.db'}"
+
+    @property
+    def replica_url(self) -> str:
+        """The SQLAlchemy URL of the replica; the primary's when none is set."""
+        return self.database_read_url or self.primary_url
+
+    @property
+    def private_key_path(self) -> Path:
+        """The file of the signing key; it may not exist yet."""
+        return self.jwt_private_key or self.data_dir / "keys" / "jwt-private.pem"
+
+    @property
+    def public_key_path(self) -> Path:
+        """The file of the verifying key; it may not exist yet."""
+        return self.jwt_public_key or self.data_dir / "keys" / "jwt-public.pem"
+
+    @property
+    def accepted_keys_path(self) -> Path:
+        """The directory of further accepted public keys; it may not exist."""
+        return self.jwt_accepted_keys or self.data_dir / "keys" / "accepted"
+
+    @property
+    def flower_database_path(self) -> Path:
+        """The file in which Flower keeps tasks over a restart."""
+        return self.flower_database or self.data_dir / "flower" / "tasks"
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of the setting called `name`."""
+    return PREFIX + name.upper()
+
+
+def load() -> Settings:
+    """Read and check all settings from the environment. An empty variable counts as absent.
+
+    Raises SettingsError for the first wrong one, with one line that names its variable.
+    """
+    values: dict[str, Any] = {}
+    env = environs.Env()
+    for spec in dataclasses.fields(Settings):
+        name = variable(spec.name)
+        if os.environ.get(name, "") == "":
+            continue
+        kind, check = spec.metadata["kind"], spec.metadata["check"]
+        checks = [check] if check else None
+        try:
+            if kind == "networks":
+                values[spec.name] = networks_of(env.list(name))
+            else:
+                values[spec.name] = getattr(env, kind)(name, validate=checks)
+        except (environs.EnvError, ValueError) as error:
+            text = " ".join(str(error).split())
+            raise SettingsError(text if name in text else f"{name}: {text}") from None
+    settings = Settings(**values)
+    if settings.deliveries_max <= settings.deliveries_alone:
+        raise SettingsError(
+            f"{variable('deliveries_max')} must be greater than {variable('deliveries_alone')} "
+            f"({settings.deliveries_alone})"
+        )
+    if (settings.jwt_private_key is None) != (settings.jwt_public_key is None):
+        raise SettingsError(f"{variable('jwt_private_key')} and {variable('jwt_public_key')} are set together or not")
+    if settings.flower_password == WELL_KNOWN_PASSWORD and not settings.flower_host.startswith(LOOPBACK):
+        raise SettingsError(
+            f"{variable('flower_password')}: the well-known password is for loopback only, "
+            f"and {variable('flower_host')} is {settings.flower_host}"
+        )
+    return dataclasses.replace(settings, data_dir=settings.data_dir.expanduser().resolve())

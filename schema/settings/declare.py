@@ -1,0 +1,51 @@
+"""Declares settings: default, description, type, unit and check. The reference shows all but the check."""
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import field
+from typing import Any
+
+from marshmallow import ValidationError
+from marshmallow.validate import Range
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def setting(
+    default: Any, doc: str, *, kind: str = "str", unit: str = "", check: Callable[[Any], object] | None = None
+) -> Any:
+    """Declare a setting. `kind` is the name of a parser of environs, or `networks`."""
+    metadata = {"doc": doc, "kind": kind, "unit": unit, "check": check}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def number(default: Any, doc: str, *, unit: str, low: float, high: float | None = None, kind: str = "int") -> Any:
+    """Declare a number from `low` to `high`, both included."""
+    return setting(default, doc, kind=kind, unit=unit, check=Range(min=low, max=high))
+
+
+def networks_of(texts: list[str]) -> tuple[Network, ...]:
+    """Parse networks in CIDR. Raises ValueError."""
+    return tuple(ipaddress.ip_network(text.strip(), strict=False) for text in texts if text.strip())
+
+
+def is_redis_url(url: str) -> None:
+    """Check the URL of a Redis. Raises ValidationError."""
+    if url and not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValidationError("must begin with redis://, rediss:// or unix://")
+
+
+def is_database_url(url: str) -> None:
+    """Check the URL of a database. Raises ValidationError."""
+    if not url:
+        return
+    try:
+        driver = make_url(url).drivername
+    except ArgumentError:
+        raise ValidationError("is not a database URL") from None
+    if driver not in ("mysql+pymysql", "sqlite"):
+        raise ValidationError("must begin with mysql+pymysql:// or sqlite:///")

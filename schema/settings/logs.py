@@ -1,0 +1,29 @@
+"""The logs: one line a request, the request log, the level."""
+
+from dataclasses import dataclass
+
+from marshmallow.validate import OneOf
+
+from schema.settings.declare import number, setting
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """The logs: one line a request, the request log, the level."""
+
+    access_log: str = setting(
+        "all", "Requests that get a log line: `all`, `errors` or `none`.", check=OneOf(["all", "errors", "none"])
+    )
+    request_log: int = number(
+        10_000,
+        "Requests in the request log, and apart errors (`make api-logs`); 0 turns it off. See docs/operations.md.",
+        unit="requests",
+        low=0,
+        high=100_000,
+    )
+    request_log_bodies: str = setting(
+        "all",
+        "Requests whose bodies and responses are in the request log, leads among them: `all`, `errors` or `none`.",
+        check=OneOf(["all", "errors", "none"]),
+    )
+    log_level: str = setting("INFO", "Least level that is logged.", check=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))

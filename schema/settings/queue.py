@@ -1,0 +1,35 @@
+"""Redis, and what the queue keeps."""
+
+from dataclasses import dataclass
+
+from schema.settings.declare import is_redis_url, number, setting
+
+
+@dataclass(frozen=True)
+class QueueSettings:
+    """Redis, and what the queue keeps."""
+
+    redis_url: str = setting(
+        "",
+        "Redis that holds the queue: `redis://`, `rediss://` or `unix://`. "
+        "Empty: an embedded server under the data dir.",
+        check=is_redis_url,
+    )
+    redis_timeout: float = number(
+        0.9,
+        "Longest wait for Redis in a request, after which it is answered with 503.",
+        unit="seconds",
+        low=0.05,
+        high=60,
+        kind="float",
+    )
+    redis_replicas: int = number(
+        0,
+        "Replicas of Redis that must have a lead on disk before its 202 (WAITAOF, Redis 7.2 or later). "
+        "With 0 a failover can lose the last leads.",
+        unit="replicas",
+        low=0,
+        high=8,
+    )
+    queue_max: int = number(5_000_000, "Leads waiting, past which POSTs are answered with 503.", unit="leads", low=1)
+    idempotency_ttl: int = number(86400, "Time an Idempotency-Key is remembered.", unit="seconds", low=1)
