@@ -65,7 +65,8 @@ def test_a_thousand_leads_are_one_insert(backend: Backend):
     assert sum(each == "COMMIT" for each in statements) == 1
 
 
-def test_a_ticket_goes_on_while_batches_are_full(backend: Backend):
+def test_a_ticket_goes_on_while_batches_are_full(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(batch, "TICKET_TIME_BUDGET", 3600.0)
     backend.accept(25)
 
     assert Worker(backend, batch_size=10).run()["stored"] == 25
