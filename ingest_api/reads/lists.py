@@ -16,7 +16,8 @@ from ingest_api.parameters.lists import LIST_QUERY, ListQuery
 from ingest_api.reads import pages
 from ingest_api.reads.cursor import After, BadCursor, Cursors
 from ingest_api.reads.data_version import DataVersionReader
-from ingest_api.reads.pages import Costly, Page, PageStart
+from ingest_api.reads.index_pages import Costly
+from ingest_api.reads.pages import Page, PageStart
 from ingest_api.reads.serialize import lead_to_json
 from schema import __version__
 from schema.counts.lookup import BucketCache

@@ -11,9 +11,10 @@ from sqlalchemy import Engine, event
 
 from ingest_api.parameters.kinds import parse
 from ingest_api.parameters.lists import LIST_QUERY, ListQuery
-from ingest_api.reads import pages
+from ingest_api.reads import index_pages, pages
 from ingest_api.reads.cursor import After
-from ingest_api.reads.pages import SORT_COLUMNS, Costly, Page
+from ingest_api.reads.index_pages import SORT_COLUMNS, Costly
+from ingest_api.reads.pages import Page
 from schema.counts.lookup import BucketCache
 from schema.counts.totals import DataVersion
 from schema.database import engines
@@ -260,7 +261,7 @@ def test_a_page_takes_a_few_statements_and_counts_no_rows(filled: Engine):
 def test_a_filter_that_leaves_too_many_to_sort_says_so(
     filled: Engine, filters: Filters, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pages, "SORT_MAX", 50)
+    monkeypatch.setattr(index_pages, "SORT_MAX", 50)
 
     with pytest.raises(Costly):
         find(filled, query(sortBy="lastName", **filters))

@@ -1,0 +1,129 @@
+"""Finds the ids of a page on an index that ends in the id: by a filter, or in the order of a column.
+
+What no index serves cheaply is refused, with the parameter to change.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from ingest_api.parameters.lists import ListQuery
+from ingest_api.reads.conditions import beyond, matching, offset_of
+from ingest_api.reads.cursor import After
+from schema.database.tables import leads
+from schema.lead.lead_id import LeadId
+
+SORT_COLUMNS = {
+    "createdAt": leads.c.id,
+    "firstName": leads.c.first_name,
+    "lastName": leads.c.last_name,
+    "email": leads.c.email,
+}
+
+# Most matching leads that the database sorts without an index.
+SORT_MAX = 10_000
+
+# Most leads of one e-mail address or telephone number in a list, because each request counts them on the index.
+MATCH_MAX = 100_000
+
+# Largest OFFSET into an index for a page by number, from the nearer end.
+SKIP_MAX = 100_000
+
+
+class Costly(Exception):
+    """A list that no index serves cheaply. `parameter` is the one to change, `message` says how."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+        self.message = message
+
+
+def index_of(query: ListQuery) -> str:
+    """Return the index of the query's filter."""
+    return "leads_email" if query.email is not None else "leads_phone"
+
+
+def count_matching(connection: Connection, query: ListQuery) -> int:
+    """Count the leads of a filter on its index, up to MATCH_MAX."""
+    index = index_of(query)
+    found = matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({index})", "mysql")
+    total = int(
+        connection.execute(select(func.count()).select_from(found.limit(MATCH_MAX + 1).subquery())).scalar_one()
+    )
+    if total > MATCH_MAX:
+        name = index.removeprefix("leads_")
+        raise Costly(name, f"More than {MATCH_MAX} leads match: narrow them with createdFrom and createdTo.")
+    return total
+
+
+def ids_by_filter(connection: Connection, query: ListQuery, total: int, after: After | None) -> list[LeadId]:
+    """Return the ids of a filtered page whose index has the order wanted: by creation within equal values."""
+    if after is None and offset_of(query) >= total:
+        return []
+    statement = matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({index_of(query)})", "mysql")
+    statement = statement.order_by(leads.c.id if query.ascending else leads.c.id.desc()).limit(query.limit + 1)
+    if after is not None:
+        statement = statement.where(beyond(leads.c.id, after.id, query.ascending))
+    return ids_of(connection, statement.offset(offset_of(query) if after is None else 0))
+
+
+def ids_by_column(connection: Connection, query: ListQuery, total: int, after: After | None) -> list[LeadId]:
+    """Return the ids of an unfiltered page sorted by a column, from its index alone, from the nearer end."""
+    column = SORT_COLUMNS[query.sort]
+    statement = select(leads.c.id).with_hint(leads, f"FORCE INDEX (leads_{column.name})", "mysql")
+    wanted = query.limit + 1
+    if after is not None:
+        # Two statements, one for each range of the index: with OR neither MySQL nor MariaDB seeks.
+        same = statement.where(column == after.value, beyond(leads.c.id, after.id, query.ascending))
+        # ORDER BY the id alone: with the column, too, MariaDB would sort the rows.
+        ids = ids_of(connection, same.order_by(leads.c.id if query.ascending else leads.c.id.desc()).limit(wanted))
+        if len(ids) < wanted:
+            rest = statement.where(beyond(column, after.value, query.ascending))
+            ids += ids_of(connection, _ordered(rest, column, query.ascending).limit(wanted - len(ids)))
+        return ids
+    offset = offset_of(query)
+    if offset >= total:
+        return []
+    if SKIP_MAX < offset < total - SKIP_MAX:
+        raise Costly(
+            "page",
+            f"Sorted by {query.sort}, pages can be reached by their number within {SKIP_MAX} leads "
+            "from either end: go on from there with next_cursor, or sort by createdAt.",
+        )
+    if offset <= total // 2:
+        return ids_of(connection, _ordered(statement, column, query.ascending).limit(wanted).offset(offset))
+    wanted = min(wanted, total - offset)
+    backwards = _ordered(statement, column, not query.ascending).limit(wanted).offset(total - offset - wanted)
+    return ids_of(connection, backwards)[::-1]
+
+
+def ids_sorted(connection: Connection, query: ListQuery, total: int, index: str, after: After | None) -> list[LeadId]:
+    """Return the ids of a filtered page in an order that `index` does not have: the database sorts them.
+
+    Raises Costly.
+    """
+    if total > SORT_MAX:
+        raise Costly(
+            "sortBy", f"With these filters more than {SORT_MAX} leads match: sort by createdAt, or narrow them."
+        )
+    if after is None and offset_of(query) >= total:
+        return []
+    column = SORT_COLUMNS[query.sort]
+    statement = matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({index})", "mysql")
+    if after is not None:
+        same = (column == after.value) & beyond(leads.c.id, after.id, query.ascending)
+        statement = statement.where(beyond(column, after.value, query.ascending) | same)
+    statement = _ordered(statement, column, query.ascending).limit(query.limit + 1)
+    return ids_of(connection, statement.offset(offset_of(query) if after is None else 0))
+
+
+def _ordered(statement: Select[Any], column: Any, ascending: bool) -> Select[Any]:
+    if ascending:
+        return statement.order_by(column, leads.c.id)
+    return statement.order_by(column.desc(), leads.c.id.desc())
+
+
+def ids_of(connection: Connection, statement: Select[Any]) -> list[LeadId]:
+    """Return the ids that a statement selects."""
+    return [bytes(each) for each in connection.execute(statement).scalars()]
