@@ -37,7 +37,7 @@ class Lag:
         self._limit = limit
         self._clock = clock
         self._seen: deque[tuple[float, int]] = deque()  # time, and the primary's progress at that time
-        self._abreast = clock()  # the last time when the primary's progress was at most the replica's
+        self._caught_up = clock()  # the last time when the primary's progress was at most the replica's
 
     def primary_at(self, progress: int) -> None:
         """Record the primary's present progress."""
@@ -56,21 +56,21 @@ class Lag:
         now = self._clock()
         if progress is not None:
             if not self._seen or progress >= self._seen[-1][1]:
-                self._abreast = now
+                self._caught_up = now
             else:
                 reached = (moment for moment, there in self._seen if there <= progress)
-                self._abreast = max([self._abreast, *reached])
-        return now - self._abreast
+                self._caught_up = max([self._caught_up, *reached])
+        return now - self._caught_up
 
 
 class Replica:
     """A DatabaseReader for reads that tolerate lag: the replica while it is usable, else the primary."""
 
-    def __init__(self, replica: ReaderPool, primary: ReaderPool, looks: ReaderPool, lag: Lag) -> None:
-        """Take both pools, and with `looks` a pool to the primary on which no check waits behind requests."""
+    def __init__(self, replica: ReaderPool, primary: ReaderPool, check_pool: ReaderPool, lag: Lag) -> None:
+        """Take both pools, and with `check_pool` a pool to the primary on which no check waits behind requests."""
         self._replica = replica
         self._primary = primary
-        self._looks = looks
+        self._check_pool = check_pool
         self._lag = lag
         self._usable = False
 
@@ -100,7 +100,7 @@ class Replica:
                 return await read(self._replica)
             except ApiError as error:
                 # Further reads skip the replica until a check finds it usable.
-                self._turn(False, error.reason)
+                self._switch(False, error.reason)
         return await read(self._primary)
 
     async def watch(self) -> None:
@@ -112,22 +112,22 @@ class Replica:
     async def look(self) -> None:
         """Decide again where reads go. While the primary is away, the replica stays usable."""
         with contextlib.suppress(ApiError, SQLAlchemyError):
-            self._lag.primary_at((await self._looks.one_statement(totals.version)).progress)
+            self._lag.primary_at((await self._check_pool.one_statement(totals.version)).progress)
         try:
             progress = (await self._replica.one_statement(totals.version)).progress
         except (ApiError, SQLAlchemyError):
             metrics.REPLICA_LAG.set(self._lag.seconds(None))
-            self._turn(False, "away")
+            self._switch(False, "away")
         else:
             metrics.REPLICA_LAG.set(self._lag.seconds(progress))
             allowed = self._lag.allows(progress)
-            self._turn(allowed, "keeps up" if allowed else "behind")
+            self._switch(allowed, "keeps up" if allowed else "behind")
 
     def close(self) -> None:
         """Close the replica's pool."""
         self._replica.close()
 
-    def _turn(self, usable: bool, reason: str) -> None:
+    def _switch(self, usable: bool, reason: str) -> None:
         if usable != self._usable:
             log.warning("reads go to the replica" if usable else "reads go to the primary", reason=reason)
         self._usable = usable

@@ -29,11 +29,11 @@ INTERRUPTED = 130
 @click.option("--email", envvar="LEADS_EMAIL", help="Who logs in; asked for when not given. [LEADS_EMAIL]")
 @click.option("--format", "kind", type=click.Choice(["csv", "ndjson"]), help="By default the file's name tells.")
 @click.option("--batch", default=BULK_MAX, show_default=True, type=click.IntRange(1, BULK_MAX), help="Rows a request.")
-@click.option("--patience", default=300.0, show_default=True, help="Seconds to keep trying while nobody answers.")
+@click.option("--retry-for", default=300.0, show_default=True, help="Seconds to keep trying while nobody answers.")
 @click.option("--again", is_flag=True, help="Begin from the first row, whatever was sent before.")
 @click.option("--unsure", type=click.Choice(["skip", "send"]), help="What to do with rows of which nobody knows.")
 def import_file(
-    path: Path, url: str, email: str | None, kind: str | None, batch: int, patience: float, again: bool, unsure: str
+    path: Path, url: str, email: str | None, kind: str | None, batch: int, retry_for: float, again: bool, unsure: str
 ) -> None:
     """Upload the leads of a CSV file (with a header) or of an NDJSON file in bulk.
 
@@ -45,14 +45,14 @@ def import_file(
         raise click.ClickException(f"--url should begin with http:// or https://, and is {url}")
     journal = Journal(path)
     try:
-        journal.hold()
+        journal.lock()
         with path.open("rb") as file:
             source = open_rows(path, file, kind)
             state = _state(journal, source, url.rstrip("/"), batch, again, unsure)
             if state.done and path.stat().st_size <= state.offset:
                 click.echo(f"{path} is imported already: {_sums(journal, state)}. --again sends all of it once more.")
                 return
-            status = _Import(source, journal, state, path.stat().st_size).run(_credentials(email), patience)
+            status = _Import(source, journal, state, path.stat().st_size).run(_credentials(email), retry_for)
     except (BadFile, CannotResume, UploadFailed) as error:
         raise click.ClickException(str(error)) from None
     sys.exit(status)
@@ -68,10 +68,10 @@ class _Import:
         self._waiting = ""
         self._bar: Any = None
 
-    def run(self, credentials: Credentials, patience: float) -> int:
+    def run(self, credentials: Credentials, retry_for: float) -> int:
         """Upload what is left; return the exit status."""
         state = self._state
-        uploads = Uploads(state.url, credentials, patience=patience, stop=self._stop, tell=self._show)
+        uploads = Uploads(state.url, credentials, retry_for=retry_for, stop=self._stop, tell=self._show)
         uploads.unsure = state.unsure
         if self._source.extra:
             click.echo(f"These columns go into additionalData: {', '.join(self._source.extra)}", err=True)
@@ -150,7 +150,7 @@ class _Import:
 def _state(
     journal: Journal, source: CsvFile | NdjsonFile, url: str, batch: int, again: bool, unsure: str | None
 ) -> State:
-    state = None if again else journal.read(url, settle=unsure is not None)
+    state = None if again else journal.read(url, is_resolved=unsure is not None)
     if state is None:
         return journal.begin(url, batch, source.start, source.first_line)
     if state.unsure and unsure == "skip":

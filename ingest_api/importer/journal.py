@@ -60,7 +60,7 @@ class Journal:
         self.rejects = path.with_name(f"{path.stem}.rejects{path.suffix}")
         self._lock: IO[bytes] | None = None
 
-    def hold(self) -> None:
+    def lock(self) -> None:
         """Lock the file against other imports until this process ends.
 
         Raises CannotResume when another import has the lock.
@@ -81,10 +81,10 @@ class Journal:
         self.rejects.unlink(missing_ok=True)
         return State(str(uuid.uuid4()), url, batch, start, line)
 
-    def read(self, url: str, *, settle: bool) -> State | None:
+    def read(self, url: str, *, is_resolved: bool) -> State | None:
         """Return the state at which the last import stopped, and truncate the rejects to it; None without a journal.
 
-        `settle`: the user has said what to do with rows whose result is unknown. Raises CannotResume.
+        `is_resolved`: the user has said what to do with rows whose result is unknown. Raises CannotResume.
         """
         try:
             state = State(**orjson.loads(self.file.read_bytes()))
@@ -96,7 +96,7 @@ class Journal:
             raise CannotResume(f"{self._path} was sent to {state.url} before: --again sends all of it to {url}.")
         if (state.head_size, state.head) != self._known(state.head_size) or self._path.stat().st_size < state.offset:
             raise CannotResume(f"{self._path} has changed since: --again sends all of it.")
-        if state.unsure and not settle and time.time() - state.saved > KEYS_LIVE:
+        if state.unsure and not is_resolved and time.time() - state.saved > KEYS_LIVE:
             raise CannotResume(
                 f"The import stopped within a request, too long ago to know whether the {state.batch} rows from line "
                 f"{state.line + 1} on were stored. See whether they are; then --unsure skip or --unsure send."

@@ -47,12 +47,18 @@ class Uploads:
     """Sends batches, one at a time. Methods block until the answer is final, or raise UploadFailed or Stopped."""
 
     def __init__(
-        self, url: str, credentials: Credentials, *, patience: float, stop: threading.Event, tell: Callable[[str], None]
+        self,
+        url: str,
+        credentials: Credentials,
+        *,
+        retry_for: float,
+        stop: threading.Event,
+        tell: Callable[[str], None],
     ) -> None:
-        """Give up after `patience` seconds of retries. `tell` is called with the reason of a wait, then with ""."""
+        """Give up after `retry_for` seconds of retries. `tell` is called with the reason of a wait, then with ""."""
         self._url = url.rstrip("/")
         self._credentials = credentials
-        self._patience = patience
+        self._retry_for = retry_for
         self._stop = stop
         self._tell = tell
         self._pool = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
@@ -98,7 +104,7 @@ class Uploads:
 
     def _until_answered(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
         """Send and retry until the answer is final; return its status and its JSON object, {} for anything else."""
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._retry_for
         pause = PAUSE
         while True:
             wait = pause * random.uniform(0.5, 1)
@@ -116,7 +122,7 @@ class Uploads:
                 what = f"HTTP {answer.status}"
                 wait = max(wait, _seconds(answer.headers.get("Retry-After")))
             if time.monotonic() + wait > deadline:
-                raise UploadFailed(f"No answer for {self._patience:g} seconds (the last: {what}).")
+                raise UploadFailed(f"No answer for {self._retry_for:g} seconds (the last: {what}).")
             self._tell(f"{what}, again in {wait:.0f} s")
             if self._stop.wait(wait):
                 raise Stopped

@@ -41,7 +41,7 @@ def measure(contenders: list[Contender], options: argparse.Namespace, findings: 
                 with paused(contender.worker()) if way == WAITING else nullcontext():
                     tag, found = sent(contender, connections, options.seconds)
                     spent = cpu_seconds(api) - before[0], cpu_seconds(queue) - before[1]
-                stored = settled(contender, tag, found)
+                stored = checked_stored(contender, tag, found)
                 rates[contender.name, way, connections].append(found.rate)
                 leads[contender.name][0] += found.answers
                 leads[contender.name][1] += stored
@@ -69,11 +69,11 @@ def loaded(contender: Contender, run: Callable[[str], Load]) -> Load:
     """Run a load under a new tag, and check that all its leads get stored."""
     tag = new_tag()
     found = run(tag)
-    settled(contender, tag, found)
+    checked_stored(contender, tag, found)
     return found
 
 
-def settled(contender: Contender, tag: str, found: Load, leads: int = 1) -> int:
+def checked_stored(contender: Contender, tag: str, found: Load, leads: int = 1) -> int:
     """Wait until the queue is empty; return how many leads of the run are stored. Each answer stands for `leads` leads.
 
     Raises BadAnswers when fewer are stored than were answered with 202.

@@ -6,7 +6,7 @@ from statistics import median
 import httpx
 
 from loadtests.bench import wrk
-from loadtests.bench.accept import MAIN, load, settled
+from loadtests.bench.accept import MAIN, checked_stored, load
 from loadtests.bench.contenders import Ours
 from loadtests.bench.figures import Bar, Findings, new_tag, spread
 from loadtests.bench.processes import paused
@@ -43,7 +43,7 @@ def measure(ours: Ours, options: argparse.Namespace, findings: Findings) -> None
                         bulk=SIZE,
                         ndjson=way == "NDJSON",
                     )
-            settled(ours, tag, found, leads)
+            checked_stored(ours, tag, found, leads)
             rates[way].append(found.rate * leads)
     for way in WAYS:
         print(f"    {way:<10}{spread(rates[way]):>28}")

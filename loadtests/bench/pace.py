@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 
 from loadtests.bench import wrk
-from loadtests.bench.accept import settled
+from loadtests.bench.accept import checked_stored
 from loadtests.bench.contenders import Contender
 from loadtests.bench.figures import new_tag
 from loadtests.bench.processes import memory
@@ -19,8 +19,8 @@ BOUND = 1.0
 KEPT_UP = 0.98
 
 # Intervals (seconds) of the samples of the backlog, and of the memory, which are expensive.
-LOOK = 0.25
-LOOK_MEMORY = 5.0
+SAMPLE_INTERVAL = 0.25
+MEMORY_INTERVAL = 5.0
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Held:
     @property
     def bounded(self) -> bool:
         """Whether the rate was sustained."""
-        last = sorted(self.backlog[-max(1, round(2 / LOOK)) :])
+        last = sorted(self.backlog[-max(1, round(2 / SAMPLE_INTERVAL)) :])
         return self.load.rate >= self.asked * KEPT_UP and last[len(last) // 2] <= max(20.0, self.asked * BOUND)
 
 
@@ -52,10 +52,10 @@ class _Watch:
 
     def run(self) -> None:
         next_memory = time.monotonic() + 1
-        while not self.over.wait(LOOK):
+        while not self.over.wait(SAMPLE_INTERVAL):
             self.backlog.append(self.contender.waiting())
             if time.monotonic() >= next_memory:
-                next_memory += LOOK_MEMORY
+                next_memory += MEMORY_INTERVAL
                 self.api.append(memory(self.contender.api()))
                 self.pool.append(memory(self.contender.worker()[1:]))
 
@@ -75,7 +75,7 @@ def hold(contender: Contender, rate: float, seconds: float) -> Held:
         watch.over.set()
         watcher.join()
     ended = time.monotonic()
-    stored = settled(contender, tag, found)
+    stored = checked_stored(contender, tag, found)
     return Held(rate, found, watch.backlog, watch.api, watch.pool, stored, time.monotonic() - ended)
 
 

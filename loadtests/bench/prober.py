@@ -20,10 +20,10 @@ from schema.lead import lead_id
 
 # Interval (seconds) of leads, and of polls, which is the error of the time to the row.
 INTERVAL = 0.05
-LOOK = 0.003
+POLL_INTERVAL = 0.003
 
 # Longest time (seconds) from the last lead until all rows are there.
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Prober:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        if self._ours.poll(PATIENCE * 2):
+        if self._ours.poll(TIMEOUT * 2):
             self.found = self._ours.recv()
         self._process.join(5)
 
@@ -96,10 +96,10 @@ def _watch(database_url: str, waiting: dict[bytes, float], probed: Probed, finis
     last = 0.0
     with connection, connection.cursor() as cursor:
         while waiting or not finished.is_set():
-            time.sleep(LOOK)
+            time.sleep(POLL_INTERVAL)
             if finished.is_set():
                 last = last or time.monotonic()
-                if time.monotonic() - last > PATIENCE:
+                if time.monotonic() - last > TIMEOUT:
                     break
             # Copied, because the other thread adds to it.
             if not (asked := list(waiting)):

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from loadtests.bench import pace
-from loadtests.bench.accept import MAIN, sent, settled
+from loadtests.bench.accept import MAIN, checked_stored, sent
 from loadtests.bench.contenders import Contender, Ours
 from loadtests.bench.disk import Disk
 from loadtests.bench.figures import Bar, Findings, percentile
@@ -61,7 +61,7 @@ def measure(ours: Ours, stock: Contender | None, options: argparse.Namespace, fi
 def _ceiling(contender: Contender) -> float:
     """Return an upper bound of the sustained rate: slightly above the rate of answers under full load."""
     tag, found = sent(contender, MAIN, TRIAL)
-    settled(contender, tag, found)
+    checked_stored(contender, tag, found)
     return found.rate * 1.1
 
 

@@ -28,7 +28,7 @@ WRITERS = 32
 CHECK_EVERY = 1.0
 
 # Longest time (seconds) from the last lead sent until all leads are stored.
-SETTLE = 60.0
+STORE_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ def lists_while_storing(system: System, engine: Engine, rate: int, lists: int, s
         for thread in threads:
             thread.join()
     waiting = base + load.answers - _total(system)
-    until(lambda: _total(system) >= base + load.answers, SETTLE, 0.1)
+    until(lambda: _total(system) >= base + load.answers, STORE_TIMEOUT, 0.1)
     with suppress(AssertionError):
-        until(lambda: _total(system) == _count(engine), SETTLE, 0.5)
+        until(lambda: _total(system) == _count(engine), STORE_TIMEOUT, 0.5)
     there = _count(engine)
     # At its end wrk closes connections with open requests, whose leads may be stored as well.
     accepted = base + load.answers

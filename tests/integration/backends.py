@@ -86,7 +86,7 @@ class Backend:
         return int(self.client.xlen(keys.STREAM))
 
     def pending(self) -> int:
-        """Return the number of leads that were read and not settled."""
+        """Return the number of leads that were read and not acknowledged."""
         return int(self.client.xpending(keys.STREAM, keys.GROUP)["pending"])
 
     def assert_counted(self) -> None:

@@ -103,7 +103,7 @@ def test_reads_go_where_the_leads_are(pair: Pair):
     assert pair.served_by(pair.follower)
     assert pair.read().total == 15
 
-    # When it hangs, then a request waits no longer than the patience, and the next ones not at all
+    # When it hangs, then a request waits no longer than the timeout, and the next ones not at all
     with pair.follower.hanging():
         assert pair.read().total == 15
         assert not pair.reads.usable

@@ -9,7 +9,7 @@ from tests.kit.leads import a_lead
 from tests.kit.service import Service
 
 # Timeout (seconds) of an answer, after which the client closes the connection and sends a new lead.
-PATIENCE = 5.0
+ANSWER_TIMEOUT = 5.0
 
 # Pause (seconds) before a retry.
 PAUSE = 0.05
@@ -85,7 +85,7 @@ async def _client(port: int, token: str, ledger: Ledger, changes: dict[str, str]
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
             body = json.dumps(a_lead(**changes))
             writer.write(f"{head}{len(body)}\r\n\r\n{body}".encode())
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(ANSWER_TIMEOUT):
                 status, answer = await _answer(reader)
         except (OSError, EOFError, TimeoutError):
             ledger.broken += 1

@@ -25,7 +25,7 @@ START_DEADLINE = 60.0
 STOP_DEADLINE = 15.0
 
 # Parts of the command lines that identify the service's processes.
-MARKS = {
+COMMAND_LINES = {
     "api": "ingest_api serve",
     "worker": "workers.app --quiet worker",
     "beat": "workers.app --quiet beat",
@@ -158,11 +158,11 @@ class Service:
         return ours
 
     def find(self, name: str) -> psutil.Process | None:
-        """Return the supervised process called `name` (see MARKS), or None."""
+        """Return the supervised process called `name` (see COMMAND_LINES), or None."""
         assert self.process is not None
         for each in psutil.Process(self.process.pid).children():
             try:
-                if MARKS[name] in " ".join(each.cmdline()) and each.status() != psutil.STATUS_ZOMBIE:
+                if COMMAND_LINES[name] in " ".join(each.cmdline()) and each.status() != psutil.STATUS_ZOMBIE:
                     return each
             except psutil.NoSuchProcess:
                 continue

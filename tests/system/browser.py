@@ -16,7 +16,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tests.kit.servers import program
 
 # Seconds for a page to do what is expected of it, on a busy machine.
-PATIENCE = 30
+TIMEOUT = 30
 
 
 class Browser:
@@ -31,7 +31,7 @@ class Browser:
 
     def find(self, selector: str) -> WebElement:
         """Wait for the first element of a CSS selector that can be clicked, and return it."""
-        return WebDriverWait(self.driver, PATIENCE).until(element_to_be_clickable((By.CSS_SELECTOR, selector)))
+        return WebDriverWait(self.driver, TIMEOUT).until(element_to_be_clickable((By.CSS_SELECTOR, selector)))
 
     def click(self, selector: str) -> None:
         """Wait for an element, and click it, wherever on the page it is."""
@@ -45,7 +45,7 @@ class Browser:
 
     def wait(self, condition: Callable[[], object]) -> None:
         """Wait until a condition is true."""
-        WebDriverWait(self.driver, PATIENCE).until(lambda _: condition())
+        WebDriverWait(self.driver, TIMEOUT).until(lambda _: condition())
 
     def errors(self) -> list[str]:
         """Return what the page wrote to its console as errors."""

@@ -15,8 +15,8 @@ LONG = ("--max-time", "300")
 ADMIN, PASSWORD = "admin@example.com", "password123"
 
 
-def fuzz(service: Service, *options: str, patience: float | None = None, **streams: int) -> subprocess.CompletedProcess:
-    """Run schemathesis as a user who may do everything; `patience` is the longest time it may take, in seconds."""
+def fuzz(service: Service, *options: str, timeout: float | None = None, **streams: int) -> subprocess.CompletedProcess:
+    """Run schemathesis as a user who may do everything; `timeout` is the longest time it may take, in seconds."""
     roles = [word for role in ("admin", "ingest", "read") for word in ("--role", role)]
     service.user("create", ADMIN, *roles, password=PASSWORD)
     command = [
@@ -31,7 +31,7 @@ def fuzz(service: Service, *options: str, patience: float | None = None, **strea
         *options,
     ]
     # It leaves files where it runs.
-    return subprocess.run(command, cwd=service.directory, timeout=patience, check=False, **streams)
+    return subprocess.run(command, cwd=service.directory, timeout=timeout, check=False, **streams)
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import httpx
 from tests.kit.service import Service
 
 # Seconds without a byte from the service.
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 def request(service: Service, method: str, path: str, body: bytes = b"", **headers: str | bytes) -> bytes:
@@ -28,7 +28,7 @@ def request(service: Service, method: str, path: str, body: bytes = b"", **heade
 
 def exchange(service: Service, *parts: bytes, method: str = "POST") -> httpx.Response:
     """Send bytes on a connection of their own and return the answer."""
-    with socket.create_connection(("127.0.0.1", service.port), PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), TIMEOUT) as connection:
         for part in parts:
             try:
                 connection.sendall(part)

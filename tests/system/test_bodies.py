@@ -127,7 +127,7 @@ def test_a_length_that_is_too_large_is_refused_before_the_body_is_sent(service: 
 def test_a_body_that_comes_slowly_is_taken(service: Service):
     body = json.dumps(a_lead()).encode()
     head = raw.request(service, "POST", "/api/leads", Content_Length=str(len(body)))
-    with socket.create_connection(("127.0.0.1", service.port), raw.PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), raw.TIMEOUT) as connection:
         connection.sendall(head)
         # The pace is the point here: no result is waited for.
         for at in range(0, len(body), 20):
@@ -141,7 +141,7 @@ def test_a_client_that_leaves_before_its_body_is_whole_sends_no_lead(service: Se
     lead = a_lead()
     body = json.dumps(lead).encode()
     head = raw.request(service, "POST", "/api/leads", Content_Length=str(len(body)))
-    with socket.create_connection(("127.0.0.1", service.port), raw.PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), raw.TIMEOUT) as connection:
         connection.sendall(head + body[:-5])
 
     marker = service.accept(a_lead())

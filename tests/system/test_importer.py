@@ -289,7 +289,7 @@ def test_a_wrong_password_and_a_service_that_is_away_are_told(embedded: Service,
     file = tmp_path / "leads.csv"
     written(file, 3, "+49301000006")
 
-    away = run(embedded, file, "--patience", "1", url="http://127.0.0.1:1")
+    away = run(embedded, file, "--retry-for", "1", url="http://127.0.0.1:1")
     wrong = subprocess.run(
         command(embedded, file), cwd=ROOT, input="wrong\n", capture_output=True, text=True, timeout=60, check=False
     )

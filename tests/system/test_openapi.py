@@ -122,7 +122,7 @@ def test_the_limits_of_a_lead_and_of_a_list_are_there(document: dict[str, Any]):
 def test_no_request_gets_an_answer_that_the_document_does_not_describe(tmp_path: Path):
     with Service(tmp_path) as service:
         options = ("--max-examples", "15", "--workers", "2", "--seed", "7")
-        done = fuzz(service, *options, patience=110, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        done = fuzz(service, *options, timeout=110, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
         assert done.returncode == 0, done.stdout.decode()[-6000:] + log_of_defects(service)
         assert re.search(r"Selected: (\d+)/\1\b", done.stdout.decode())

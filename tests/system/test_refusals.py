@@ -1,4 +1,4 @@
-"""What a service with little patience refuses: a full queue and slow bodies."""
+"""What a service with short timeouts and a small queue refuses: a full queue and slow bodies."""
 
 import itertools
 import json
@@ -63,7 +63,7 @@ def test_a_body_that_does_not_begin_in_time_is_408_too(strict: Service):
 
 def test_a_body_that_drips_is_408_and_not_read_for_ever(strict: Service):
     head = raw.request(strict, "POST", "/api/leads", Content_Length="100000")
-    with socket.create_connection(("127.0.0.1", strict.port), raw.PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", strict.port), raw.TIMEOUT) as connection:
         connection.sendall(head)
         connection.settimeout(0.05)
         deadline = time.monotonic() + 20
@@ -75,6 +75,6 @@ def test_a_body_that_drips_is_408_and_not_read_for_ever(strict: Service):
                 answered = bool(connection.recv(1, socket.MSG_PEEK))
             except TimeoutError:
                 continue
-        connection.settimeout(raw.PATIENCE)
+        connection.settimeout(raw.TIMEOUT)
 
         assert_error(raw.receive(connection), 408)
