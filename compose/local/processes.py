@@ -13,7 +13,7 @@ from workers import commands
 _LOGGED = 'log=$1; shift; exec "$@" >>"$log" 2>&1'
 
 # glibc returns freed blocks of this size (bytes) to the system at once, such as the memory of a password hash. Unset,
-# the threshold grows with the blocks freed (mallopt(3); docs/lab/2026-11-26-behind-the-constants.md).
+# the threshold grows with the blocks freed (M_MMAP_THRESHOLD; docs/lab/2026-11-26-behind-the-constants.md).
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 
 

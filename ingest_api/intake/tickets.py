@@ -28,7 +28,7 @@ class TicketPublisher:
         self._changed = threading.Condition()
         self._leads = 0  # appended since the last ticket
         self._deadline: float | None = None  # when a partial batch gets its ticket; None while there is no lead
-        self._stopping = False
+        self._is_ending = False
         self._thread = threading.Thread(target=self._run, name="tickets", daemon=True)
 
     def start(self) -> None:
@@ -38,7 +38,7 @@ class TicketPublisher:
     def stop(self, timeout: float) -> None:
         """Publish the tickets due and end the thread. Blocks for at most `timeout` seconds."""
         with self._changed:
-            self._stopping = True
+            self._is_ending = True
             self._changed.notify()
         self._thread.join(timeout)
 
@@ -67,14 +67,14 @@ class TicketPublisher:
         with self._changed:
             while True:
                 full, rest = divmod(self._leads, self._batch_size)
-                if self._deadline is not None and (self._stopping or time.monotonic() >= self._deadline):
+                if self._deadline is not None and (self._is_ending or time.monotonic() >= self._deadline):
                     self._leads, self._deadline = 0, None
                     return full + bool(rest)
                 if full:
                     self._leads = rest
                     self._deadline = time.monotonic() + PARTIAL_TICKET_DELAY if rest else None
                     return full
-                if self._stopping:
+                if self._is_ending:
                     return 0
                 self._changed.wait(None if self._deadline is None else self._deadline - time.monotonic())
 

@@ -37,7 +37,7 @@ class Lists:
         self._cache_control = f"private, max-age={max_age}" if max_age else "private, no-cache"
         self._parsed: dict[str, ListQuery] = {}
         self._starts: dict[ListQuery, PageStart] = {}
-        self._buckets = BucketCache()
+        self._bucket_cache = BucketCache()
         # Data version of the last page read; cached page starts of other versions are ignored.
         self._version: DataVersion | None = None
 
@@ -107,7 +107,7 @@ class Lists:
         if start is not None and start.version in (None, self._version):
             page = await self._reader.one_statement(pages.fetch_page_from, query, start)
         if page is None:
-            page = await self._reader.in_snapshot(pages.fetch_page, query, after, self._buckets)
+            page = await self._reader.in_snapshot(pages.fetch_page, query, after, self._bucket_cache)
             if page.start is not None:
                 if len(self._starts) >= CACHED_MAX:
                     self._starts.clear()

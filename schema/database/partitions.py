@@ -128,10 +128,10 @@ def alone(connection: Connection) -> Iterator[bool]:
         return
     # DDL waits for open reads, and later queries wait behind it: better to give up and retry in a minute.
     connection.execute(text(f"SET SESSION lock_wait_timeout = {LOCK_WAIT_TIMEOUT}"))
-    taken = bool(connection.execute(text("SELECT GET_LOCK(:name, 0)"), {"name": _LOCK}).scalar())
+    is_locked = bool(connection.execute(text("SELECT GET_LOCK(:name, 0)"), {"name": _LOCK}).scalar())
     connection.rollback()
     try:
-        yield taken
+        yield is_locked
     finally:
         connection.rollback()
         connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": _LOCK})

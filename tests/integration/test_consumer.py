@@ -21,17 +21,17 @@ def test_two_consumers_never_hold_the_same_lead(backend: Backend):
     backend.accept(10)
     first, second = Worker(backend, claim_after=3600.0), Worker(backend, claim_after=3600.0)
 
-    taken = [*first.consumer.claim_and_read(6).entries, *second.consumer.claim_and_read(6).entries]
+    claimed = [*first.consumer.claim_and_read(6).entries, *second.consumer.claim_and_read(6).entries]
 
-    assert len({entry.name for entry in taken}) == len(taken) == 10
+    assert len({entry.name for entry in claimed}) == len(claimed) == 10
 
 
-def test_leads_are_taken_in_the_order_in_which_they_were_accepted(backend: Backend):
+def test_leads_are_read_in_the_order_in_which_they_were_accepted(backend: Backend):
     ids = backend.accept(10)
 
-    taken = Worker(backend).consumer.claim_and_read(10)
+    claimed = Worker(backend).consumer.claim_and_read(10)
 
-    assert [entry.row().id for entry in taken.entries] == ids
+    assert [entry.row().id for entry in claimed.entries] == ids
 
 
 def leave(backend: Backend, number: int) -> list[LeadId]:
@@ -42,22 +42,22 @@ def leave(backend: Backend, number: int) -> list[LeadId]:
     return ids
 
 
-def test_left_leads_are_taken_before_new_ones(backend: Backend):
+def test_left_leads_are_claimed_before_new_ones_are_read(backend: Backend):
     ids = leave(backend, 3)
     backend.accept(3)
 
-    taken = Worker(backend, claim_after=0.1).consumer.claim_and_read(3)
+    claimed = Worker(backend, claim_after=0.1).consumer.claim_and_read(3)
 
-    assert [entry.row().id for entry in taken.entries] == ids
+    assert [entry.row().id for entry in claimed.entries] == ids
 
 
 def test_left_and_new_leads_together_are_no_more_than_asked_for(backend: Backend):
     ids = leave(backend, 2)
     ids += backend.accept(5)
 
-    taken = Worker(backend, claim_after=0.1).consumer.claim_and_read(3)
+    claimed = Worker(backend, claim_after=0.1).consumer.claim_and_read(3)
 
-    assert [entry.row().id for entry in taken.entries] == ids[:3]
+    assert [entry.row().id for entry in claimed.entries] == ids[:3]
 
 
 def test_a_lead_is_claimed_no_earlier_than_it_may_be(backend: Backend):
@@ -86,10 +86,10 @@ def test_a_process_looks_now_and_then_for_what_others_left(backend: Backend):
 def test_what_a_process_leaves_it_finds_at_once(backend: Backend):
     backend.accept(3)
     consumer = Worker(backend, claim_after=20.0).consumer
-    taken = consumer.claim_and_read(3).entries
-    consumer.give_back(taken)
+    claimed = consumer.claim_and_read(3).entries
+    consumer.give_back(claimed)
 
-    assert consumer.claim_and_read(3).entries == taken
+    assert consumer.claim_and_read(3).entries == claimed
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
@@ -139,15 +139,15 @@ def test_after_redis_lost_everything_new_leads_are_stored(backend: Backend):
     backend.assert_counted()
 
 
-def test_leads_settled_after_the_group_was_lost_are_not_stored_twice(backend: Backend):
+def test_leads_acknowledged_after_the_group_was_lost_are_not_stored_twice(backend: Backend):
     # Given a batch that was read before the group was lost, and is stored after
     ids = backend.accept(3)
     slow, quick = Worker(backend), Worker(backend)
-    taken = slow.consumer.claim_and_read(3)
+    claimed = slow.consumer.claim_and_read(3)
     backend.client.xgroup_destroy(keys.STREAM, keys.GROUP)
     quick.run()
 
-    slow.consumer.acknowledge(taken.entries, ids)
+    slow.consumer.acknowledge(claimed.entries, ids)
 
     assert backend.stored() == set(ids)
     assert backend.waiting() == 0
@@ -181,21 +181,21 @@ def test_an_entry_is_tried_as_often_as_it_may_be_delivered(backend: Backend):
     assert tries == 3
 
 
-def test_a_suspect_that_is_given_back_is_tried_alone_again(backend: Backend):
+def test_a_lead_that_is_tried_alone_and_given_back_is_tried_alone_again(backend: Backend):
     # Given a lead that was delivered so often that it is tried alone, and may be delivered this once
     backend.accept(1)
     consumer = Worker(backend, deliveries_alone=2, deliveries_max=3, claim_after=0.1).consumer
-    suspects = until(lambda: consumer.claim_and_read(10).retry_alone)
+    alone = until(lambda: consumer.claim_and_read(10).retry_alone)
 
     # When the database is away, again and again
     for _ in range(3):
-        consumer.give_back([], suspects)
+        consumer.give_back([], alone)
 
-        # Then it is a suspect still, and no dead letter
-        assert consumer.claim_and_read(10).retry_alone == suspects
+        # Then it is tried alone still, and is no dead letter
+        assert consumer.claim_and_read(10).retry_alone == alone
 
 
-def test_an_entry_is_buried_once_whoever_comes_second(backend: Backend):
+def test_an_entry_is_dead_lettered_once_whoever_comes_second(backend: Backend):
     [lead] = backend.accept(1)
     first, second = Worker(backend), Worker(backend)
     [entry] = first.consumer.claim_and_read(1).entries

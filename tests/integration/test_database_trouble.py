@@ -134,7 +134,7 @@ def test_while_the_database_is_away_everything_waits_and_after_it_all_is_stored(
         ids += backend.accept(5)
         outcomes = [worker.run() for _ in range(3)]
 
-        # Then nothing is taken, acknowledged or dead-lettered
+        # Then nothing is read, acknowledged or dead-lettered
         assert outcomes == [{"stored": 0, "duplicates": 0, "dead": 0}] * 3
         assert (backend.waiting(), backend.pending(), backend.dead()) == (5, 0, {})
     finally:
@@ -277,14 +277,14 @@ def test_tries_against_an_absent_database_do_not_count_as_deliveries(backend: Ba
     assert backend.dead() == {}
 
 
-def test_what_is_released_may_be_taken_at_once_by_anybody(backend: Backend):
+def test_what_is_given_back_may_be_claimed_at_once_by_anybody(backend: Backend):
     backend.accept(3)
     consumer: Consumer = Worker(backend, claim_after=3600.0).consumer
     consumer.give_back(consumer.claim_and_read(10).entries)
 
-    taken = Worker(backend, claim_after=3600.0).consumer.claim_and_read(10)
+    claimed = Worker(backend, claim_after=3600.0).consumer.claim_and_read(10)
 
-    assert len(taken.entries) == 3
+    assert len(claimed.entries) == 3
 
 
 def test_a_sweep_that_finds_the_database_away_goes_on_with_redis(backend: Backend, monkeypatch: pytest.MonkeyPatch):

@@ -132,7 +132,7 @@ def test_what_a_worker_read_and_never_stored_is_claimed_by_another(backend: Back
     backend.assert_counted()
 
 
-def test_a_worker_that_dies_between_commit_and_settling_stores_each_lead_once(backend: Backend):
+def test_a_worker_that_dies_between_commit_and_acknowledging_stores_each_lead_once(backend: Backend):
     # Given leads that are committed, and in the queue all the same
     ids = backend.accept(5)
     with pytest.raises(StoringFailed):
@@ -255,7 +255,7 @@ def test_an_entry_of_a_form_no_column_takes_becomes_a_dead_letter(backend: Backe
 
 
 @servers_only
-def test_suspects_are_tried_alone_and_only_the_hopeless_one_becomes_a_dead_letter(backend: Backend):
+def test_unfinished_leads_are_tried_alone_and_only_the_exhausted_one_becomes_a_dead_letter(backend: Backend):
     # Given one lead among ten at which the database fails in a way that nobody foresaw
     backend.refuse(POISON, errno=1105)  # "Unknown error"
     ids = backend.accept_all([fields_of(number, firstName=POISON if number == 3 else "Ada") for number in range(10)])

@@ -1,6 +1,5 @@
 """GET /api/leads/{id}"""
 
-
 import pytest
 
 from tests.kit.leads import a_lead, assert_error, assert_success

@@ -142,9 +142,9 @@ def _check_version(connection: Connection) -> None:
 
 def _lock(connection: Connection) -> None:
     """Take the lock; the connection's end gives it back, and the server ends it after the statement that runs."""
-    taken = connection.execute(text(f"SELECT GET_LOCK({_LOCK}, {LOCK_TIMEOUT})")).scalar()
+    is_locked = connection.execute(text(f"SELECT GET_LOCK({_LOCK}, {LOCK_TIMEOUT})")).scalar()
     connection.rollback()
-    if not taken:
+    if not is_locked:
         raise MigrationFailed(
             f"another migration has been running for more than {LOCK_TIMEOUT} s: try again when it is over"
         )
