@@ -38,7 +38,7 @@ class RateLimit:
         if not self._limit:
             return ""
         client = self._addresses.find(req.remote_addr, req.get_header("X-Forwarded-For"))
-        return "" if self._addresses.is_exempt(client) else RATE_PREFIX + client
+        return "" if self._addresses.is_exempt(client) else RATE_PREFIX + self._addresses.counted(client)
 
     async def count(self, req: Request) -> None:
         """Count a request that appends no leads.

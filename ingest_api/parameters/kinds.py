@@ -35,14 +35,15 @@ class WholeNumber(fields.Integer):
 class Moment(fields.Field[int]):
     """A time as RFC 3339, or a date; loads as microseconds since 1970.
 
-    A date means its beginning, or with `end` its last microsecond, both in UTC.
+    A date means its beginning, with `end` its last microsecond, with `next_day` the beginning of the day after it; in UTC.
     """
 
     default_error_messages = {"invalid": "This value should be an RFC 3339 time or a date (YYYY-MM-DD)."}
 
-    def __init__(self, *, end: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, end: bool = False, next_day: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._end = end
+        self._next_day = next_day
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         try:
@@ -50,6 +51,8 @@ class Moment(fields.Field[int]):
                 moment = datetime.fromisoformat(value).replace(tzinfo=UTC)
                 if self._end:
                     moment += timedelta(days=1, microseconds=-1)
+                elif self._next_day:
+                    moment += timedelta(days=1)
             else:
                 moment = datetime.fromisoformat(_lost_plus.sub("+", value.upper()))
                 if moment.tzinfo is None or "T" not in value.upper():

@@ -30,7 +30,10 @@ class StatsQuerySchema(Schema):
         data_key="from", load_default=None, metadata={"description": "A time in the first bucket", **TIME_RULE}
     )
     end = Moment(
-        data_key="to", end=True, load_default=None, metadata={"description": "A time in the last bucket", **TIME_RULE}
+        data_key="to",
+        next_day=True,
+        load_default=None,
+        metadata={"description": "The end of the range, not part of it; a date is", **TIME_RULE},
     )
     interval = fields.String(
         load_default="hour",
@@ -40,8 +43,10 @@ class StatsQuerySchema(Schema):
     @post_load
     def _range(self, data: dict[str, Any], **_: Any) -> tuple[int, int, int]:
         width = INTERVALS[data["interval"]]
-        last = int(time.time()) if data["end"] is None else data["end"] // 1_000_000
-        end = last - last % width + width
+        # The last microsecond of the half-open range; without an end the bucket of now is whole.
+        last = time.time_ns() // 1000 if data["end"] is None else max(data["end"] - 1, 0)
+        second = last // 1_000_000
+        end = second - second % width + width
         if end > END_OF_TIME:
             raise ValidationError("This time is too far away.", "to")
         if data["start"] is None:
@@ -49,7 +54,7 @@ class StatsQuerySchema(Schema):
         first = data["start"] // 1_000_000
         start = first - first % width
         if start >= end:
-            raise ValidationError("This time should not be after `to`.", "from")
+            raise ValidationError("This time should be before `to`.", "from")
         if end - start > BUCKETS_MAX * width:
             raise ValidationError(
                 f"At most {BUCKETS_MAX} buckets: choose a shorter range or a longer interval.", "from"

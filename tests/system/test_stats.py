@@ -57,6 +57,30 @@ def test_a_range_holds_its_buckets_alone(service: Service):
     assert (old["accepted"], old["stored"], len(old["items"])) == (0, 0, 31)
 
 
+@pytest.mark.parametrize(
+    ("interval", "start", "end", "buckets"),
+    [
+        ("hour", "2026-01-05T03:00:00Z", "2026-01-05T04:00:00Z", ["2026-01-05T03:00:00Z"]),
+        (
+            "hour",
+            "2026-01-05T03:00:00Z",
+            "2026-01-05T04:00:00.000001Z",
+            ["2026-01-05T03:00:00Z", "2026-01-05T04:00:00Z"],
+        ),
+        ("hour", "2026-01-05T03:30:00Z", "2026-01-05T03:45:00Z", ["2026-01-05T03:00:00Z"]),
+        ("minute", "2026-01-05T03:00:00Z", "2026-01-05T03:01:00Z", ["2026-01-05T03:00:00Z"]),
+        ("day", "2026-01-05T00:00:00Z", "2026-01-06T00:00:00Z", ["2026-01-05T00:00:00Z"]),
+        ("day", "2026-01-05", "2026-01-05", ["2026-01-05T00:00:00Z"]),
+    ],
+)
+def test_the_end_of_a_range_is_not_part_of_it_but_a_date_is(
+    service: Service, interval: str, start: str, end: str, buckets: list[str]
+):
+    data = stats(service, interval=interval, **{"from": start, "to": end})
+
+    assert [item["time"] for item in data["items"]] == buckets
+
+
 def test_the_stored_of_all_buckets_are_the_lists_total(service: Service):
     service.wait_until_stored(*service.accept(a_lead()))
 
@@ -72,6 +96,7 @@ def test_the_stored_of_all_buckets_are_the_lists_total(service: Service):
         ("to=2023-02-29", {"to"}),
         ("from=&to=", {"from", "to"}),
         ("from=2024-01-02&to=2024-01-01", {"from"}),
+        ("from=2024-01-02T03:00:00Z&to=2024-01-02T03:00:00Z", {"from"}),
         ("interval=minute&from=1970-01-01", {"from"}),
         ("page=1", {"page"}),
         ("interval=day&interval=day", {"interval"}),

@@ -58,3 +58,33 @@ def test_an_ipv4_proxy_on_an_ipv6_socket_is_trusted_too():
 )
 def test_exempt_networks_have_no_limit(client: str, exempt: bool):
     assert ADDRESSES.is_exempt(client) is exempt
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        ("203.0.113.7:51234", "203.0.113.7"),
+        ("[2001:db8:2::7]:51234", "2001:db8:2::7"),
+        ("[2001:db8:2::7]", "2001:db8:2::7"),
+        ("1.1.1.1, 203.0.113.7:51234, 10.0.0.2:80", "203.0.113.7"),
+    ],
+)
+def test_a_port_beside_an_address_is_ignored(forwarded: str, client: str):
+    assert ADDRESSES.find("10.0.0.1", forwarded) == client
+
+
+@pytest.mark.parametrize(
+    ("client", "counted"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("", ""),
+        ("no:address", "no:address"),
+    ],
+)
+def test_the_rate_limit_counts_ipv6_by_its_network(client: str, counted: str):
+    assert ADDRESSES.counted(client) == counted
