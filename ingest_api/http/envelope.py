@@ -70,6 +70,11 @@ def success(resp: Response, status: int, message: str, data: Any) -> None:
     success_encoded(resp, status, message, orjson.dumps(data))
 
 
+def forbid_storing(resp: Response) -> None:
+    """Let nobody on the way keep the answer: it holds a token or personal data (RFC 9111, section 5.2.2.5)."""
+    resp.set_header("Cache-Control", "no-store")
+
+
 def success_encoded(resp: Response, status: int, message: str, data: bytes) -> None:
     """Answer with the success envelope around `data`, already encoded as JSON."""
     resp.status = status

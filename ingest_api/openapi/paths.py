@@ -43,6 +43,13 @@ LIST_HEADERS = {
     },
 }
 
+NO_STORE = {
+    "Cache-Control": {
+        "description": "The answer holds a token or personal data: nobody on the way may keep it",
+        "schema": {"type": "string", "const": "no-store"},
+    }
+}
+
 
 def add_paths(spec: APISpec) -> None:
     """Add every endpoint under /api that accepts or returns leads."""
@@ -59,7 +66,7 @@ def add_paths(spec: APISpec) -> None:
                     "content": as_json(ref("Credentials"), test_user=examples.CREDENTIALS_EXAMPLE),
                 },
                 "responses": {
-                    "200": response("A token", object_of({"token": {"type": "string"}}), examples.TOKEN),
+                    "200": response("A token", object_of({"token": {"type": "string"}}), examples.TOKEN, NO_STORE),
                     **refused("401", "503", *WITH_BODY),
                     "401": {
                         "description": REFUSED_LOGIN,
@@ -88,7 +95,7 @@ def add_paths(spec: APISpec) -> None:
                         "Durable in the queue",
                         envelope(202, lead),
                         success(202, "Lead accepted", examples.lead("queued")),
-                        {"Location": ref("Location", "headers")},
+                        {"Location": ref("Location", "headers"), **NO_STORE},
                     ),
                     **refused("409", "503", *WITH_TOKEN, *WITH_BODY),
                 },
@@ -122,7 +129,9 @@ def add_paths(spec: APISpec) -> None:
                 "tags": ["Leads"],
                 "security": [{"token": []}],
                 "responses": {
-                    "200": response("The lead", envelope(200, lead), success(200, "Lead", examples.lead("stored"))),
+                    "200": response(
+                        "The lead", envelope(200, lead), success(200, "Lead", examples.lead("stored")), NO_STORE
+                    ),
                     **refused("404", "503", *WITH_TOKEN),
                 },
             }
@@ -266,6 +275,7 @@ def _add_dead_letters(spec: APISpec) -> None:
                         "A page, the oldest first",
                         envelope(200, object_of(letters)),
                         success(200, "Dead letters", examples.letters()),
+                        NO_STORE,
                     ),
                     **refused("400", "503", *WITH_TOKEN),
                 },

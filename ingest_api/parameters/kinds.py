@@ -35,7 +35,7 @@ class WholeNumber(fields.Integer):
 class Moment(fields.Field[int]):
     """A time as RFC 3339, or a date; loads as microseconds since 1970.
 
-    A date means its beginning, with `end` its last microsecond, with `next_day` the beginning of the day after it; in UTC.
+    A date means its beginning, with `end` its last microsecond, with `next_day` the next day's beginning, all in UTC.
     """
 
     default_error_messages = {"invalid": "This value should be an RFC 3339 time or a date (YYYY-MM-DD)."}

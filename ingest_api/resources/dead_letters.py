@@ -12,7 +12,7 @@ from marshmallow import ValidationError
 from ingest_api.auth.tokens import Tokens
 from ingest_api.http import body
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import ApiError, success, validation_failed
+from ingest_api.http.envelope import ApiError, forbid_storing, success, validation_failed
 from ingest_api.parameters import kinds
 from ingest_api.parameters.dead_letters import LETTERS_QUERY, REPLAY_BODY
 from schema.lead import lead_id
@@ -34,6 +34,7 @@ class Letters:
             query = kinds.parse(LETTERS_QUERY, req.params)
         except ValidationError as error:
             raise validation_failed(error) from None
+        forbid_storing(resp)
         success(resp, 200, "Dead letters", await asyncio.to_thread(self._page, query["limit"], query["after"]))
 
     on_head = on_get

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -24,9 +25,9 @@ from schema.lead.rules import FIELDS
 
 CSV_COLUMNS = ("id", *FIELDS, "createdAt", "updatedAt")
 
-# CSV injection: spreadsheets run a cell that starts with one of these as a formula. Only the guarded columns hold free
-# text at the start of a cell.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# CSV injection: spreadsheets run a cell that starts with one of these as a formula, the full-width ones too. Where the
+# list separator is a semicolon, a cell also starts behind each of those.
+FORMULA = re.compile(r"(^|;)(\s*)(?=[=+\-@\t\r＝＋－＠])")
 GUARDED = ("firstName", "lastName", "email")
 
 
@@ -84,10 +85,10 @@ def _chunk(connection: Connection, query: ExportQuery, after: LeadId | None) -> 
 
 def _cells(row: Row[Any]) -> list[str]:
     lead = lead_to_json(row)
-    lead["additionalData"] = row.additional_data or ""
+    # In JSON a semicolon stands in strings alone, where its escape means the same.
+    lead["additionalData"] = FORMULA.sub(r"\\u003b\2", row.additional_data or "")
     for name in GUARDED:
-        if lead[name].startswith(FORMULA):
-            lead[name] = "'" + lead[name]
+        lead[name] = FORMULA.sub(r"\1\2'", lead[name])
     return [lead[name] for name in CSV_COLUMNS]
 
 

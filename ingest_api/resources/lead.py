@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, select
 from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import DatabaseReader, ReaderPool
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import ApiError, success, success_encoded
+from ingest_api.http.envelope import ApiError, forbid_storing, success, success_encoded
 from ingest_api.reads.queue_reader import QueueReader
 from ingest_api.reads.serialize import lead_to_json
 from schema.database.tables import leads
@@ -30,6 +30,7 @@ class Lead:
     async def on_get(self, req: Request, resp: Response, lead: str) -> None:
         """Answer the lead with its state. It is found from the moment its 202 is sent."""
         self._tokens.require(req, "read")
+        forbid_storing(resp)
         try:
             wanted = lead_id.from_text(lead)
         except ValueError:

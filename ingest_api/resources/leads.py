@@ -6,7 +6,7 @@ from marshmallow import ValidationError
 from ingest_api.auth.tokens import Tokens
 from ingest_api.http import body
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import success_encoded, validation_failed
+from ingest_api.http.envelope import forbid_storing, success_encoded, validation_failed
 from ingest_api.intake.lead_intake import LeadIntake
 from ingest_api.reads.lists import Lists
 from schema.lead import codec, lead_id, rules
@@ -32,6 +32,7 @@ class Leads:
         except ValidationError as error:
             raise validation_failed(error) from None
         new_id, payload = await self._intake.accept(req, identity.user, fields)
+        forbid_storing(resp)
         resp.set_header("Location", f"/api/leads/{lead_id.to_text(new_id)}")
         success_encoded(resp, 202, "Lead accepted", codec.with_state(payload, "queued"))
 

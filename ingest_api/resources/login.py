@@ -12,7 +12,7 @@ from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.http import body
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import JSON, ApiError, validation_failed
+from ingest_api.http.envelope import JSON, ApiError, forbid_storing, validation_failed
 from ingest_api.parameters.credentials import CREDENTIALS
 from schema.lead.rules import NOT_OBJECT
 
@@ -45,5 +45,6 @@ class Login:
             raise ApiError(
                 falcon.HTTP_401, "Invalid credentials", "credentials", headers={"WWW-Authenticate": "Bearer"}
             )
+        forbid_storing(resp)
         resp.content_type = JSON
         resp.data = orjson.dumps({"token": self._tokens.issue(user.email, user.roles)})

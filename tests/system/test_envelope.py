@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.kit.leads import a_lead, assert_common_headers, assert_error, assert_success
-from tests.kit.service import Service
+from tests.kit.service import EMAIL, PASSWORD, Service
 
 from . import raw
 
@@ -175,3 +175,18 @@ def test_nothing_says_what_the_service_is_made_of(service: Service):
         answer = service.get(path)
 
         assert not {"server", "x-powered-by"} & {name.lower() for name in answer.headers}
+
+
+def test_answers_with_a_token_or_one_lead_are_stored_by_nobody(service: Service):
+    (lead_id,) = service.accept(a_lead())
+
+    answers = [
+        service.post("/api/login_check", {"email": EMAIL, "password": PASSWORD}, token=None),
+        service.post("/api/leads", a_lead()),
+        service.get(f"/api/leads/{lead_id}"),
+        service.get("/api/leads/0190f5a0-1c2d-4e3f-8a4b-5c6d7e8f9a0b"),
+    ]
+
+    assert [(answer.status_code, answer.headers["Cache-Control"]) for answer in answers] == [
+        (status, "no-store") for status in (200, 202, 200, 404)
+    ]

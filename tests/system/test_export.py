@@ -35,6 +35,23 @@ def test_csv_quotes_what_needs_it_and_guards_against_formulas(service: Service):
     assert json.loads(rows[1]["additionalData"]) == STRANGE[1]["additionalData"]
 
 
+def test_csv_guards_where_a_semicolon_begins_a_cell_and_full_width_signs(service: Service):
+    lead = a_lead(
+        email="semicolon@example.com",
+        firstName="Bob; =1+1",
+        lastName="＝1+1",
+        additionalData={"a": "x;=1+1", "b": "y; z"},
+    )
+    service.wait_until_stored(*service.accept(lead))
+
+    answer = service.get("/api/leads/export?email=semicolon@example.com", headers={"Accept": "text/csv"})
+
+    (row,) = csv.DictReader(io.StringIO(answer.text, newline=""))
+    assert (row["firstName"], row["lastName"]) == ("Bob; '=1+1", "'＝1+1")
+    assert ";=" not in answer.text
+    assert json.loads(row["additionalData"]) == lead["additionalData"]
+
+
 def test_ndjson_has_each_lead_as_the_list_shows_it(service: Service):
     ids = stored(service, "ndjson@example.com", 1200)
 
