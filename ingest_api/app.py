@@ -15,7 +15,7 @@ from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.database.replica import Lag, Replica
 from ingest_api.http.access_log import AccessLog
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import JSON, handle_queue_unavailable, handle_unexpected, serialize_error
+from ingest_api.http.envelope import JSON, handle_append_failure, handle_redis_error, handle_unexpected, serialize_error
 from ingest_api.http.middleware import RequestMiddleware
 from ingest_api.intake.group_commit import GroupCommit, QueueUnavailable
 from ingest_api.intake.lead_intake import LeadIntake
@@ -146,8 +146,8 @@ def create(settings: Settings) -> AsgiCallable:
     )
     app.set_error_serializer(serialize_error)
     app.add_error_handler(Exception, handle_unexpected)
-    app.add_error_handler(RedisError, handle_queue_unavailable)
-    app.add_error_handler(QueueUnavailable, handle_queue_unavailable)
+    app.add_error_handler(RedisError, handle_redis_error)
+    app.add_error_handler(QueueUnavailable, handle_append_failure)
     app.add_route("/api/login_check", Login(main_pool, tokens, body_timeout))
     app.add_route("/api/leads", Leads(tokens, intake, lists, body_timeout))
     app.add_route("/api/leads/export", Export(tokens, reader))
@@ -174,5 +174,5 @@ def _pool(name: str, url: str, settings: Settings, threads: int, timeout: float 
 
 def _replica(settings: Settings, main_pool: ReaderPool, lookup_pool: ReaderPool) -> Replica:
     timeout = min(REPLICA_TIMEOUT, settings.database_read_timeout)
-    path = _pool("replica", settings.replica_url, settings, settings.database_pool_size, timeout)
-    return Replica(path, main_pool, lookup_pool, Lag(settings.database_read_lag))
+    pool = _pool("replica", settings.replica_url, settings, settings.database_pool_size, timeout)
+    return Replica(pool, main_pool, lookup_pool, Lag(settings.database_read_lag))

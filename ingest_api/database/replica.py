@@ -86,13 +86,13 @@ class Replica:
 
         Raises the 503 when neither can.
         """
-        return await self._either(lambda path: path.in_snapshot(function, *args, **kwargs))
+        return await self._either(lambda pool: pool.in_snapshot(function, *args, **kwargs))
 
     async def one_statement(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Like `in_snapshot`, for a function that runs one statement."""
-        return await self._either(lambda path: path.one_statement(function, *args, **kwargs))
+        return await self._either(lambda pool: pool.one_statement(function, *args, **kwargs))
 
     async def _either(self, read: Callable[[ReaderPool], Awaitable[T]]) -> T:
         if self._usable:

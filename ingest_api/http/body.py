@@ -8,10 +8,9 @@ import falcon
 import orjson
 
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import ApiError, invalid
+from ingest_api.http.envelope import JSON, ApiError, invalid
 from ingest_api.http.scope import is_body_buffered
 
-JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
 BODY_MAX = 1024 * 1024  # bytes

@@ -16,7 +16,7 @@ class RequestContext(falcon.util.Context):
     body: bytes | None = None  # raw, for the request log
     reason: str = ""  # error code of the response; "" for none
 
-    # Written by RateLimit only.
+    # Written by RateLimit only. The middleware counts a request that is not counted when its answer is ready.
     is_counted: bool = False
     used: int = 0  # requests in the client's window, this one included; 0 when there is no limit
     window_left: int = 0  # seconds

@@ -99,10 +99,18 @@ def serialize_error(req: Request, resp: Response, error: falcon.HTTPError) -> No
     resp.data = orjson.dumps(body)
 
 
-async def handle_queue_unavailable(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
-    """Answer every error of Redis with the 503. The message of a POST says that nothing was accepted."""
-    nothing = " Nothing was accepted." if req.method == "POST" else ""
-    raise unavailable(f"The queue does not answer.{nothing}", "queue_away")
+async def handle_redis_error(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
+    """Answer an error of Redis with the 503."""
+    raise unavailable("The queue does not answer.", "queue_away")
+
+
+async def handle_append_failure(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:
+    """Answer a flush that was not confirmed with the 503: its leads may be in the queue."""
+    raise unavailable(
+        "The queue does not answer. Whether anything was accepted is not known: "
+        "send it again with the same Idempotency-Key.",
+        "queue_away",
+    )
 
 
 async def handle_unexpected(req: Request, resp: Response, error: Exception, params: dict[str, Any]) -> None:

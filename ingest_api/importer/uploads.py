@@ -11,7 +11,8 @@ import orjson
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from ingest_api.http.body import JSON, NDJSON
+from ingest_api.http.body import NDJSON
+from ingest_api.http.envelope import JSON
 from schema.database.idempotency import IDEMPOTENCY_KEY
 
 # Seconds.
@@ -117,8 +118,8 @@ class Uploads:
                 if answer.status not in RETRY:
                     self._tell("")
                     return answer.status, _json(answer.data)
-                # 429 and 503 promise that nothing was accepted.
-                self.unsure = self.unsure or (IDEMPOTENCY_KEY in headers and answer.status not in (429, 503))
+                # A 429 says that nothing was accepted; a 503 may come after the append.
+                self.unsure = self.unsure or (IDEMPOTENCY_KEY in headers and answer.status != 429)
                 what = f"HTTP {answer.status}"
                 wait = max(wait, _seconds(answer.headers.get("Retry-After")))
             if time.monotonic() + wait > deadline:

@@ -1,4 +1,5 @@
 -- Counts requests against the rate limit and appends leads to the stream: one flush of the group commit.
+-- append.py declares the names.
 --
 -- Atomic: Redis refuses the script at its first write (out of memory, read-only, disk error), before anything is
 -- written, and replays it from the append-only file as a whole.

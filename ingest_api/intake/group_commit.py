@@ -43,7 +43,7 @@ class _Waiting(NamedTuple):
 class GroupCommit:
     """Appends the leads of one process to the stream. Use it from the event loop that made it.
 
-    After each flush that appended leads, `on_appended` is called with their number and, as of
+    After each flush that appended leads, `on_flush` is called with their number and, as of
     that flush, the leads waiting and the tickets waiting.
     """
 
@@ -51,7 +51,7 @@ class GroupCommit:
         self,
         client: redis.asyncio.Redis,
         settings: Settings,
-        on_appended: Callable[[int, int, int], None],
+        on_flush: Callable[[int, int, int], None],
     ) -> None:
         self._connection = ScriptConnection(client, APPEND)
         self._head: list[Value] = [
@@ -60,7 +60,7 @@ class GroupCommit:
             settings.rate_limit_window * 1000,
             settings.idempotency_ttl,
         ]
-        self._on_appended = on_appended
+        self._on_flush = on_flush
         self._timeout = settings.redis_timeout
         self._replicas = settings.redis_replicas
         self._next: list[_Waiting] = []
@@ -132,7 +132,7 @@ class GroupCommit:
                 waiting.future.set_result(result)
         if appended:
             metrics.LEADS_ACCEPTED.inc(appended)
-            self._on_appended(appended, reply[0], reply[1])
+            self._on_flush(appended, reply[0], reply[1])
 
     async def _run(self, arguments: list[Value]) -> list[Any]:
         answer = await self._connection.run(arguments)

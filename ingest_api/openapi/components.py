@@ -28,7 +28,7 @@ MEANINGS = {
     "415": "The body has another media type, another charset, or is compressed.",
     "429": "The client used up its rate-limit window.",
     "500": "A defect; the message names the request id.",
-    "503": "The queue is full, or Redis or the database is away. Nothing was accepted.",
+    "503": "The queue is full, or Redis or the database is away. Sending again with the same Idempotency-Key is safe.",
 }
 
 # Headers of an error in addition to those of every response.

@@ -107,9 +107,14 @@ def letters() -> dict[str, Any]:
 
 def ready() -> dict[str, Any]:
     """Return the answer of a ready service."""
-    ledger = {"accepted": 2000, "stored": 1990, "dead": 0, "dropped": 0, "waiting": 10, "imbalance": 0}
+    ledger = {"accepted": 2000, "stored": 1990, "expired": 0, "dead": 0, "dropped": 0, "waiting": 10, "imbalance": 0}
     return {"queue": True, "database": True, "ledger": ledger}
 
+
+QUEUE_AWAY = (
+    "The queue does not answer. Whether anything was accepted is not known: "
+    "send it again with the same Idempotency-Key."
+)
 
 # Examples by name, for each error status.
 REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
@@ -141,7 +146,7 @@ REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
     "500": {"defect": error(500, f"Internal error. Please name request {ID_EXAMPLE} when you report it.")},
     "503": {
         "full": error(503, "The queue is full. Nothing was accepted.", retry_after=RETRY_FULL),
-        "queue": error(503, "The queue does not answer. Nothing was accepted.", retry_after=RETRY_AWAY),
+        "queue": error(503, QUEUE_AWAY, retry_after=RETRY_AWAY),
         "database": error(503, "The database does not answer.", retry_after=RETRY_AWAY),
     },
 }

@@ -30,7 +30,7 @@ def add_operation(spec: APISpec) -> None:
         "database": {"type": "boolean"},
         "ledger": {
             "type": "object",
-            "description": "Leads by where they are; `off` is how many accepted ones are nowhere",
+            "description": "Leads by where they are; `imbalance` is how many accepted ones are nowhere",
             "additionalProperties": {"type": "integer"},
         },
     }

@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Any
 
-from ingest_api.http.body import JSON
+from ingest_api.http.envelope import JSON
 from schema.lead.rules import DATE_OF_BIRTH_MIN
 
 TIME = {"type": "string", "format": "date-time", "description": "RFC 3339, UTC, microseconds"}

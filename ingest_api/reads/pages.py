@@ -205,5 +205,5 @@ def _leads(connection: Connection, statement: Select[Any]) -> Sequence[Row[Any]]
 def _rows(connection: Connection, ids: list[LeadId]) -> Sequence[Row[Any]]:
     if not ids:
         return []
-    start = {bytes(lead.id): lead for lead in _leads(connection, select(leads).where(leads.c.id.in_(ids)))}
-    return [start[each] for each in ids]
+    by_id = {bytes(lead.id): lead for lead in _leads(connection, select(leads).where(leads.c.id.in_(ids)))}
+    return [by_id[each] for each in ids]

@@ -2,6 +2,7 @@
 --
 -- Every page starts with its number of requests. The oldest page is removed once the later ones hold `most` requests.
 --
+-- collector.py declares the names.
 -- Arguments: most requests kept, number of request pages, number of error pages; then for each page its number of
 -- requests and its content. Returns the number of requests in request pages that could not be written.
 local kept = tonumber(most)

@@ -9,9 +9,9 @@ from marshmallow import ValidationError
 from ingest_api import metrics
 from ingest_api.auth.tokens import Tokens
 from ingest_api.http import body
-from ingest_api.http.body import BULK_BODY_MAX, BULK_MAX, JSON, NDJSON, NotJson
+from ingest_api.http.body import BULK_BODY_MAX, BULK_MAX, NDJSON, NotJson
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import invalid, success
+from ingest_api.http.envelope import JSON, invalid, success
 from ingest_api.intake.lead_intake import LeadIntake
 from schema.lead import lead_id, rules
 

@@ -152,6 +152,6 @@ users = Table(
     Column("disabled", Boolean, nullable=False),
     Column("created_at", MOMENT, nullable=False),
     Column("updated_at", MOMENT, nullable=False),
-    info=_documented("Who may log in, with argon2 hashes.", "the command line"),
+    info=_documented("Who may log in, with argon2 hashes.", "the command line; the first one at the start"),
     **OPTIONS,
 )

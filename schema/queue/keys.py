@@ -45,20 +45,25 @@ DOCUMENTED = (
         STREAM,
         "stream",
         "The accepted leads that are not stored yet. An entry leaves when its row is committed.",
-        "the API appends, workers remove",
+        "the API appends, workers remove; a replay appends",
     ),
-    (DEAD, "stream", "The dead letters: leads that cannot be stored, each with its reason. No expiry.", "workers"),
+    (
+        DEAD,
+        "stream",
+        "The dead letters: leads that cannot be stored, each with its reason. No expiry.",
+        "workers; replay and drop remove",
+    ),
     (
         INDEX,
         "hash",
         f"Lead id (16 bytes) to where it waits: `<entry>`, or `{DEAD_PREFIX}<entry>` for a dead letter.",
-        "both, in the same step as the entry",
+        "whoever writes the entry, in the same step",
     ),
     (
         ACCEPTED,
         "hash",
         "`<width>:<first second>` to the leads accepted in that bucket; "
-        f"`{EPOCH_FIELD}` and `{FIRST_FIELD}` say since when.",
+        f"`{EPOCH_FIELD}` says since when, `{FIRST_FIELD}` that no epoch came before.",
         "the API, in the append",
     ),
     (
@@ -70,7 +75,7 @@ DOCUMENTED = (
     (
         f"{IDEMPOTENCY_PREFIX}<sha-256>",
         "string",
-        "Lead id and SHA-256 of the body that an Idempotency-Key was used with. TTL: `LEADS_IDEMPOTENCY_TTL`.",
+        "Lead id and SHA-256 of the validated fields that an Idempotency-Key came with. TTL: `LEADS_IDEMPOTENCY_TTL`.",
         "the API, in the append",
     ),
     (REQUESTS, "list", "The request log, the oldest page first, without secrets.", "the API, five times a second"),

@@ -1,5 +1,6 @@
 -- Puts a dead letter back into the stream. A second call finds the letter gone.
 --
+-- dead_letters.py declares the names.
 -- Arguments: the letter's entry, the lead id (16 bytes) or "". Returns 1, or 0 when there is no such letter.
 local found = redis.call('XRANGE', DEAD, letter, letter)
 if #found == 0 then return 0 end

@@ -3,11 +3,8 @@
 import logging
 import sys
 import traceback
-from types import TracebackType
 
 import structlog
-
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def configure(service: str, level: str) -> None:

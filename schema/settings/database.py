@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from schema.settings.declare import is_database_url, number, setting
+from schema.settings.declare import check_database_url, number, setting
 
 
 @dataclass(frozen=True)
@@ -13,10 +13,12 @@ class DatabaseSettings:
         "",
         "Database that keeps the leads: `mysql+pymysql://user:password@host:port/name`, or `sqlite:///path`. "
         "Empty: SQLite under the data dir.",
-        check=is_database_url,
+        check=check_database_url,
     )
     database_read_url: str = setting(
-        "", "Replica for the read path. Empty: the database itself.", check=is_database_url
+        "",
+        "Replica that lists, exports and statistics are read from. Empty: the database itself.",
+        check=check_database_url,
     )
     database_read_lag: float = number(
         5.0,

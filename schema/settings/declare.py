@@ -33,13 +33,13 @@ def networks_of(texts: list[str]) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(text.strip(), strict=False) for text in texts if text.strip())
 
 
-def is_redis_url(url: str) -> None:
+def check_redis_url(url: str) -> None:
     """Check the URL of a Redis. Raises ValidationError."""
     if url and not url.startswith(("redis://", "rediss://", "unix://")):
         raise ValidationError("must begin with redis://, rediss:// or unix://")
 
 
-def is_database_url(url: str) -> None:
+def check_database_url(url: str) -> None:
     """Check the URL of a database. Raises ValidationError."""
     if not url:
         return

@@ -16,7 +16,7 @@ class LogSettings:
     )
     request_log: int = number(
         10_000,
-        "Requests in the request log, and apart errors (`make api-logs`); 0 turns it off. See docs/operations.md.",
+        "Requests in the request log, and separately errors (`make api-logs`); 0 turns it off. See docs/operations.md.",
         unit="requests",
         low=0,
         high=100_000,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from schema.settings.declare import is_redis_url, number, setting
+from schema.settings.declare import check_redis_url, number, setting
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class QueueSettings:
         "",
         "Redis that holds the queue: `redis://`, `rediss://` or `unix://`. "
         "Empty: an embedded server under the data dir.",
-        check=is_redis_url,
+        check=check_redis_url,
     )
     redis_timeout: float = number(
         0.9,

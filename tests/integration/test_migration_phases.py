@@ -16,7 +16,7 @@ from schema.database.lead_row import insert_rows
 from schema.database.migrations import runner
 from schema.database.migrations.runner import MigrationFailed, downgrade, migrate
 from schema.database.tables import dirty_minutes, lead_counts
-from tests.integration.killed import DIRECTIONS, killed_before_change
+from tests.integration.killed_migrations import DIRECTIONS, killed_before_change
 from tests.integration.test_migrations import a_row, counted, differences, fill
 
 VERSIONS = sorted(path.stem for path in (runner.HERE / "versions").glob("*.py"))

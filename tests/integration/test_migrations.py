@@ -22,7 +22,7 @@ from schema.database.migrations import runner
 from schema.database.migrations.runner import MigrationFailed, downgrade, migrate
 from schema.database.tables import lead_counts, metadata
 from schema.lead import lead_id
-from tests.integration.killed import DIRECTIONS, killed_before_change
+from tests.integration.killed_migrations import DIRECTIONS, killed_before_change
 from tests.kit.databases import DatabaseServer
 
 

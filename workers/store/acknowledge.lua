@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- Removes stored leads from the queue. allow-oom: it only frees memory, so it must run when Redis is out of memory.
 --
+-- scripts.py declares the names.
 -- Arguments: the group, the number of entries, then the entries' names, then lead ids (16 bytes).
 
 -- Names per command: few commands, because each is a record in the append-only file, but Lua's stack is bounded.

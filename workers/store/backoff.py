@@ -1,4 +1,4 @@
-"""Exponential backoff with jitter, for a database that is away."""
+"""Exponential backoff with jitter, for a database that is away, or for storing that has stopped."""
 
 import random
 import time

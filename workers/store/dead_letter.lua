@@ -1,5 +1,6 @@
 -- Makes a stream entry a dead letter. A second call finds the entry gone.
 --
+-- scripts.py declares the names.
 -- Arguments: the group, the entry, the reason, the lead id (16 bytes) or "".
 -- Returns 1, or 0 when there is no such entry.
 local found = redis.call('XRANGE', STREAM, entry, entry)

@@ -1,6 +1,6 @@
 """The brake on dead letters: when too many leads fail for one reason, the fault is not theirs.
 
-A missing migration, a worker of another release or a server that refuses everything would dead-letter good leads by the
+A wrong migration, a worker of another release or a server that refuses everything would dead-letter good leads by the
 thousand. Instead storing stops, the leads stay in the queue, and an alert fires.
 """
 

@@ -2,6 +2,7 @@
 --
 -- Atomic, because removing a consumer would also drop its pending entries.
 --
+-- sweep.py declares the names.
 -- Arguments: the group, the idle time (ms). Returns how many were removed.
 if redis.call('EXISTS', STREAM) == 0 then return 0 end
 local removed = 0

@@ -21,9 +21,9 @@ build_image() {
             --tag "lead-ingest:$(setting LEADS_VERSION latest)" $arguments - >/dev/null
 }
 
-is_outdated() { # Whether an API container runs another image than the one just built
+is_outdated() { # Whether a container of ours runs another image than the one just built, after an upgrade cut short too
     built=$(docker image inspect --format '{{.Id}}' "lead-ingest:$(setting LEADS_VERSION latest)")
-    for each in $(containers api); do
+    for each in $(containers api) $(containers worker) $(containers beat); do
         running=$(docker inspect --format '{{if .State.Running}}{{.Image}}{{end}}' "$each")
         [ -z "$running" ] || [ "$running" = "$built" ] || return 0
     done
