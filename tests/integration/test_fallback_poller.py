@@ -7,6 +7,7 @@ from schema.queue import keys
 from tests.integration.backends import POISON, Backend, servers_only
 from tests.integration.workers import Worker
 from tests.kit.servers import until
+from workers.store import batch
 from workers.store.fallback_poller import FallbackPoller
 
 
@@ -39,13 +40,23 @@ def test_a_full_redis_without_tickets_is_drained(backend: Backend):
     assert backend.client.hlen(keys.INDEX) == 0
 
 
-def test_while_a_ticket_waits_it_is_left_to_it(backend: Backend):
+def test_leads_whose_ticket_no_worker_fetches_are_stored(backend: Backend):
+    # Given a ticket that waits, and workers that have lost the broker
     backend.accept(3)
     backend.client.rpush(keys.TICKETS, "a ticket")
     process = poller(backend)
 
-    assert [process.poll(), process.poll()] == [0, 0]
-    assert backend.waiting() == 3
+    assert [process.poll(), process.poll()] == [0, 3]
+
+
+def test_the_rest_is_left_to_a_ticket_that_waits(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(batch, "TICKET_TIME_BUDGET", 0)
+    backend.accept(25)
+    backend.client.rpush(keys.TICKETS, "a ticket")
+    process = poller(backend)
+
+    assert [process.poll(), process.poll()] == [0, 10]
+    assert backend.waiting() == 15
 
 
 def test_others_may_store_everything_between_two_of_its_commands(backend: Backend, monkeypatch: pytest.MonkeyPatch):

@@ -53,6 +53,9 @@ class Clients:
                 self.seen["refused"] += 1
                 time.sleep(0.02)
                 continue
+            except OSError as error:
+                self.seen[type(error).__name__] += 1
+                continue
             try:
                 connection.request("POST", "/api/leads", json.dumps(a_lead()), self._headers)
                 self.seen[str(connection.getresponse().status)] += 1

@@ -57,7 +57,7 @@ def test_ndjson_has_each_lead_as_the_list_shows_it(service: Service):
 
     answer = service.get("/api/leads/export?format=ndjson&sortOrder=DESC&email=ndjson@example.com")
 
-    found = [json.loads(line) for line in answer.text.splitlines()]
+    found = [json.loads(line) for line in answer.content.splitlines()]
     assert [lead["id"] for lead in found] == ids[::-1]
     assert found == service.walk(email="ndjson@example.com")
 
@@ -66,7 +66,7 @@ def test_an_export_without_a_filter_has_every_lead_once(service: Service):
     stored(service, "all@example.com", 700)
     service.wait_until_nothing_waits()
 
-    found = [json.loads(line)["id"] for line in service.get("/api/leads/export?format=ndjson").text.splitlines()]
+    found = [json.loads(line)["id"] for line in service.get("/api/leads/export?format=ndjson").content.splitlines()]
 
     assert found == [lead["id"] for lead in service.walk(sortOrder="ASC")]
 

@@ -150,7 +150,7 @@ def test_without_the_database_leads_are_accepted_and_stored_later(production: Se
     assert_success(production.get("/health/live"), 200)
 
     database_back.start()
-    production.wait_until_stored(*made, single.json()["data"]["id"], within=45)
+    production.wait_until_stored(*made, single.json()["data"]["id"], within=90)
 
 
 @pytest.mark.parametrize("kind", DATABASES.values(), ids=DATABASES.keys())

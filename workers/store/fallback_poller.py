@@ -33,10 +33,11 @@ class FallbackPoller:
         self._oldest: bytes | None = None
 
     def poll(self) -> int:
-        """Store waiting leads if the oldest one was the oldest at the last poll, too, and while no ticket waits.
+        """Store waiting leads if the oldest one was the oldest at the last poll, too: as much as a ticket does.
 
-        Stops when all leads that waited at the beginning are gone. Returns how many leads became rows, were rows
-        before, or became dead letters. Raises RedisError and StoringFailed.
+        Goes on while no ticket waits, until all leads that waited at the beginning are gone. A ticket that waits may
+        be one that no worker fetches, so it does not keep the first run from storing. Returns how many leads became
+        rows, were rows before, or became dead letters. Raises RedisError and StoringFailed.
         """
         newest = _name(self._client.xrevrange(STREAM, count=1))
         oldest = self._first(newest) if newest else None
@@ -44,11 +45,10 @@ class FallbackPoller:
         if newest is None or oldest is None or oldest != known:
             return 0
         leads = 0
-        while self._first(newest) and not self._client.llen(TICKETS):
-            stored = sum(self._storing.run().values())
-            if not stored:
-                break
+        while stored := sum(self._storing.run().values()):
             leads += stored
+            if not self._first(newest) or self._client.llen(TICKETS):
+                break
         return leads
 
     def _first(self, last: bytes) -> bytes | None:
