@@ -48,7 +48,7 @@ def test_the_list_shows_name_id_and_reason_and_nothing_personal(backend: Backend
     assert [line.split("\t")[0] for line in lines] == names(backend)
     assert [line.split("\t")[2] for line in lines] == [lead_id.to_text(each) for each in dead]
     assert all(re.search(r"Error (1644|SQLITE_CONSTRAINT_TRIGGER)$", line) for line in lines)
-    for personal in (POISON, "Lovelace", "example.com", "442071234567", "1990"):
+    for personal in (POISON, "Lovelace", "example.com", "442071234567", "1990-12-10"):
         assert personal not in result.output
 
 
