@@ -55,4 +55,5 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """Serve a new connection."""
+        # It has what uvicorn uses of a transport (ADR 9).
         super().connection_made(CoalescingTransport(transport))  # type: ignore[arg-type]

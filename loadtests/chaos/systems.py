@@ -114,7 +114,7 @@ class Stock:
             "worker": ["celery", "-A", f"{stock}.tasks", "worker", "-E"],
         }
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._stopping = threading.Event()
+        self._is_ending = threading.Event()
         self._keeper = threading.Thread(target=self._keep, daemon=True)
 
     def start(self) -> None:
@@ -157,7 +157,7 @@ class Stock:
 
     def stop(self) -> None:
         """Stop it."""
-        self._stopping.set()
+        self._is_ending.set()
         self._keeper.join()
         for process in self._running.values():
             _end(process)
@@ -169,7 +169,7 @@ class Stock:
             return False
 
     def _keep(self) -> None:
-        while not self._stopping.wait(0.2):
+        while not self._is_ending.wait(0.2):
             for name, command in self._commands.items():
                 process = self._running.get(name)
                 if process is None or process.poll() is not None:

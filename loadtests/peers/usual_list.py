@@ -72,7 +72,7 @@ def leads(
     page: Annotated[int, Query(ge=1)] = 1,
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
     sortBy: str = "createdAt",  # noqa: N803, the parameter's name
-    sortOrder: str = "DESC",  # noqa: N803
+    sortOrder: str = "DESC",  # noqa: N803, likewise
     email: str | None = None,
 ) -> Leads:
     """Answer a page."""

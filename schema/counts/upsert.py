@@ -44,4 +44,4 @@ def _statement(product: Product, table: str, keys: list[str], numbers: list[str]
             sums = [f"{each} = {each} + VALUES({each})" for each in quoted]
             tail = f"ON DUPLICATE KEY UPDATE {', '.join(sums)}"
     # Names of our own, no data.
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(places for _ in columns)}) {tail}"  # noqa: S608
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(places for _ in columns)}) {tail}"  # noqa: S608 (no data)

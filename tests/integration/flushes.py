@@ -1,7 +1,9 @@
 """One API process's line to the queue, and operations to send along it."""
 
+import asyncio
 import hashlib
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from ingest_api.intake.append import AppendRequest, AppendResult, NewLead
 from ingest_api.intake.group_commit import GroupCommit
@@ -10,6 +12,8 @@ from schema.lead.lead_id import LeadId, new_lead_id
 from schema.queue import keys
 from schema.runtime.redis_clients import async_redis
 from tests.integration.backends import Backend, fields_of
+
+T = TypeVar("T")
 
 
 class Line:
@@ -56,3 +60,17 @@ def with_key(key: str, body: bytes, *, key_absent_in_database: bool = True) -> A
         digest=hashlib.sha256(body).digest(),
         key_absent_in_database=key_absent_in_database,
     )
+
+
+def run(backend: Backend, work: Callable[..., Awaitable[T]], lines: int = 1, **changes: Any) -> T:
+    """Run `work` with so many group commits, each as one API process has it."""
+
+    async def main() -> T:
+        opened = [Line(backend, **changes) for _ in range(lines)]
+        try:
+            return await work(*opened)
+        finally:
+            for line in opened:
+                await line.commit.close()
+
+    return asyncio.run(main())

@@ -146,24 +146,28 @@ def test_while_the_database_is_away_everything_waits_and_after_it_all_is_stored(
     backend.assert_counted()
 
 
-def test_a_database_killed_in_the_middle_of_an_insert_loses_nothing(backend: Backend):
-    # Given a batch that stands in its INSERT
-    ids = backend.accept(3)
+@contextmanager
+def killed_while_inserting(backend: Backend, worker: Worker) -> Iterator[dict[str, int]]:
+    """Kill the database while a worker's INSERT waits for a row of ours; yield its outcome, and start the database."""
     row = waiting_row(backend, 2)
-    worker = Worker(backend)
     with backend.engine.connect() as other, ThreadPoolExecutor(1) as thread:
         other.execute(insert(leads), row)
         storing = thread.submit(worker.run)
         until(lambda: blocked(backend))
-
-        # When the database is killed
         backend.database.kill()
         try:
-            assert storing.result(60)["stored"] == 0
-            assert (backend.waiting(), backend.dead()) == (3, {})
+            yield storing.result(60)
         finally:
             backend.database.start()
             other.invalidate()
+
+
+def test_a_database_killed_in_the_middle_of_an_insert_loses_nothing(backend: Backend):
+    # Given a batch that stands in its INSERT when the database is killed
+    ids = backend.accept(3)
+    with killed_while_inserting(backend, Worker(backend)) as outcome:
+        assert outcome["stored"] == 0
+        assert (backend.waiting(), backend.dead()) == (3, {})
 
     # Then the batch is stored once it is back, whoever fetches it
     another = Worker(backend)
@@ -173,22 +177,10 @@ def test_a_database_killed_in_the_middle_of_an_insert_loses_nothing(backend: Bac
 
 
 def test_a_batch_whose_database_goes_away_is_anybodys_at_once_and_was_not_delivered(backend: Backend):
-    # Given a batch that stands in its INSERT, and a time to claim that does not come
+    # Given a batch that stands in its INSERT when the database is killed, and a time to claim that does not come
     ids = backend.accept(3)
-    row = waiting_row(backend, 2)
-    worker = Worker(backend, claim_after=3600.0)
-    with backend.engine.connect() as other, ThreadPoolExecutor(1) as thread:
-        other.execute(insert(leads), row)
-        storing = thread.submit(worker.run)
-        until(lambda: blocked(backend))
-
-        # When the database is killed
-        backend.database.kill()
-        try:
-            assert storing.result(60) == {"stored": 0, "duplicates": 0, "dead": 0}
-        finally:
-            backend.database.start()
-            other.invalidate()
+    with killed_while_inserting(backend, Worker(backend, claim_after=3600.0)) as outcome:
+        assert outcome == {"stored": 0, "duplicates": 0, "dead": 0}
 
     # Then the delivery does not count, and another worker stores the batch at its first look
     pending = backend.client.xpending_range(keys.STREAM, keys.GROUP, "-", "+", 10)

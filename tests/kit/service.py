@@ -51,6 +51,7 @@ class Service:
 
     def __init__(self, directory: Path, **settings: object) -> None:
         """Take settings by name in lower case, without the prefix: `rate_limit=0`."""
+        self.root = ROOT  # where the code is
         self.directory = directory
         self.data = directory / "data"
         self.settings: dict[str, object] = {
@@ -98,13 +99,17 @@ class Service:
         """The standard error of the last run."""
         return (self.directory / "stderr").read_text()
 
+    def command(self) -> list[str]:
+        """Return the command line that starts it."""
+        # --stop-with-parent, so that nothing is left behind when the test run is killed.
+        return [sys.executable, "-m", "compose.local", "--stop-with-parent"]
+
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the service without waiting for it."""
         with (self.directory / "stdout").open("wb") as out, (self.directory / "stderr").open("wb") as err:
             self.process = subprocess.Popen(
-                # --stop-with-parent, so that nothing is left behind when the test run is killed.
-                [sys.executable, "-m", "compose.local", "--stop-with-parent"],
-                cwd=ROOT,
+                self.command(),
+                cwd=self.root,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -186,7 +191,7 @@ class Service:
         """Run `python -m COMMAND` with this service's settings, with `given` on standard input."""
         return subprocess.run(
             [sys.executable, "-m", *command],
-            cwd=ROOT,
+            cwd=self.root,
             env=self.environment,
             input=given,
             capture_output=True,

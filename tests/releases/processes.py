@@ -26,21 +26,10 @@ class Part(Service):
         self.root = root
         self._command = command
 
-    def launch(self) -> subprocess.Popen[bytes]:
-        """Start the process and wait for nothing."""
-        # Where the system can, it ends with us, however we end.
-        guard = [shutil.which("setpriv"), "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
-        with (self.directory / "stdout").open("wb") as out, (self.directory / "stderr").open("wb") as err:
-            self.process = subprocess.Popen(
-                [*guard, sys.executable, "-m", *self._command],
-                cwd=self.root,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
-        return self.process
+    def command(self) -> list[str]:
+        """Return the command line that starts the process; where the system can, it ends with us."""
+        guard = [setpriv, "--pdeathsig", "KILL", "--"] if (setpriv := shutil.which("setpriv")) else []
+        return [*guard, sys.executable, "-m", *self._command]
 
     def start(self) -> Self:
         """Start the process and wait until it does its work."""
@@ -62,22 +51,9 @@ class Part(Service):
         except subprocess.TimeoutExpired:
             self.end()
 
-    def run(self, *command: str, given: str = "", timeout: float | None = 60) -> subprocess.CompletedProcess[str]:
-        """Run `python -m` with these words of its release, with `given` on standard input."""
-        return subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=self.root,
-            env=self.environment,
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-
     def must(self, *command: str, given: str = "") -> str:
         """Run a command that must succeed, and return what it says."""
-        done = self.run(*command, given=given)
+        done = self.run(*command, given=given, timeout=60)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
         return done.stdout
 

@@ -6,7 +6,7 @@ backup() {
     mkdir -p backups
     file=backups/leads-$(date -u +%Y%m%dT%H%M%SZ).sql.gz
     # One snapshot, which does not block the workers. No GTIDs, so that any server can restore it.
-    # shellcheck disable=SC2016
+    # shellcheck disable=SC2016 # the shell in the container expands it
     compose exec -T mysql sh -c 'MYSQL_PWD=$MYSQL_ROOT_PASSWORD exec mysqldump -u root --single-transaction --quick \
         --set-gtid-purged=OFF --hex-blob --no-tablespaces "$MYSQL_DATABASE"' | gzip >"$file.part"
     # mysqldump's last line shows that the dump is complete; the pipe's status does not.
@@ -16,7 +16,7 @@ backup() {
 }
 
 sql() { # [DATABASE]: run the statements that come in, as MySQL's root
-    # shellcheck disable=SC2016
+    # shellcheck disable=SC2016 # the shell in the container expands it
     compose exec -T mysql sh -c 'MYSQL_PWD=$MYSQL_ROOT_PASSWORD exec mysql -u root "$@"' sql "$@"
 }
 

@@ -10,7 +10,7 @@ replicas() { # options for the number of API and worker containers
 }
 
 containers() { # SERVICE [--all]: the ids of its running containers, or of all
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2086 # words, not one argument
     docker ps --quiet --no-trunc ${2:-} --filter "label=com.docker.compose.project=$PROJECT" \
         --filter "label=com.docker.compose.service=$1" --filter "label=com.docker.compose.oneoff=False"
 }
@@ -35,7 +35,7 @@ start() {
     up mysql redis
     wait_until_healthy mysql redis
     migrate || fail "The stack did not start."
-    # shellcheck disable=SC2046
+    # shellcheck disable=SC2046 # words, not one argument
     up $(replicas) api worker beat flower
     wait_until_healthy api worker beat flower
     start_nginx
@@ -99,7 +99,7 @@ scale() { # api=N worker=N
         worker=*) save_setting WORKER_REPLICAS "${each#*=}" ;;
         esac
     done
-    # shellcheck disable=SC2046
+    # shellcheck disable=SC2046 # words, not one argument
     up --no-recreate $(replicas) api worker
     wait_until_healthy api worker
     compose ps api worker

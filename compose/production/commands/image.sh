@@ -13,7 +13,7 @@ build_image() {
     for name in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy PIP_INDEX_URL; do
         eval "[ -z \"\${$name:-}\" ] || arguments=\"\$arguments --build-arg $name\""
     done
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2086 # words, not one argument
     tar -C .. --exclude=__pycache__ -cf - compose/__init__.py compose/preflight.py compose/production/Dockerfile \
         compose/production/__init__.py compose/production/__main__.py compose/production/healthcheck \
         requirements-image.lock ingest_api schema workers |

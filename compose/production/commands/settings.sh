@@ -43,7 +43,7 @@ API_REPLICAS=${API:-2}
 WORKER_REPLICAS=${WORKERS:-2}
 FILE
     # Settings given in the environment at the first build are kept in the file.
-    # shellcheck disable=SC2016
+    # shellcheck disable=SC2016 # it is looked for as it stands
     names=$(grep -oh '\${[A-Z_]*' production/compose.yml production/compose.tls.yml | cut -c 3- | sort -u)
     for name in $names LEADS_TLS LEADS_PROJECT LEADS_READY_TIMEOUT; do
         eval "value=\${$name:-}"

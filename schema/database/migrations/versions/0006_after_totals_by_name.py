@@ -42,6 +42,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Put the rows back where release 0.1 reads them. Stop the workers before."""
     old, new = lead_counts.c, dirty_minutes.c
+    # As 0005 does it, which must run beside the code of release 0.1 and so can share no module with this one.
     # What release 0.1 has stored by now keeps its rows.
     free_slot = sa.select(sa.func.coalesce(sa.func.max(old.slot), -1) + 1).where(old.width <= TOTALS_WIDTH)
     for bucket, name in enumerate(TOTALS):
