@@ -48,6 +48,13 @@ def is_another(process: psutil.Process | None, victim: psutil.Process) -> bool:
     return process is not None and process.pid != victim.pid
 
 
+def answers(service: Service) -> bool:
+    try:
+        return service.get("/health/ready", token=None).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
 def assert_replaced(parent: psutil.Process, victim: psutil.Process) -> None:
     until(lambda: len([each for each in parent.children() if each.pid != victim.pid]) == CHILDREN, BOOT)
 
@@ -76,6 +83,8 @@ def test_a_killed_process_comes_back_and_no_accepted_lead_is_lost(own: Service, 
     ledger = load.send(own, LEADS, halfway=lambda: kill(victim), phone=phone)
 
     until(lambda: is_another(own.find(name), victim), BOOT)
+    # The new process has to open its port first.
+    until(lambda: answers(own), BOOT)
     assert_stored_once(own, ledger, phone)
 
 
@@ -136,13 +145,6 @@ def test_a_killed_process_is_started_again_within_two_seconds(
 
     record_property("seconds", took)
     assert min(took) < BACK
-
-
-def answers(service: Service) -> bool:
-    try:
-        return service.get("/health/ready", token=None).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def test_after_all_that_a_lead_is_stored_as_ever(own: Service):
