@@ -150,7 +150,7 @@ def rebuild(connection: Connection) -> int:
     connection.execute(delete(dirty_minutes))
     totals.lock(connection)
     before = totals.version(connection)
-    # With what a worker of release 0.1 has left there after migration 0006.
+    # With what a worker of release 0.1 has left there after migration 0009.
     connection.execute(delete(lead_counts))
     number = recount(connection, 0, _END)
     after = replace(before, total_stored=number + before.expired, revision=before.revision + 1)
