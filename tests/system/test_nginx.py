@@ -64,10 +64,10 @@ class Nginx(Server):
         return ["sh", str(self.directory / "files" / "start")]
 
     def answers(self) -> bool:
-        """Tell whether the port is open."""
+        """Tell whether nginx answers. An open port is no proof: a connection to a free one may meet itself."""
         try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
+            httpx.get(f"http://127.0.0.1:{self.port}/", timeout=5)
+        except httpx.TransportError:
             return False
         return True
 
