@@ -59,6 +59,9 @@ def add_paths(spec: APISpec) -> None:
         operations={
             "post": {
                 "summary": "Log in",
+                "description": "After 10 failures for one account, or from one address, each further one is followed by "
+                "a delay with 429, even for the right password: a second, doubling up to 15 minutes. A client "
+                "that logged in lately is counted by itself.",
                 "operationId": "login",
                 "tags": ["Log-in"],
                 "requestBody": {
@@ -192,7 +195,7 @@ def _add_export(spec: APISpec) -> None:
             "get": {
                 "summary": "Export stored leads",
                 "description": "Streams all leads of a filter in the order of creation, those stored before the "
-                "request. In CSV, a text that a spreadsheet would take for a formula gets an apostrophe before it.",
+                "request. Needs the role `export`. In CSV, a text that a spreadsheet would take for a formula gets an apostrophe before it.",
                 "operationId": "exportLeads",
                 "tags": ["Leads"],
                 "security": [{"token": []}],

@@ -28,7 +28,8 @@ def test_the_right_password_gives_a_token_of_one_hour(service: Service):
     assert claims["sub"] == EMAIL
     assert claims["exp"] - claims["iat"] == 3600
     assert before <= claims["iat"] <= time.time()
-    assert sorted(claims["roles"]) == ["ingest", "read"]
+    assert sorted(claims["roles"]) == ["export", "ingest", "read"]
+    assert claims["iss"] == "lead-ingest"
 
 
 def test_the_address_is_taken_in_any_case(service: Service):
