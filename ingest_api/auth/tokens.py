@@ -104,7 +104,7 @@ class Tokens:
         roles, version = claims.get("roles"), claims.get("ver", FIRST_VERSION)
         if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
             raise _forbidden("token_invalid")
-        # During an upgrade, processes of release 0.1 issue tokens without an issuer. They cannot be told from ours.
+        # Processes of release 0.1, which go on during an upgrade, name no issuer.
         if not isinstance(version, int) or claims.get("iss", self._issuer) != self._issuer:
             raise _forbidden("token_invalid")
         return Identity(claims["sub"], frozenset(roles), float(claims["exp"]), float(claims["iat"]), version)

@@ -27,7 +27,8 @@ class AuthSettings:
     token_ttl: int = number(3600, "Life of a token.", unit="seconds", low=1, high=86400)
     token_issuer: str = setting(
         "lead-ingest",
-        "Issuer (`iss`) that tokens name; those of another issuer are refused. Give each installation its own.",
+        "Issuer (`iss`) that tokens name; those of another are refused. A name for each installation "
+        "keeps their tokens apart; changing it ends all tokens.",
         check=Length(min=1, max=200),
     )
     login_failures: int = number(
