@@ -15,7 +15,7 @@ from schema.database import engines
 from schema.database.errors import reason_of
 from schema.database.migrations.runner import MigrationFailed, migrate
 from schema.runtime.redis_clients import blocking_redis
-from schema.settings import LOOPBACK, WELL_KNOWN_PASSWORD, Settings, SettingsError, variable
+from schema.settings import WELL_KNOWN_PASSWORD, Settings, SettingsError, is_loopback, variable
 
 TEST_USER = "test@example.com"
 
@@ -127,7 +127,7 @@ def prepare_database(settings: Settings, *, before: bool = False) -> bool:
     Raises CannotStart when the database refuses, the user is not valid, or the test user could log
     in from other machines.
     """
-    loopback = settings.http_host.startswith(LOOPBACK)
+    loopback = is_loopback(settings.http_host)
     engine = engines.writer(settings.primary_url, timeout=settings.database_timeout)
     try:
         migrate(settings.primary_url, before=before)
@@ -136,7 +136,7 @@ def prepare_database(settings: Settings, *, before: bool = False) -> bool:
                 if settings.first_password:
                     users.create(connection, settings.first_user, settings.first_password, list(users.ROLES))
                 elif loopback:
-                    users.create(connection, TEST_USER, WELL_KNOWN_PASSWORD, ["ingest", "read"])
+                    users.create(connection, TEST_USER, WELL_KNOWN_PASSWORD, ["export", "ingest", "read"])
             test_user = users.authenticate(connection, TEST_USER, WELL_KNOWN_PASSWORD) is not None
     except MigrationFailed as error:
         raise CannotStart(f"{variable('database_url')}: {error}") from None

@@ -10,10 +10,14 @@ from redis.exceptions import RedisError
 
 from ingest_api import metrics
 from ingest_api.auth import keys
+from ingest_api.auth.login_check import LoginCheck
+from ingest_api.auth.login_failures import LoginFailures
+from ingest_api.auth.token_versions import TokenVersions
 from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.database.replica import Lag, Replica
 from ingest_api.http.access_log import AccessLog
+from ingest_api.http.client_ip import ClientAddresses
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, handle_append_failure, handle_redis_error, handle_unexpected, serialize_error
 from ingest_api.http.middleware import RequestMiddleware
@@ -50,6 +54,9 @@ QUEUE_READERS = 8
 # Primary database connections reserved for short look-ups, so that they never wait behind a list.
 LOOKUP_READERS = 2
 
+# Redis connections for the counts of failed log-ins.
+LOGIN_CONNECTIONS = 2
+
 # Longest time (seconds) that a request waits for a replica before it asks the primary.
 REPLICA_TIMEOUT = 1.0
 
@@ -73,23 +80,31 @@ class _Lifespan:
         requests: metrics.Requests,
         access_log: AccessLog,
         request_log: RequestLog,
+        versions: TokenVersions,
+        login_check: LoginCheck,
+        lookup_pool: ReaderPool,
     ) -> None:
         self._commit = commit
         self._publisher = publisher
         self._pools = pools
         self._replica = replica
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
         self._queue = queue
         self._requests = requests
         self._access_log = access_log
         self._request_log = request_log
+        self._versions = versions
+        self._login_check = login_check
+        self._lookup_pool = lookup_pool
 
     async def process_startup(self, scope: Any, event: Any) -> None:
-        """Start the ticket publisher and the watch on the replica."""
+        """Start the ticket publisher, and the watches on the users and on the replica."""
         self._publisher.start()
+        await self._versions.start(self._lookup_pool)
+        self._watches.append(asyncio.create_task(self._versions.watch(self._lookup_pool)))
         metrics.API_PROCESSES.set(1)
         if self._replica is not None:
-            self._watch = asyncio.create_task(self._replica.watch())
+            self._watches.append(asyncio.create_task(self._replica.watch()))
 
     async def process_shutdown(self, scope: Any, event: Any) -> None:
         """Flush the buffers and close the connections. Every open request has been answered by now."""
@@ -98,8 +113,9 @@ class _Lifespan:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REQUEST_LOG_STOP_TIMEOUT):
                 await self._request_log.close()
-        if self._watch is not None:
-            self._watch.cancel()
+        for watch in self._watches:
+            watch.cancel()
+        await self._login_check.close()
         if self._replica is not None:
             self._replica.close()
         for pool in self._pools:
@@ -115,7 +131,8 @@ def create(settings: Settings) -> AsgiCallable:
     Raises SettingsError when the token keys are not there.
     """
     private, _ = keys.load(settings)
-    tokens = Tokens(private, keys.accepted(settings), settings.token_ttl)
+    versions = TokenVersions()
+    tokens = Tokens(private, keys.accepted(settings), settings.token_ttl, settings.token_issuer, versions)
     publisher = TicketPublisher(settings)
     request_log = RequestLog(settings, async_redis(settings, timeout=settings.redis_timeout, connections=1))
     commit = GroupCommit(
@@ -130,6 +147,14 @@ def create(settings: Settings) -> AsgiCallable:
     ledger_pool = _pool("ledger", settings.primary_url, settings, 1)
     ledgers = LedgerReader(ledger_pool, blocking)
     letters = DeadLetters(blocking)
+    failures = LoginFailures(
+        async_redis(settings, timeout=settings.redis_timeout, connections=LOGIN_CONNECTIONS),
+        private,
+        settings.login_failures,
+    )
+    hash_writer = engines.writer(settings.primary_url, timeout=settings.database_read_timeout)
+    login_check = LoginCheck(lookup_pool, hash_writer, failures)
+    addresses = ClientAddresses(settings.trusted_proxies, ())
     limit = RateLimit(settings, commit)
     intake = LeadIntake(commit, limit, lookup_pool)
     lists = Lists(reader, DataVersionReader(lookup_pool), Cursors(private), settings.list_max_age)
@@ -141,14 +166,24 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_middleware(RequestMiddleware(limit, requests, access_log, request_log))
     app.add_middleware(
         _Lifespan(
-            commit, publisher, (main_pool, lookup_pool, ledger_pool), replica, queue, requests, access_log, request_log
+            commit,
+            publisher,
+            (main_pool, lookup_pool, ledger_pool),
+            replica,
+            queue,
+            requests,
+            access_log,
+            request_log,
+            versions,
+            login_check,
+            lookup_pool,
         )
     )
     app.set_error_serializer(serialize_error)
     app.add_error_handler(Exception, handle_unexpected)
     app.add_error_handler(RedisError, handle_redis_error)
     app.add_error_handler(QueueUnavailable, handle_append_failure)
-    app.add_route("/api/login_check", Login(main_pool, tokens, body_timeout))
+    app.add_route("/api/login_check", Login(login_check, tokens, addresses, body_timeout))
     app.add_route("/api/leads", Leads(tokens, intake, lists, body_timeout))
     app.add_route("/api/leads/export", Export(tokens, reader))
     app.add_route("/api/leads/bulk", Bulk(tokens, intake, body_timeout))

@@ -74,23 +74,26 @@ def user() -> None:
     """Make and change users. A password comes from a prompt, or from standard input."""
 
 
-@user.command("create")
-@click.argument("email")
-@click.option(
+_roles = click.option(
     "--role",
     "roles",
     multiple=True,
+    required=True,
     type=click.Choice(users.ROLES),
-    default=("ingest", "read"),
-    show_default=True,
-    help="What the user may do; may be given more than once.",
+    help="What the user may do: ingest sends leads, read reads them, export takes all of them out in one file, "
+    "admin handles dead letters. May be given more than once.",
 )
+
+
+@user.command("create")
+@click.argument("email")
+@_roles
 def create_user(email: str, roles: tuple[str, ...]) -> None:
     """Make a user who may log in."""
     password = _password()
     with _transaction() as connection:
         users.create(connection, email, password, list(roles))
-    click.echo(f"{email.lower()} may now log in as {', '.join(sorted(roles))}.")
+    click.echo(f"{email.lower()} may now log in as {', '.join(sorted(set(roles)))}.")
 
 
 @user.command("list")
@@ -105,20 +108,50 @@ def list_users() -> None:
 @user.command("passwd")
 @click.argument("email")
 def change_password(email: str) -> None:
-    """Give a user another password; a disabled user may log in again."""
+    """Give a user another password. Tokens given out before end within seconds; a disabled user stays disabled."""
     password = _password()
     with _transaction() as connection:
         users.change_password(connection, email, password)
-    click.echo(f"{email.lower()} has a new password.")
+        found = users.find(connection, email)
+    still = " and is still disabled" if found is not None and found.disabled else ""
+    click.echo(f"{email.lower()} has a new password{still}.")
 
 
 @user.command("disable")
 @click.argument("email")
 def disable_user(email: str) -> None:
-    """Let a user log in no more. A token given out before is good until it expires, an hour at most."""
+    """Let a user log in no more. Tokens given out before end within seconds."""
     with _transaction() as connection:
         users.disable(connection, email)
     click.echo(f"{email.lower()} can no longer log in.")
+
+
+@user.command("enable")
+@click.argument("email")
+def enable_user(email: str) -> None:
+    """Let a disabled user log in again, with the password of before."""
+    with _transaction() as connection:
+        users.enable(connection, email)
+    click.echo(f"{email.lower()} may log in again.")
+
+
+@user.command("roles")
+@click.argument("email")
+@_roles
+def set_roles(email: str, roles: tuple[str, ...]) -> None:
+    """Give a user these roles and no others. Tokens given out before end within seconds."""
+    with _transaction() as connection:
+        users.set_roles(connection, email, list(roles))
+    click.echo(f"{email.lower()} may now log in as {', '.join(sorted(set(roles)))}.")
+
+
+@user.command("delete")
+@click.argument("email")
+def delete_user(email: str) -> None:
+    """Delete a user. Tokens given out before end within seconds."""
+    with _transaction() as connection:
+        users.delete(connection, email)
+    click.echo(f"{email.lower()} is deleted.")
 
 
 @main.group()

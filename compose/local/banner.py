@@ -39,7 +39,7 @@ def banner(settings: Settings, *, test_user: bool, warning: str) -> str:
             f" -d '{LEAD}' && echo && sleep 1 && curl -s {api}/api/leads -H \"Authorization: Bearer $TOKEN\" && echo",
         ]
     else:
-        lines.append("  Login     make a user with: python -m ingest_api user create EMAIL")
+        lines.append("  Login     make a user with: python -m ingest_api user create EMAIL --role ingest")
     if warning:
         lines += ["", f"  WARNING   {warning}"]
     return "\n".join([*lines, "", "  Ctrl-C stops everything and loses nothing.", ""])

@@ -9,6 +9,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ingest_api.auth.keys import key_id
+from ingest_api.auth.token_versions import TokenVersions
+from ingest_api.auth.users import User
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import ApiError
 
@@ -24,6 +26,9 @@ HEADER_MAX = 4096
 # Most clock skew (seconds) of the host that issued a token: its `iat` may be so far in the future.
 CLOCK_SKEW_MAX = 60
 
+# Version of the tokens of release 0.1, which do not name theirs.
+FIRST_VERSION = 0
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -32,23 +37,35 @@ class Identity:
     user: str
     roles: frozenset[str]
     expires: float  # seconds since 1970
+    issued: float  # seconds since 1970
+    version: int  # of the user's tokens, when this one was issued
 
 
 class Tokens:
     """Issues tokens and checks them."""
 
-    def __init__(self, private: rsa.RSAPrivateKey, accepted: dict[str, rsa.RSAPublicKey], ttl: int) -> None:
+    def __init__(
+        self,
+        private: rsa.RSAPrivateKey,
+        accepted: dict[str, rsa.RSAPublicKey],
+        ttl: int,
+        issuer: str,
+        versions: TokenVersions,
+    ) -> None:
         """Take the signing key, the accepted public keys by key id, and the TTL of a token in seconds."""
         self._private = private
         self._key_id = key_id(private.public_key())
         self._accepted = accepted
         self._ttl = ttl
+        self._issuer = issuer
+        self._versions = versions
         self._verified: dict[str, Identity] = {}
 
-    def issue(self, user: str, roles: list[str]) -> str:
+    def issue(self, user: User) -> str:
         """Return a token for `user` that expires after the TTL."""
         now = int(time.time())
-        claims = {"sub": user, "iat": now, "exp": now + self._ttl, "roles": roles}
+        claims = {"iss": self._issuer, "sub": user.email, "iat": now, "exp": now + self._ttl}
+        claims |= {"roles": user.roles, "ver": user.token_version}
         return jwt.encode(claims, self._private, algorithm=ALGORITHM, headers={"kid": self._key_id})
 
     def require(self, req: Request, *roles: str) -> Identity:
@@ -63,6 +80,8 @@ class Tokens:
             self._verified.pop(header, None)
             raise _unauthorized("Expired JWT Token", "token_expired")
         req.context.user = identity.user
+        if self._versions.is_revoked(identity.user, identity.version, identity.issued):
+            raise _forbidden("token_revoked")
         if not identity.roles.intersection(roles):
             raise _forbidden("role")
         return identity
@@ -82,10 +101,13 @@ class Tokens:
             raise _unauthorized("Expired JWT Token", "token_expired") from None
         except (jwt.PyJWTError, ValueError, TypeError):
             raise _forbidden("token_invalid") from None
-        roles = claims.get("roles")
+        roles, version = claims.get("roles"), claims.get("ver", FIRST_VERSION)
         if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
             raise _forbidden("token_invalid")
-        return Identity(claims["sub"], frozenset(roles), float(claims["exp"]))
+        # Processes of release 0.1, which go on during an upgrade, name no issuer.
+        if not isinstance(version, int) or claims.get("iss", self._issuer) != self._issuer:
+            raise _forbidden("token_invalid")
+        return Identity(claims["sub"], frozenset(roles), float(claims["exp"]), float(claims["iat"]), version)
 
     def _claims(self, token: str) -> dict[str, Any]:
         """Return the claims of a token signed by an accepted key; a token with a `kid` must be signed by that one.

@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import argon2
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy import delete as sql_delete
 from sqlalchemy.exc import IntegrityError
 
 from schema.database.tables import users
 from schema.lead.rules import Email
 
-ROLES = ("admin", "ingest", "read")
+ROLES = ("admin", "export", "ingest", "read")
 
 PASSWORD_MIN = 8  # characters, NIST SP 800-63B section 5.1.1.2
 PASSWORD_MAX = 1024  # characters; bounds the time of hashing
@@ -34,22 +35,52 @@ class User:
     email: str
     roles: list[str]
     disabled: bool
+    token_version: int  # of tokens issued now; those of a lower one are ended
     created_at: datetime  # UTC, naive
 
 
-def authenticate(connection: Connection, email: str, password: str) -> User | None:
-    """Return the user, or None when the address or password is wrong or the user is disabled.
-
-    Every failure takes the same time. Blocks for one password hash.
-    """
+def find(connection: Connection, email: str) -> Row[Any] | None:
+    """Return the row of a user, or None when there is none of that address."""
     row = connection.execute(select(users).where(users.c.email == email.lower())).first()
-    if row is not None and row.email != email.lower():
-        row = None  # MySQL's comparison ignores trailing blanks
+    # MySQL's comparison ignores trailing blanks.
+    return row if row is not None and row.email == email.lower() else None
+
+
+def check(row: Row[Any] | None, password: str) -> User | None:
+    """Return the user of a row that `find` returned, or None when the password is wrong or the user is disabled.
+
+    Every failure takes the same time. Blocks for one password hash and needs no connection.
+    """
     try:
         _hasher.verify(row.password_hash if row else _NOBODY, password)
     except argon2.exceptions.VerificationError:
         return None
     return None if row is None or row.disabled else _user(row)
+
+
+def authenticate(connection: Connection, email: str, password: str) -> User | None:
+    """Return the user, or None when the address or password is wrong or the user is disabled.
+
+    For commands: it holds the connection for one password hash.
+    """
+    return check(find(connection, email), password)
+
+
+def needs_rehash(row: Row[Any]) -> bool:
+    """Tell whether the password of a row was hashed with other parameters than today's."""
+    return _hasher.check_needs_rehash(row.password_hash)
+
+
+def rehash(engine: Engine, row: Row[Any], password: str) -> None:
+    """Store a hash of the same password with today's parameters, unless the password was changed meanwhile.
+
+    Blocks for one password hash, with no connection held. Raises SQLAlchemyError; then the old hash stays.
+    """
+    # Only the two columns that the API's account of the database may write. The user's tokens stay valid.
+    values = {"password_hash": _hasher.hash(password), "updated_at": _now()}
+    unchanged = (users.c.id == row.id) & (users.c.password_hash == row.password_hash)
+    with engine.begin() as connection:
+        connection.execute(update(users).where(unchanged).values(**values))
 
 
 def create(connection: Connection, email: str, password: str, roles: list[str]) -> None:
@@ -76,19 +107,44 @@ def create(connection: Connection, email: str, password: str, roles: list[str]) 
 
 
 def change_password(connection: Connection, email: str, password: str) -> None:
-    """Set a user's password and enable the user.
+    """Set a user's password and end the user's tokens. A disabled user stays so.
 
     Raises UserError when there is no such user, or the password is not allowed.
     """
-    _update(connection, email, password_hash=_hash(password), disabled=False)
+    _update(connection, email, password_hash=_hash(password))
 
 
 def disable(connection: Connection, email: str) -> None:
-    """Refuse further log-ins of a user. Tokens issued before stay valid until they expire.
+    """Refuse further log-ins of a user, and end the user's tokens.
 
     Raises UserError when there is no such user.
     """
     _update(connection, email, disabled=True)
+
+
+def enable(connection: Connection, email: str) -> None:
+    """Let a disabled user log in again. Tokens from before stay ended.
+
+    Raises UserError when there is no such user.
+    """
+    _update(connection, email, disabled=False)
+
+
+def set_roles(connection: Connection, email: str, roles: list[str]) -> None:
+    """Give a user these roles in place of the present ones, and end the user's tokens.
+
+    Raises UserError when there is no such user, or a role is not allowed.
+    """
+    _update(connection, email, roles=_join(roles))
+
+
+def delete(connection: Connection, email: str) -> None:
+    """Delete a user, and end the user's tokens.
+
+    Raises UserError when there is no such user.
+    """
+    if connection.execute(sql_delete(users).where(users.c.email == email.lower())).rowcount == 0:
+        raise UserError(f"there is no user {email}")
 
 
 def list_all(connection: Connection) -> list[User]:
@@ -102,8 +158,9 @@ def count(connection: Connection) -> int:
 
 
 def _update(connection: Connection, email: str, **values: object) -> None:
-    statement = update(users).where(users.c.email == email.lower()).values(**values, updated_at=_now())
-    if connection.execute(statement).rowcount == 0:
+    # The API reads the version every few seconds and refuses tokens of a lower one.
+    values |= {"token_version": users.c.token_version + 1, "updated_at": _now()}
+    if connection.execute(update(users).where(users.c.email == email.lower()).values(**values)).rowcount == 0:
         raise UserError(f"there is no user {email}")
 
 
@@ -121,7 +178,7 @@ def _join(roles: list[str]) -> str:
 
 
 def _user(row: Row[Any]) -> User:
-    return User(row.email, row.roles.split(","), bool(row.disabled), row.created_at)
+    return User(row.email, row.roles.split(","), bool(row.disabled), row.token_version, row.created_at)
 
 
 def _now() -> datetime:

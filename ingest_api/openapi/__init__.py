@@ -24,7 +24,7 @@ A client that gets no answer, 429 or 503 waits (`Retry-After`) and sends the sam
 
 TAGS = {
     "Log-in": "Tokens",
-    "Leads": "In with role `ingest`, out with role `read`",
+    "Leads": "In with role `ingest`, out with role `read`, all of them in one file with role `export`",
     "Dead letters": "Leads that cannot be stored; role `admin`",
     "Operation": "For those who run it. No token",
 }

@@ -18,7 +18,7 @@ from schema.settings import Settings
 MEANINGS = {
     "400": "Something in the request is wrong; `errors` names it.",
     "401": "No token, or one past its hour; at the log-in: wrong credentials.",
-    "403": "The token is not ours or was altered, or its user lacks the role.",
+    "403": "The token is not ours, was altered or was ended by a change of its user, or the user lacks the role.",
     "404": "There is no such thing.",
     "405": "The path has no such method; `Allow` lists those it has.",
     "406": "The client does not accept application/json.",
@@ -26,9 +26,10 @@ MEANINGS = {
     "409": f"The {IDEMPOTENCY_KEY} was used with another body.",
     "413": f"The body is over {BODY_MAX} bytes (bulk: {BULK_BODY_MAX}).",
     "415": "The body has another media type, another charset, or is compressed.",
-    "429": "The client used up its rate-limit window.",
+    "429": "The client used up its rate-limit window; at the log-in also: too many failures.",
     "500": "A defect; the message names the request id.",
-    "503": "The queue is full, or Redis or the database is away. Sending again with the same Idempotency-Key is safe.",
+    "503": "The queue is full, too many log-ins wait, or Redis or the database is away. "
+    "Sending again with the same Idempotency-Key is safe.",
 }
 
 # Headers of an error in addition to those of every response.

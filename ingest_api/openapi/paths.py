@@ -59,6 +59,8 @@ def add_paths(spec: APISpec) -> None:
         operations={
             "post": {
                 "summary": "Log in",
+                "description": "After too many failures for one account, or from one address, the answer is 429 for a "
+                "growing time, for the right password too.",
                 "operationId": "login",
                 "tags": ["Log-in"],
                 "requestBody": {
@@ -192,7 +194,8 @@ def _add_export(spec: APISpec) -> None:
             "get": {
                 "summary": "Export stored leads",
                 "description": "Streams all leads of a filter in the order of creation, those stored before the "
-                "request. In CSV, a text that a spreadsheet would take for a formula gets an apostrophe before it.",
+                "request. Needs the role `export`. "
+                "In CSV, a text that a spreadsheet would take for a formula gets an apostrophe before it.",
                 "operationId": "exportLeads",
                 "tags": ["Leads"],
                 "security": [{"token": []}],

@@ -40,7 +40,7 @@ class Export:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Stream the leads. No database connection is held while the client reads."""
-        self._tokens.require(req, "read")
+        self._tokens.require(req, "export")
         try:
             query: ExportQuery = kinds.parse(EXPORT_QUERY, req.params)
         except ValidationError as error:

@@ -1,34 +1,28 @@
 """POST /api/login_check"""
 
-import asyncio
-
-import falcon
 import orjson
 from falcon.asgi import Response
 from marshmallow import ValidationError
 
-from ingest_api.auth import users
+from ingest_api.auth.login_check import LoginCheck
 from ingest_api.auth.tokens import Tokens
-from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.http import body
+from ingest_api.http.client_ip import ClientAddresses
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import JSON, ApiError, forbid_storing, validation_failed
+from ingest_api.http.envelope import JSON, forbid_storing, validation_failed
+from ingest_api.http.scope import client_disconnected
 from ingest_api.parameters.credentials import CREDENTIALS
 from schema.lead.rules import NOT_OBJECT
-
-# Most concurrent password checks in one process; bounds the memory and CPU that argon2 takes
-# (docs/lab/2026-11-26-behind-the-constants.md).
-CHECKS = 2
 
 
 class Login:
     """Issues a token for an address and a password."""
 
-    def __init__(self, reader: ReaderPool, tokens: Tokens, body_timeout: float) -> None:
-        self._reader = reader
+    def __init__(self, check: LoginCheck, tokens: Tokens, addresses: ClientAddresses, body_timeout: float) -> None:
+        self._check = check
         self._tokens = tokens
+        self._addresses = addresses
         self._body_timeout = body_timeout
-        self._checks = asyncio.Semaphore(CHECKS)
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Answer 200 with a token; or the same 401 for a wrong password, an unknown and a disabled user."""
@@ -39,12 +33,13 @@ class Login:
             given = CREDENTIALS.load(data)
         except ValidationError as error:
             raise validation_failed(error) from None
-        async with self._checks:
-            user = await self._reader.in_snapshot(users.authenticate, given["email"], given["password"])
-        if user is None:
-            raise ApiError(
-                falcon.HTTP_401, "Invalid credentials", "credentials", headers={"WWW-Authenticate": "Bearer"}
-            )
+        client = self._addresses.find(req.remote_addr, req.get_header("X-Forwarded-For"))
+        user = await self._check.user(
+            given["email"],
+            given["password"],
+            self._addresses.counted(client),
+            lambda: client_disconnected(req.scope),
+        )
         forbid_storing(resp)
         resp.content_type = JSON
-        resp.data = orjson.dumps({"token": self._tokens.issue(user.email, user.roles)})
+        resp.data = orjson.dumps({"token": self._tokens.issue(user)})

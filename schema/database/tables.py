@@ -150,6 +150,8 @@ users = Table(
     Column("password_hash", String(255), nullable=False),
     Column("roles", String(255), nullable=False),  # comma-separated, sorted
     Column("disabled", Boolean, nullable=False),
+    # Raised by each change that ends the user's tokens. The default is for release 0.1, which does not know it.
+    Column("token_version", Integer, nullable=False, server_default="0"),
     Column("created_at", MOMENT, nullable=False),
     Column("updated_at", MOMENT, nullable=False),
     info=_documented("Who may log in, with argon2 hashes.", "the command line; the first one at the start"),

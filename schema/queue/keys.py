@@ -9,6 +9,8 @@ DEAD = "leads:dead"
 INDEX = "leads:index"
 ACCEPTED = "leads:accepted"
 RATE_PREFIX = "leads:rate:"
+LOGIN_FAILURES_PREFIX = "leads:login:failures:"
+LOGIN_KNOWN_PREFIX = "leads:login:known:"
 IDEMPOTENCY_PREFIX = "leads:key:"
 REQUESTS = "leads:requests"
 REQUESTS_HELD = f"{REQUESTS}:held"
@@ -70,6 +72,19 @@ DOCUMENTED = (
         f"{RATE_PREFIX}<ip>",
         "string",
         "Requests of a client in its rate-limit window; expires with it.",
+        "the API",
+    ),
+    (
+        f"{LOGIN_FAILURES_PREFIX}<hmac>",
+        "string",
+        "Failed log-ins of an account, from an address, or of an account from where it is known; "
+        "expires 15 minutes after the next one is allowed.",
+        "the API",
+    ),
+    (
+        f"{LOGIN_KNOWN_PREFIX}<hmac>",
+        "string",
+        "An account that logged in from an address; expires 30 days after the last time.",
         "the API",
     ),
     (

@@ -12,18 +12,16 @@ import environs
 
 from schema.settings.auth import AuthSettings
 from schema.settings.database import DatabaseSettings
-from schema.settings.declare import Network, networks_of, setting
+from schema.settings.declare import Network, is_loopback, networks_of, setting
 from schema.settings.flower import WELL_KNOWN_PASSWORD, FlowerSettings
 from schema.settings.http import HttpSettings
 from schema.settings.logs import LogSettings
 from schema.settings.queue import QueueSettings
 from schema.settings.workers import WorkerSettings
 
-__all__ = ["LOOPBACK", "WELL_KNOWN_PASSWORD", "Network", "Settings", "SettingsError", "load", "variable"]
+__all__ = ["WELL_KNOWN_PASSWORD", "Network", "Settings", "SettingsError", "is_loopback", "load", "variable"]
 
 PREFIX = "LEADS_"
-
-LOOPBACK = ("127.", "::1", "localhost")
 
 # A unix socket's path has at most 108 bytes on Linux and 104 on macOS (sys/un.h), including the final NUL.
 SOCKET_PATH_MAX = 100
@@ -145,7 +143,7 @@ def load() -> Settings:
         )
     if (settings.jwt_private_key is None) != (settings.jwt_public_key is None):
         raise SettingsError(f"{variable('jwt_private_key')} and {variable('jwt_public_key')} are set together or not")
-    if settings.flower_password == WELL_KNOWN_PASSWORD and not settings.flower_host.startswith(LOOPBACK):
+    if settings.flower_password == WELL_KNOWN_PASSWORD and not is_loopback(settings.flower_host):
         raise SettingsError(
             f"{variable('flower_password')}: the well-known password is for loopback only, "
             f"and {variable('flower_host')} is {settings.flower_host}"

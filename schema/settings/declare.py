@@ -33,6 +33,14 @@ def networks_of(texts: list[str]) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(text.strip(), strict=False) for text in texts if text.strip())
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether a listener on `host` is reached from this machine only: a loopback address, or `localhost`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def check_redis_url(url: str) -> None:
     """Check the URL of a Redis. Raises ValidationError."""
     if url and not url.startswith(("redis://", "rediss://", "unix://")):

@@ -60,6 +60,8 @@ class Service:
             "flower_port": free_port(),
             "worker_metrics_port": free_port(),
             "rate_limit": 0,
+            # Tests of wrong passwords all come from one address.
+            "login_failures": 1_000_000,
             # Longer than the default: on a shared disk one fsync may take seconds, and 503 would be the right answer.
             "redis_timeout": 10,
             "rate_limit_timeout": 10,

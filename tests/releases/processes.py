@@ -120,7 +120,9 @@ class Installation:
 
     def create_user(self, root: Path) -> None:
         """Make the user who sends and reads."""
-        self.commands(root).must("ingest_api", "user", "create", EMAIL, given=PASSWORD + "\n")
+        self.commands(root).must(
+            "ingest_api", "user", "create", EMAIL, "--role", "ingest", "--role", "read", given=PASSWORD + "\n"
+        )
 
     def _part(self, kind: type[Any], root: Path, *command: str, **settings: object) -> Any:
         directory = self._directory / f"{len(self._parts)}-{'-'.join(command) or 'commands'}"

@@ -17,7 +17,7 @@ ADMIN, PASSWORD = "admin@example.com", "password123"
 
 def fuzz(service: Service, *options: str, timeout: float | None = None, **streams: int) -> subprocess.CompletedProcess:
     """Run schemathesis as a user who may do everything; `timeout` is the longest time it may take, in seconds."""
-    roles = [word for role in ("admin", "ingest", "read") for word in ("--role", role)]
+    roles = [word for role in ("admin", "export", "ingest", "read") for word in ("--role", role)]
     service.user("create", ADMIN, *roles, password=PASSWORD)
     command = [
         str(Path(sys.executable).with_name("schemathesis")),

@@ -29,6 +29,8 @@ WRONG = {
     "no queue there": ({"redis_url": "redis://:hidden@127.0.0.1:1/0"}, "LEADS_REDIS_URL"),
     "a data dir below a file": ({"data_dir": "/dev/null/data"}, "LEADS_DATA_DIR"),
     "Flower for all with the password that all know": ({"flower_host": "0.0.0.0"}, "LEADS_FLOWER_PASSWORD"),
+    "Flower on a name that begins like loopback": ({"flower_host": "localhost.example.org"}, "LEADS_FLOWER_PASSWORD"),
+    "Flower on a name that begins like an address": ({"flower_host": "127.example.org"}, "LEADS_FLOWER_PASSWORD"),
     "no directory of accepted keys": ({"jwt_accepted_keys": "missing"}, "LEADS_JWT_ACCEPTED_KEYS"),
     "the API's port is taken": ({"http_port": "taken"}, "LEADS_HTTP_PORT"),
     "Flower's port is taken": ({"flower_port": "taken"}, "LEADS_FLOWER_PORT"),

@@ -2,9 +2,11 @@
 
 import time
 
+import argon2
 import httpx
 import jwt
 import pytest
+from sqlalchemy import create_engine, text
 
 from tests.kit.leads import assert_common_headers, assert_error
 from tests.kit.service import EMAIL, PASSWORD, Service
@@ -28,7 +30,8 @@ def test_the_right_password_gives_a_token_of_one_hour(service: Service):
     assert claims["sub"] == EMAIL
     assert claims["exp"] - claims["iat"] == 3600
     assert before <= claims["iat"] <= time.time()
-    assert sorted(claims["roles"]) == ["ingest", "read"]
+    assert sorted(claims["roles"]) == ["export", "ingest", "read"]
+    assert claims["iss"] == "lead-ingest"
 
 
 def test_the_address_is_taken_in_any_case(service: Service):
@@ -130,3 +133,34 @@ def test_other_users_log_in_and_disabled_ones_do_not(embedded: Service):
 
     assert disabled.returncode == 0, disabled.stderr
     assert_error(log_in(embedded, "reader@example.com", "a long password"), 401, "Invalid credentials")
+
+
+def test_a_password_hashed_with_other_parameters_is_hashed_anew_at_the_log_in(service: Service):
+    # Given a user with a hash of before, and a token
+    email = "rehashed@example.com"
+    service.user("create", email, "--role", "read", password=PASSWORD)
+    token = log_in(service, email, PASSWORD).json()["token"]
+    engine = create_engine(str(service.settings.get("database_url") or f"sqlite:///{service.data / 'leads.db'}"))
+    old = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
+
+    def kept() -> str:
+        with engine.connect() as connection:
+            query = text("SELECT password_hash FROM users WHERE email = :email")
+            return str(connection.execute(query, {"email": email}).scalar_one())
+
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE users SET password_hash = :hash WHERE email = :email"), {"hash": old, "email": email}
+        )
+
+    # When it is used wrongly, then it stays; when rightly, then it is made anew and goes on being good
+    assert log_in(service, email, "wrong").status_code == 401
+    assert kept() == old
+    assert log_in(service, email, PASSWORD).status_code == 200
+    new = kept()
+    assert "m=19456,t=2,p=1" in new
+    assert log_in(service, email, PASSWORD).status_code == 200
+    assert kept() == new
+    assert log_in(service, email, "wrong").status_code == 401
+    assert service.get("/api/leads", token=token).status_code == 200
+    engine.dispose()

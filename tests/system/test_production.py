@@ -91,7 +91,7 @@ def test_it_refuses_what_everybody_knows_in_one_line(settings: dict[str, str], n
 def test_it_refuses_a_database_in_which_the_well_known_user_can_log_in(settings: dict[str, str]):
     assert run(settings).returncode == 0
     made = subprocess.run(
-        [sys.executable, "-m", "ingest_api", "user", "create", "test@example.com"],
+        [sys.executable, "-m", "ingest_api", "user", "create", "test@example.com", "--role", "read"],
         cwd=ROOT,
         env={**os.environ, **settings},
         input="password123\n",

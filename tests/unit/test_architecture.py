@@ -70,9 +70,9 @@ ROOMS = {
     "ingest_api": (
         "metrics",
         "http",
+        "database",
         "auth",
         "parameters",
-        "database",
         "request_log",
         "intake",
         "reads",

@@ -70,6 +70,7 @@ WRONG = [
     ("LEADS_DELIVERIES_MAX", "10"),
     ("LEADS_IDEMPOTENCY_TTL", "0"),
     ("LEADS_TOKEN_TTL", "0"),
+    ("LEADS_LOGIN_FAILURES", "0"),
     ("LEADS_ACCESS_LOG", "some"),
     ("LEADS_LOG_LEVEL", "info"),
     ("LEADS_JWT_PRIVATE_KEY", "alone.pem"),
@@ -161,3 +162,19 @@ def test_a_replica_may_be_set_apart():
 def test_each_setting_says_what_it_means(spec: dataclasses.Field):
     assert spec.metadata["doc"].endswith(".")
     assert spec.metadata["unit"] or spec.metadata["kind"] not in ("int", "float")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
+def test_loopback_is_its_addresses_and_localhost(host: str):
+    assert settings.is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost.example.org", "127.evil", "127.0.0.1.example.org", "::1234", "localhost2", ""),
+        *("0.0.0.0", "::", "10.0.0.1", "192.0.2.1", "127", "127.1"),
+    ],
+)
+def test_what_merely_begins_like_loopback_is_not(host: str):
+    assert not settings.is_loopback(host)

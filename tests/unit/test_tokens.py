@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ingest_api.auth import keys
+from ingest_api.auth.token_versions import TokenVersions, UserState
 from ingest_api.auth.tokens import Tokens
+from ingest_api.auth.users import User
 from ingest_api.http.envelope import ApiError
 
 PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -22,14 +24,26 @@ OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PUBLIC = PRIVATE.public_key()
 PUBLIC_PEM = PUBLIC.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
+ISSUER = "lead-ingest"
+
 NOT_FOUND = (401, "JWT Token not found")
 EXPIRED = (401, "Expired JWT Token")
 INVALID = (403, "Invalid JWT Token")
 
 
 @pytest.fixture
-def tokens() -> Tokens:
-    return Tokens(PRIVATE, {keys.key_id(PUBLIC): PUBLIC}, 3600)
+def versions() -> TokenVersions:
+    """The users' versions, not read yet."""
+    return TokenVersions()
+
+
+@pytest.fixture
+def tokens(versions: TokenVersions) -> Tokens:
+    return Tokens(PRIVATE, {keys.key_id(PUBLIC): PUBLIC}, 3600, ISSUER, versions)
+
+
+def user(*roles: str, email: str = "ada@example.com", version: int = 0) -> User:
+    return User(email, list(roles), False, version, datetime.now(UTC))
 
 
 def request(authorization: str | None) -> Any:
@@ -73,7 +87,7 @@ def hmac_with(secret: bytes) -> str:
 
 
 def test_a_token_speaks_of_its_user_and_roles(tokens: Tokens):
-    token = tokens.issue("ada@example.com", ["ingest", "read"])
+    token = tokens.issue(user("ingest", "read"))
 
     identity = tokens.require(request(f"Bearer {token}"), "read")
 
@@ -91,11 +105,11 @@ def test_the_clock_of_the_host_that_issued_it_may_be_a_little_ahead(tokens: Toke
 
 
 def test_a_token_is_rs256_and_holds_the_claims_of_the_contract(tokens: Tokens):
-    token = tokens.issue("ada@example.com", ["read"])
+    token = tokens.issue(user("read"))
 
     content = jwt.decode(token, PUBLIC, algorithms=["RS256"])
     assert jwt.get_unverified_header(token)["alg"] == "RS256"
-    assert set(content) == {"sub", "iat", "exp", "roles"}
+    assert set(content) == {"iss", "sub", "iat", "exp", "roles", "ver"}
     assert content["exp"] - content["iat"] == 3600
     assert abs(content["iat"] - time.time()) < 5
 
@@ -111,7 +125,7 @@ def test_no_token_is_401(tokens: Tokens, authorization: str | None):
 
 
 def test_any_of_the_roles_is_enough_and_none_is_403(tokens: Tokens):
-    token = request("Bearer " + tokens.issue("ada@example.com", ["ingest"]))
+    token = request("Bearer " + tokens.issue(user("ingest")))
 
     assert tokens.require(token, "read", "ingest")
     with pytest.raises(ApiError) as caught:
@@ -120,7 +134,7 @@ def test_any_of_the_roles_is_enough_and_none_is_403(tokens: Tokens):
 
 
 def test_a_token_expires_after_its_time_also_when_it_was_verified_before(tokens: Tokens):
-    seen, unseen = (tokens.issue(user, ["read"]) for user in ("ada@example.com", "bob@example.com"))
+    seen, unseen = (tokens.issue(user("read", email=each)) for each in ("ada@example.com", "bob@example.com"))
     assert tokens.require(request(f"Bearer {seen}"), "read")
 
     with time_machine.travel(datetime.now(UTC) + timedelta(seconds=3590), tick=False):
@@ -162,6 +176,7 @@ def test_an_altered_token_is_403_wherever_it_was_altered(tokens: Tokens):
         *({"sub": ...}, {"iat": ...}, {"exp": ...}, {"roles": ...}, {"sub": 7}, {"sub": None}, {"exp": "soon"}),
         *({"roles": "read"}, {"roles": None}, {"roles": [1]}, {"roles": {"read": 1}}, {"roles": []}),
         *({"iat": 32503680000}, {"nbf": 32503680000}, {"iat": "now"}),
+        *({"iss": "staging"}, {"iss": None}, {"iss": 7}, {"ver": None}, {"ver": "0"}, {"ver": [0]}),
     ],
     ids=str,
 )
@@ -199,7 +214,7 @@ def test_a_token_nested_without_end_is_403(tokens: Tokens, part: str):
 
 def test_remembered_tokens_do_not_grow_without_end(tokens: Tokens, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("ingest_api.auth.tokens.VERIFIED_MAX", 3)
-    issued = [tokens.issue(f"user{number}@example.com", ["read"]) for number in range(8)]
+    issued = [tokens.issue(user("read", email=f"user{number}@example.com")) for number in range(8)]
 
     for token in [*issued, *issued]:
         assert tokens.require(request(f"Bearer {token}"), "read")
@@ -208,7 +223,7 @@ def test_remembered_tokens_do_not_grow_without_end(tokens: Tokens, monkeypatch: 
 
 
 def test_a_token_names_the_key_that_signed_it(tokens: Tokens):
-    token = tokens.issue("ann@example.com", ["read"])
+    token = tokens.issue(user("read", email="ann@example.com"))
 
     assert jwt.get_unverified_header(token)["kid"] == keys.key_id(PUBLIC)
 
@@ -221,7 +236,7 @@ def signed_by(key: rsa.RSAPrivateKey, **headers: str) -> str:
 
 def test_tokens_of_any_accepted_key_are_good_whether_they_name_it_or_not():
     public = OTHER.public_key()
-    both = Tokens(PRIVATE, {keys.key_id(PUBLIC): PUBLIC, keys.key_id(public): public}, 3600)
+    both = Tokens(PRIVATE, {keys.key_id(PUBLIC): PUBLIC, keys.key_id(public): public}, 3600, ISSUER, TokenVersions())
 
     for token in (signed_by(OTHER), signed_by(OTHER, kid=keys.key_id(public)), signed_by(PRIVATE)):
         assert both.require(request(f"Bearer {token}"), "read").user == "ann@example.com"
@@ -242,3 +257,19 @@ def test_a_token_of_another_key_or_by_another_name_is_not_good(tokens: Tokens, t
         tokens.require(request(f"Bearer {token}"), "read")
 
     assert refused.value.status_code == 403
+
+
+def test_a_token_of_release_0_1_names_neither_issuer_nor_version_and_is_good(tokens: Tokens, versions: TokenVersions):
+    versions.replace({"ada@example.com": UserState(version=0, disabled=False, created=0.0)}, time.time())
+
+    assert tokens.require(request(f"Bearer {signed()}"), "read").version == 0
+
+
+def test_a_token_ends_when_its_user_changes_also_when_it_was_verified_before(tokens: Tokens, versions: TokenVersions):
+    token = tokens.issue(user("read", version=3))
+    assert tokens.require(request(f"Bearer {token}"), "read")
+
+    versions.replace({"ada@example.com": UserState(version=4, disabled=False, created=0.0)}, time.time())
+
+    assert refusal(tokens, f"Bearer {token}") == INVALID
+    assert tokens.require(request(f"Bearer {tokens.issue(user('read', version=4))}"), "read")
