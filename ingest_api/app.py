@@ -9,6 +9,7 @@ from falcon.asgi import Response
 from redis.exceptions import RedisError
 
 from ingest_api import metrics
+from ingest_api.audit import AuditTrail
 from ingest_api.auth import keys
 from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import ReaderPool
@@ -56,6 +57,9 @@ REPLICA_TIMEOUT = 1.0
 # Longest time (seconds) that a stopping process spends on writing the last requests of the log.
 REQUEST_LOG_STOP_TIMEOUT = 1.0
 
+# Longest time (seconds) that a stopping process spends on writing the last audit events.
+AUDIT_STOP_TIMEOUT = 1.0
+
 # Longest time (seconds) that a stopping process spends on publishing the tickets still due.
 TICKETS_STOP_TIMEOUT = 1.0
 
@@ -73,6 +77,7 @@ class _Lifespan:
         requests: metrics.Requests,
         access_log: AccessLog,
         request_log: RequestLog,
+        audit: AuditTrail,
     ) -> None:
         self._commit = commit
         self._publisher = publisher
@@ -83,6 +88,7 @@ class _Lifespan:
         self._requests = requests
         self._access_log = access_log
         self._request_log = request_log
+        self._audit = audit
 
     async def process_startup(self, scope: Any, event: Any) -> None:
         """Start the ticket publisher and the watch on the replica."""
@@ -98,6 +104,9 @@ class _Lifespan:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REQUEST_LOG_STOP_TIMEOUT):
                 await self._request_log.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(AUDIT_STOP_TIMEOUT):
+                await self._audit.close()
         if self._watch is not None:
             self._watch.cancel()
         if self._replica is not None:
@@ -118,6 +127,7 @@ def create(settings: Settings) -> AsgiCallable:
     tokens = Tokens(private, keys.accepted(settings), settings.token_ttl)
     publisher = TicketPublisher(settings)
     request_log = RequestLog(settings, async_redis(settings, timeout=settings.redis_timeout, connections=1))
+    audit = AuditTrail(settings, async_redis(settings, timeout=settings.redis_timeout, connections=1))
     commit = GroupCommit(
         async_redis(settings, timeout=settings.redis_timeout, connections=1), settings, publisher.on_flush
     )
@@ -132,7 +142,7 @@ def create(settings: Settings) -> AsgiCallable:
     letters = DeadLetters(blocking)
     limit = RateLimit(settings, commit)
     intake = LeadIntake(commit, limit, lookup_pool)
-    lists = Lists(reader, DataVersionReader(lookup_pool), Cursors(private), settings.list_max_age)
+    lists = Lists(reader, DataVersionReader(lookup_pool), Cursors(private), settings.list_max_age, audit)
     requests = metrics.Requests()
     access_log = AccessLog(settings.access_log)
     body_timeout = settings.http_body_timeout
@@ -141,21 +151,29 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_middleware(RequestMiddleware(limit, requests, access_log, request_log))
     app.add_middleware(
         _Lifespan(
-            commit, publisher, (main_pool, lookup_pool, ledger_pool), replica, queue, requests, access_log, request_log
+            commit,
+            publisher,
+            (main_pool, lookup_pool, ledger_pool),
+            replica,
+            queue,
+            requests,
+            access_log,
+            request_log,
+            audit,
         )
     )
     app.set_error_serializer(serialize_error)
     app.add_error_handler(Exception, handle_unexpected)
     app.add_error_handler(RedisError, handle_redis_error)
     app.add_error_handler(QueueUnavailable, handle_append_failure)
-    app.add_route("/api/login_check", Login(main_pool, tokens, body_timeout))
+    app.add_route("/api/login_check", Login(main_pool, tokens, body_timeout, audit))
     app.add_route("/api/leads", Leads(tokens, intake, lists, body_timeout))
-    app.add_route("/api/leads/export", Export(tokens, reader))
+    app.add_route("/api/leads/export", Export(tokens, reader, audit))
     app.add_route("/api/leads/bulk", Bulk(tokens, intake, body_timeout))
     app.add_route("/api/leads/stats", Stats(tokens, reader, queue))
-    app.add_route("/api/leads/{lead}", Lead(tokens, reader, lookup_pool, queue))
-    app.add_route("/api/dead-letters", Letters(tokens, letters))
-    app.add_route("/api/dead-letters/replay", Replay(tokens, letters, body_timeout))
+    app.add_route("/api/leads/{lead}", Lead(tokens, reader, lookup_pool, queue, audit))
+    app.add_route("/api/dead-letters", Letters(tokens, letters, audit))
+    app.add_route("/api/dead-letters/replay", Replay(tokens, letters, body_timeout, audit))
     app.add_route("/api/openapi.json", OpenApi(settings))
     app.add_route("/api/docs", Page())
     app.add_route("/api/docs/{name}", Assets())

@@ -52,6 +52,13 @@ def authenticate(connection: Connection, email: str, password: str) -> User | No
     return None if row is None or row.disabled else _user(row)
 
 
+def is_known(connection: Connection, email: str) -> bool:
+    """Tell whether there is a user with this address, disabled or not. One statement."""
+    address = email.lower()
+    # MySQL's comparison ignores trailing blanks.
+    return connection.execute(select(users.c.email).where(users.c.email == address)).scalar() == address
+
+
 def create(connection: Connection, email: str, password: str, roles: list[str]) -> None:
     """Make a user.
 
