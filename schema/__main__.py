@@ -80,11 +80,11 @@ def check_counts(rebuild: bool) -> None:
 
 @main.command("audit")
 @click.option("--user", default="", help="An e-mail address, a user's id, or cli:NAME.")
-@click.option("--action", default="", type=click.Choice(["", *Action]), show_choices=False, help="Such as export.")
+@click.option("--action", type=click.Choice([each.value for each in Action]), help="What was done.")
 @click.option("--since", default="", help="Events of the last 30m, 24h or 7d.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1_000_000), help="Most events.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def show_audit_trail(user: str, action: str, since: str, limit: int, as_json: bool) -> None:
+def show_audit_trail(user: str, action: str | None, since: str, limit: int, as_json: bool) -> None:
     """Show who did what, the newest at the bottom."""
     try:
         start = report.start_of(since) if since else None

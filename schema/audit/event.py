@@ -75,11 +75,16 @@ class Event:
     @classmethod
     def decode(cls, text: bytes) -> "Event":
         """Parse what `encode` returns. Raises ValueError for anything else."""
-        try:
-            text_of_id, *rest = orjson.loads(text)
-            return cls(bytes.fromhex(text_of_id), *rest)
-        except TypeError as error:
-            raise ValueError(str(error)) from None
+        match orjson.loads(text):
+            case [str(text_of_id), str(), str(), str(), str(), int() | None, str(), str()] as fields:
+                return cls(_id_of(text_of_id), *fields[1:])
+        raise ValueError("not an event")
+
+
+def _id_of(text: str) -> LeadId:
+    if len(text) != 32:
+        raise ValueError("not an event's id")
+    return bytes.fromhex(text)
 
 
 def new_event(

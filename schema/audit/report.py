@@ -12,7 +12,7 @@ from schema.lead import lead_id
 HEADINGS = ("time", "action", "user", "client", "parameters", "rows", "subject", "request id")
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-_span = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
+_span = re.compile(r"(\d{1,5})([mhd])", re.ASCII)
 
 
 def start_of(span: str) -> datetime:

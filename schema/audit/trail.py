@@ -55,7 +55,7 @@ def find(
     connection: Connection,
     *,
     user: str = "",
-    action: str = "",
+    action: str | None = None,
     since: datetime | None = None,
     number: int,
 ) -> list[Event]:
