@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 from sqlalchemy.dialects import mysql, sqlite
 
 from schema.audit.event import Action, Event, command_line_user, new_event
@@ -12,6 +12,15 @@ from schema.database.tables import audit_trail
 
 # Most events deleted in one transaction.
 AUDIT_FORGET_MAX = 10_000
+
+# Actions whose first event may be stored before the number of rows is known.
+COUNTED_LATER = (Action.EXPORT, Action.DEAD_LETTERS_REPLAYED, Action.DEAD_LETTERS_DROPPED)
+
+_COUNT = (
+    update(audit_trail)
+    .where(audit_trail.c.id == bindparam("known"), audit_trail.c.row_count.is_(None))
+    .values(row_count=bindparam("number"))
+)
 
 
 def record(
@@ -37,18 +46,23 @@ def store(connection: Connection, events: Sequence[Event]) -> None:
     Raises SQLAlchemyError.
     """
     # The last of each id: of two events of one export, that with the number of leads.
-    rows = [_row(each) for each in {each.id: each for each in events}.values()]
-    if not rows:
+    unique = {each.id: each for each in events}
+    if not unique:
         return
     table = audit_trail
+    rows = [_row(unique[each]) for each in sorted(unique)]
+    # As executemany of one simple row: PyMySQL makes one statement of many rows of it.
     if connection.dialect.name == "sqlite":
-        upsert = sqlite.insert(table).values(rows)
-        number = func.coalesce(upsert.excluded.row_count, table.c.row_count)
-        connection.execute(upsert.on_conflict_do_update(index_elements=[table.c.id], set_={"row_count": number}))
+        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), rows)
     else:
-        statement = mysql.insert(table).values(rows)
-        number = func.coalesce(statement.inserted.row_count, table.c.row_count)
-        connection.execute(statement.on_duplicate_key_update(row_count=number))
+        connection.execute(mysql.insert(table).on_duplicate_key_update(id=table.c.id), rows)
+    counted = [
+        {"known": each.id, "number": each.row_count}
+        for each in unique.values()
+        if each.action in COUNTED_LATER and each.row_count is not None
+    ]
+    if counted:
+        connection.execute(_COUNT, counted)
 
 
 def find(

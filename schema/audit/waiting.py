@@ -10,7 +10,7 @@ from schema.audit.event import Event
 from schema.queue.keys import AUDIT, EVENT_FIELD
 from schema.queue.script import Script
 
-# Most events that wait; while no worker moves them, later ones are refused. About 200 bytes each.
+# Most events that wait; while no worker moves them, later ones are refused. About 150 bytes each.
 WAITING_MAX = 100_000
 
 APPEND_EVENTS = Script(
