@@ -11,6 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from ingest_api.auth import keys, users
 from ingest_api.auth.users import UserError
 from ingest_api.server import listeners
+from schema.audit import trail
+from schema.audit.event import Action, user_id
 from schema.database import engines
 from schema.database.errors import reason_of
 from schema.database.migrations.runner import MigrationFailed, migrate
@@ -135,8 +137,10 @@ def prepare_database(settings: Settings, *, before: bool = False) -> bool:
             if users.count(connection) == 0:
                 if settings.first_password:
                     users.create(connection, settings.first_user, settings.first_password, list(users.ROLES))
+                    trail.record(connection, Action.USER_CREATED, subject=user_id(settings.first_user))
                 elif loopback:
                     users.create(connection, TEST_USER, WELL_KNOWN_PASSWORD, ["export", "ingest", "read"])
+                    trail.record(connection, Action.USER_CREATED, subject=user_id(TEST_USER))
             test_user = users.authenticate(connection, TEST_USER, WELL_KNOWN_PASSWORD) is not None
     except MigrationFailed as error:
         raise CannotStart(f"{variable('database_url')}: {error}") from None

@@ -9,6 +9,7 @@ from falcon.asgi import Response
 from redis.exceptions import RedisError
 
 from ingest_api import metrics
+from ingest_api.audit import AuditTrail
 from ingest_api.auth import keys
 from ingest_api.auth.login_check import LoginCheck
 from ingest_api.auth.login_failures import LoginFailures
@@ -63,6 +64,9 @@ REPLICA_TIMEOUT = 1.0
 # Longest time (seconds) that a stopping process spends on writing the last requests of the log.
 REQUEST_LOG_STOP_TIMEOUT = 1.0
 
+# Longest time (seconds) that a stopping process spends on writing the last audit events.
+AUDIT_STOP_TIMEOUT = 1.0
+
 # Longest time (seconds) that a stopping process spends on publishing the tickets still due.
 TICKETS_STOP_TIMEOUT = 1.0
 
@@ -83,6 +87,7 @@ class _Lifespan:
         versions: TokenVersions,
         login_check: LoginCheck,
         lookup_pool: ReaderPool,
+        audit: AuditTrail,
     ) -> None:
         self._commit = commit
         self._publisher = publisher
@@ -96,6 +101,7 @@ class _Lifespan:
         self._versions = versions
         self._login_check = login_check
         self._lookup_pool = lookup_pool
+        self._audit = audit
 
     async def process_startup(self, scope: Any, event: Any) -> None:
         """Start the ticket publisher, and the watches on the users and on the replica."""
@@ -116,6 +122,9 @@ class _Lifespan:
         for watch in self._watches:
             watch.cancel()
         await self._login_check.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(AUDIT_STOP_TIMEOUT):
+                await self._audit.close()
         if self._replica is not None:
             self._replica.close()
         for pool in self._pools:
@@ -135,6 +144,7 @@ def create(settings: Settings) -> AsgiCallable:
     tokens = Tokens(private, keys.accepted(settings), settings.token_ttl, settings.token_issuer, versions)
     publisher = TicketPublisher(settings)
     request_log = RequestLog(settings, async_redis(settings, timeout=settings.redis_timeout, connections=1))
+    audit = AuditTrail(settings, async_redis(settings, timeout=settings.redis_timeout, connections=1))
     commit = GroupCommit(
         async_redis(settings, timeout=settings.redis_timeout, connections=1), settings, publisher.on_flush
     )
@@ -157,7 +167,7 @@ def create(settings: Settings) -> AsgiCallable:
     addresses = ClientAddresses(settings.trusted_proxies, ())
     limit = RateLimit(settings, commit)
     intake = LeadIntake(commit, limit, lookup_pool)
-    lists = Lists(reader, DataVersionReader(lookup_pool), Cursors(private), settings.list_max_age)
+    lists = Lists(reader, DataVersionReader(lookup_pool), Cursors(private), settings.list_max_age, audit)
     requests = metrics.Requests()
     access_log = AccessLog(settings.access_log)
     body_timeout = settings.http_body_timeout
@@ -177,20 +187,21 @@ def create(settings: Settings) -> AsgiCallable:
             versions,
             login_check,
             lookup_pool,
+            audit,
         )
     )
     app.set_error_serializer(serialize_error)
     app.add_error_handler(Exception, handle_unexpected)
     app.add_error_handler(RedisError, handle_redis_error)
     app.add_error_handler(QueueUnavailable, handle_append_failure)
-    app.add_route("/api/login_check", Login(login_check, tokens, addresses, body_timeout))
+    app.add_route("/api/login_check", Login(login_check, tokens, addresses, body_timeout, audit))
     app.add_route("/api/leads", Leads(tokens, intake, lists, body_timeout))
-    app.add_route("/api/leads/export", Export(tokens, reader))
+    app.add_route("/api/leads/export", Export(tokens, reader, audit))
     app.add_route("/api/leads/bulk", Bulk(tokens, intake, body_timeout))
     app.add_route("/api/leads/stats", Stats(tokens, reader, queue))
-    app.add_route("/api/leads/{lead}", Lead(tokens, reader, lookup_pool, queue))
-    app.add_route("/api/dead-letters", Letters(tokens, letters))
-    app.add_route("/api/dead-letters/replay", Replay(tokens, letters, body_timeout))
+    app.add_route("/api/leads/{lead}", Lead(tokens, reader, lookup_pool, queue, audit))
+    app.add_route("/api/dead-letters", Letters(tokens, letters, audit))
+    app.add_route("/api/dead-letters/replay", Replay(tokens, letters, body_timeout, audit))
     app.add_route("/api/openapi.json", OpenApi(settings))
     app.add_route("/api/docs", Page())
     app.add_route("/api/docs/{name}", Assets())

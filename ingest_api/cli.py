@@ -15,6 +15,8 @@ from ingest_api.auth.users import UserError
 from ingest_api.importer.command import import_file
 from ingest_api.request_log.command import requests
 from ingest_api.server import listeners
+from schema.audit import trail
+from schema.audit.event import Action, user_id
 from schema.cli import connected, load_settings
 from schema.runtime import logs
 from schema.settings import Settings, SettingsError, variable
@@ -93,16 +95,18 @@ def create_user(email: str, roles: tuple[str, ...]) -> None:
     password = _password()
     with _transaction() as connection:
         users.create(connection, email, password, list(roles))
+        trail.record(connection, Action.USER_CREATED, parameters=roles, subject=user_id(email))
     click.echo(f"{email.lower()} may now log in as {', '.join(sorted(set(roles)))}.")
 
 
 @user.command("list")
 def list_users() -> None:
-    """Show all users."""
+    """Show all users: address, roles, state, creation, and the id that logs and the audit trail have."""
     with _transaction() as connection:
         for each in users.list_all(connection):
             state = "disabled" if each.disabled else "enabled"
-            click.echo(f"{each.email}\t{','.join(each.roles)}\t{state}\t{each.created_at:%Y-%m-%d %H:%M:%S}Z")
+            created = f"{each.created_at:%Y-%m-%d %H:%M:%S}Z"
+            click.echo(f"{each.email}\t{','.join(each.roles)}\t{state}\t{created}\t{user_id(each.email)}")
 
 
 @user.command("passwd")
@@ -113,6 +117,7 @@ def change_password(email: str) -> None:
     with _transaction() as connection:
         users.change_password(connection, email, password)
         found = users.find(connection, email)
+        trail.record(connection, Action.USER_CHANGED, parameters=["password"], subject=user_id(email))
     still = " and is still disabled" if found is not None and found.disabled else ""
     click.echo(f"{email.lower()} has a new password{still}.")
 
@@ -123,6 +128,7 @@ def disable_user(email: str) -> None:
     """Let a user log in no more. Tokens given out before end within seconds."""
     with _transaction() as connection:
         users.disable(connection, email)
+        trail.record(connection, Action.USER_DISABLED, subject=user_id(email))
     click.echo(f"{email.lower()} can no longer log in.")
 
 
@@ -132,6 +138,7 @@ def enable_user(email: str) -> None:
     """Let a disabled user log in again, with the password of before."""
     with _transaction() as connection:
         users.enable(connection, email)
+        trail.record(connection, Action.USER_CHANGED, parameters=["enabled"], subject=user_id(email))
     click.echo(f"{email.lower()} may log in again.")
 
 
@@ -142,6 +149,7 @@ def set_roles(email: str, roles: tuple[str, ...]) -> None:
     """Give a user these roles and no others. Tokens given out before end within seconds."""
     with _transaction() as connection:
         users.set_roles(connection, email, list(roles))
+        trail.record(connection, Action.USER_CHANGED, parameters=["roles", *roles], subject=user_id(email))
     click.echo(f"{email.lower()} may now log in as {', '.join(sorted(set(roles)))}.")
 
 
@@ -151,6 +159,7 @@ def delete_user(email: str) -> None:
     """Delete a user. Tokens given out before end within seconds."""
     with _transaction() as connection:
         users.delete(connection, email)
+        trail.record(connection, Action.USER_DELETED, subject=user_id(email))
     click.echo(f"{email.lower()} is deleted.")
 
 
@@ -166,22 +175,28 @@ def key() -> None:
 def prepare_key() -> None:
     """Make the next pair. After a restart its tokens are accepted; none is given out yet."""
     with _settings_errors():
-        click.echo(f"{keys.prepare_next(load_settings())} is next. Restart all API processes, then use it.")
+        made = keys.prepare_next(load_settings())
+    _audit_key("prepare", made)
+    click.echo(f"{made} is next. Restart all API processes, then use it.")
 
 
 @key.command("use")
 def use_key() -> None:
     """Sign with the next pair from the next restart on; tokens of the one before stay good."""
     with _settings_errors():
-        click.echo(f"{keys.use_next(load_settings())} signs from the next restart on.")
+        used = keys.use_next(load_settings())
+    _audit_key("use", used)
+    click.echo(f"{used} signs from the next restart on.")
 
 
 @key.command("retire")
 def retire_keys() -> None:
     """Accept no token of a former pair from the next restart on."""
     with _settings_errors():
-        for each in keys.retire(load_settings()):
-            click.echo(f"{each} is accepted no more from the next restart on.")
+        retired = keys.retire(load_settings())
+    for each in retired:
+        _audit_key("retire", each)
+        click.echo(f"{each} is accepted no more from the next restart on.")
 
 
 @key.command("list")
@@ -190,6 +205,15 @@ def list_keys() -> None:
     with _settings_errors():
         for number, each in enumerate(keys.accepted(load_settings())):
             click.echo(f"{each}\t{'accepted' if number else 'signs'}")
+
+
+def _audit_key(step: str, key: str) -> None:
+    """Take down a change that is done. A stolen key can be changed while the database is away."""
+    try:
+        with connected() as connection, connection.begin():
+            trail.record(connection, Action.KEY_CHANGED, parameters=[step], subject=key)
+    except click.ClickException as error:
+        click.echo(f"Not in the audit trail: {error.message}", err=True)
 
 
 @contextmanager

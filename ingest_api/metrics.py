@@ -33,6 +33,9 @@ FLUSH_FAILURES = Counter("leads_flush_failures", "Flushes that Redis did not tak
 REQUEST_LOG_LOST = Counter(
     "leads_request_log_lost", "Requests that are not in the request log: Redis was away or did not take them."
 )
+AUDIT_LOST = Counter(
+    "leads_audit_lost", "Audit events that were dropped: Redis was away for too long, or too many waited to be stored."
+)
 TICKETS_SENT = Counter("leads_tickets_published", "Tickets sent to the workers.")
 TICKET_FAILURES = Counter("leads_ticket_failures", "Tickets that the broker did not take.")
 
@@ -59,6 +62,11 @@ QUEUE_GAUGES = {
     "tickets": ("leads_tickets_waiting", "Tickets that no worker has fetched."),
     "sweeps": ("leads_sweeps_waiting", "Sweeps that no worker has fetched."),
     "consumers": ("leads_queue_consumers", "Pool processes that the consumer group knows; the dead ones for an hour."),
+    "audit": ("leads_audit_waiting", "Audit events in Redis that no sweep has stored."),
+    "audit_oldest": (
+        "leads_audit_oldest_age_seconds",
+        "Age of the audit event that waits longest, by Redis's clock; 0: none.",
+    ),
     "memory": ("leads_redis_memory_bytes", "Memory that Redis uses."),
     "memory_max": ("leads_redis_memory_max_bytes", "Memory that Redis may use; 0: all there is."),
 }

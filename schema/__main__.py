@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import click
 
 from schema import configuration, storage
+from schema.audit import report, trail
+from schema.audit.event import Action, user_id
 from schema.cli import connected, database_errors, load_settings
 from schema.counts import maintain
 from schema.database import engines
@@ -61,6 +63,7 @@ def check_counts(rebuild: bool) -> None:
         if rebuild:
             with connection.begin():
                 number = maintain.rebuild(connection)
+                trail.record(connection, Action.COUNTS_REBUILT, row_count=number)
             click.echo(f"The counts are made anew from {number} rows.")
             return
         wrong = 0
@@ -73,6 +76,24 @@ def check_counts(rebuild: bool) -> None:
     if wrong:
         raise SystemExit(1)
     click.echo("The counts equal the rows.")
+
+
+@main.command("audit")
+@click.option("--user", default="", help="An e-mail address, a user's id, or cli:NAME.")
+@click.option("--action", type=click.Choice([each.value for each in Action]), help="What was done.")
+@click.option("--since", default="", help="Events of the last 30m, 24h or 7d.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1_000_000), help="Most events.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def show_audit_trail(user: str, action: str | None, since: str, limit: int, as_json: bool) -> None:
+    """Show who did what, the newest at the bottom."""
+    try:
+        start = report.start_of(since) if since else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--since") from None
+    with connected() as connection, connection.begin():
+        name = user_id(user) if "@" in user else user
+        events = trail.find(connection, user=name, action=action, since=start, number=limit)
+    click.echo(report.lines(events) if as_json else report.table(events), nl=False)
 
 
 @main.command("storage")

@@ -4,10 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
+import redis
+from redis.exceptions import ResponseError
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from schema import settings
+from schema.audit import waiting
+from schema.audit.event import Event
 from schema.database import engines
 from schema.database.errors import reason_of
 from schema.settings import Settings, SettingsError
@@ -40,3 +44,17 @@ def connected() -> Iterator[Connection]:
             yield connection
     finally:
         engine.dispose()
+
+
+def write_event(client: redis.Redis, event: Event) -> None:
+    """Write an event of a command that works on Redis. When too many wait, or Redis is full, say so and go on.
+
+    Raises RedisError when Redis does not answer.
+    """
+    try:
+        refused = waiting.append(client, [event])
+    except ResponseError as error:
+        refused = 1
+        click.echo(f"The queue refused the event: {type(error).__name__}.", err=True)
+    if refused:
+        click.echo(f"Not in the audit trail: {event.action} by {event.user}.", err=True)

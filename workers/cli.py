@@ -3,12 +3,15 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
+import redis
 from redis.exceptions import RedisError
 
-from schema.cli import connected, load_settings
+from schema.audit import trail
+from schema.audit.event import Action, Event, command_line_user, new_event
+from schema.cli import connected, load_settings, write_event
 from schema.lead import lead_id
 from schema.ledger import Ledger, count_rows, read_ledger
 from schema.queue.dead_letters import DeadLetter, DeadLetters, is_name
@@ -49,7 +52,7 @@ def dead_letters() -> None:
 @dead_letters.command("list")
 def list_letters() -> None:
     """Show all dead letters, without their fields: name, since when, lead id, reason."""
-    with _opened() as letters:
+    with _opened() as (letters, _):
         for letter in letters:
             lead = lead_id.to_text(letter.lead) if letter.lead else "-"
             click.echo(f"{letter.name}\t{letter.since:%Y-%m-%d %H:%M:%S}Z\t{lead}\t{letter.reason}")
@@ -59,8 +62,9 @@ def list_letters() -> None:
 @click.argument("letter")
 def show(letter: str) -> None:
     """Show one dead letter with the lead as it was accepted. That is personal data."""
-    with _opened() as letters:
+    with _opened() as (letters, client):
         found = _find(letters, letter)
+        write_event(client, replace(_event(Action.DEAD_LETTERS_SHOWN, letter), row_count=1))
         click.echo(f"reason: {found.reason}\nsince: {found.since.isoformat()}")
         click.echo(found.payload.decode(errors="replace"))
 
@@ -70,8 +74,13 @@ def show(letter: str) -> None:
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 def replay(letter: str | None, everything: bool) -> None:
     """Put dead letters back into the queue, after what kept them from being stored was mended."""
-    with _opened() as letters:
-        number = sum(letters.replay(each) for each in _chosen(letters, letter, everything))
+    with _opened() as (letters, client):
+        chosen = _chosen(letters, letter, everything)
+        # Before the first letter, for the case that it is killed, and again with the number.
+        event = _event(Action.DEAD_LETTERS_REPLAYED, letter)
+        write_event(client, event)
+        number = sum(letters.replay(each) for each in chosen)
+        write_event(client, replace(event, row_count=number))
     click.echo(f"{number} back in the queue.")
 
 
@@ -81,8 +90,14 @@ def replay(letter: str | None, everything: bool) -> None:
 @click.confirmation_option(prompt="Delete accepted leads for good?")
 def drop(letter: str | None, everything: bool) -> None:
     """Delete dead letters, and so their leads, for good."""
-    with _opened() as letters, connected() as connection:
-        number = sum(letters.drop(each, connection) for each in _chosen(letters, letter, everything))
+    with _opened() as (letters, _), connected() as connection:
+        chosen = _chosen(letters, letter, everything)
+        event = _event(Action.DEAD_LETTERS_DROPPED, letter)
+        with connection.begin():
+            trail.store(connection, [event])
+        number = sum(letters.drop(each, connection) for each in chosen)
+        with connection.begin():
+            trail.store(connection, [replace(event, row_count=number)])
     click.echo(f"{number} deleted.")
 
 
@@ -133,12 +148,18 @@ def _find(letters: DeadLetters, name: str) -> DeadLetter:
     return found
 
 
+def _event(action: Action, letter: str | None) -> Event:
+    """Return an event about one letter or, without a name, all."""
+    name = letter or ""
+    return new_event(action, user=command_line_user(), parameters=["letter" if letter else "all"], subject=name)
+
+
 @contextmanager
-def _opened() -> Iterator[DeadLetters]:
+def _opened() -> Iterator[tuple[DeadLetters, redis.Redis]]:
     client = blocking_redis(load_settings(), timeout=QUEUE_TIMEOUT)
     try:
         with _queue_errors():
-            yield DeadLetters(client)
+            yield DeadLetters(client), client
     finally:
         client.close()
 

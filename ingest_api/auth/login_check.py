@@ -42,8 +42,19 @@ class LoginCheck:
         self._line = LoginLine(CHECKS, LOGINS_WAITING_MAX)
         self._threads = ThreadPoolExecutor(CHECKS, thread_name_prefix="login")
 
-    async def user(self, email: str, password: str, address: str, is_gone: Callable[[], bool]) -> User:
+    async def user(
+        self,
+        email: str,
+        password: str,
+        address: str,
+        *,
+        is_gone: Callable[[], bool],
+        on_failure: Callable[[str], object],
+    ) -> User:
         """Return the user who logs in from a client address. `is_gone` tells whether the client has hung up.
+
+        `on_failure` is called when the password was checked and is wrong, with the address of the account that there
+        is, else with "": what was typed may be a password, or somebody else's address.
 
         Raises the 401, the same for a wrong password, an unknown and a disabled user; the 429 after too many
         failures; the 503 when too many wait or the database is away.
@@ -57,6 +68,7 @@ class LoginCheck:
             row = await self._reader.one_statement(users.find, email)
             user = await self._in_thread(users.check, row, password)
             if user is None or row is None:
+                on_failure(row.email if row is not None else "")
                 await self._failures.failed(attempt.counted(standing.is_known))
                 raise ApiError(
                     falcon.HTTP_401, "Invalid credentials", "credentials", headers={"WWW-Authenticate": "Bearer"}

@@ -20,15 +20,20 @@ class AccessLog:
         # Lowest status that is logged.
         self._least = {"all": 0, "errors": 400, "none": 1000}[mode]
         self._write = write or _to_stderr
-        self._lines: list[tuple[float, str, str, str, int, str, float]] = []
+        self._lines: list[tuple[float, str, str, str, str, int, str, float]] = []
 
-    def note(self, request_id: str, method: str, route: str, status: int, reason: str, seconds: float) -> None:
-        """Buffer the line of one answered request. `route` is the template of its path, never the path."""
+    def note(
+        self, request_id: str, user: str, method: str, route: str, status: int, reason: str, seconds: float
+    ) -> None:
+        """Buffer the line of one answered request.
+
+        `user` is the user's id, never the address; `route` is the template of the path, never the path.
+        """
         if status < self._least:
             return
         if not self._lines:
             asyncio.get_running_loop().call_later(LINES_FLUSH_INTERVAL, self.flush)
-        self._lines.append((time.time(), request_id, method, route, status, reason, seconds))
+        self._lines.append((time.time(), request_id, user, method, route, status, reason, seconds))
 
     def flush(self) -> None:
         """Write the buffered lines. Blocks for the write."""
@@ -37,10 +42,13 @@ class AccessLog:
             self._write(b"".join(_line(*line) for line in lines))
 
 
-def _line(moment: float, request_id: str, method: str, route: str, status: int, reason: str, seconds: float) -> bytes:
+def _line(
+    moment: float, request_id: str, user: str, method: str, route: str, status: int, reason: str, seconds: float
+) -> bytes:
     return orjson.dumps(
         {
             "request_id": request_id,
+            "user": user,
             "method": method,
             "route": route,
             "status": status,

@@ -12,6 +12,7 @@ from ingest_api import metrics
 from ingest_api.http.access_log import AccessLog
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, serialize_error
+from schema.audit.event import user_id
 from schema.lead.lead_id import to_text
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -90,6 +91,7 @@ class RequestMiddleware:
         self._requests.note(route, req.method, status, took)
         if req.context.reason:
             metrics.REJECTED.labels(req.context.reason).inc()
-        self._access_log.note(req.context.request_id, req.method, route, status, req.context.reason, took)
+        user = user_id(req.context.user) if req.context.user else ""
+        self._access_log.note(req.context.request_id, user, req.method, route, status, req.context.reason, took)
         if req.path.startswith("/api"):
             self._request_log.note(req, resp, status, took)

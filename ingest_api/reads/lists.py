@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from falcon.asgi import Response
 from marshmallow import ValidationError
 
+from ingest_api.audit import AuditTrail
 from ingest_api.database.reader_pool import DatabaseReader
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import ApiError, invalid, success, validation_failed
@@ -20,6 +21,7 @@ from ingest_api.reads.index_pages import Costly
 from ingest_api.reads.pages import Page, PageStart
 from ingest_api.reads.serialize import lead_to_json
 from schema import __version__
+from schema.audit.event import Action
 from schema.counts.lookup import BucketCache
 from schema.counts.totals import DataVersion
 
@@ -30,10 +32,13 @@ CACHED_MAX = 2_000
 class Lists:
     """The lists of one process."""
 
-    def __init__(self, reader: DatabaseReader, versions: DataVersionReader, cursors: Cursors, max_age: int) -> None:
+    def __init__(
+        self, reader: DatabaseReader, versions: DataVersionReader, cursors: Cursors, max_age: int, audit: AuditTrail
+    ) -> None:
         self._reader = reader
         self._versions = versions
         self._cursors = cursors
+        self._audit = audit
         self._cache_control = f"private, max-age={max_age}" if max_age else "private, no-cache"
         self._parsed: dict[str, ListQuery] = {}
         self._starts: dict[ListQuery, PageStart] = {}
@@ -79,6 +84,7 @@ class Lists:
                 "Link": links(req.path, req.params, data["pagination"]),
             }
         )
+        self._audit.note(req, Action.LIST, parameters=req.params, row_count=len(page.rows))
         success(resp, 200, "Leads", data)
 
     def _parse(self, req: Request) -> ListQuery:

@@ -12,7 +12,8 @@ from redis.exceptions import RedisError
 
 from ingest_api.request_log.reader import Requests
 from ingest_api.request_log.record import Record
-from schema.cli import load_settings
+from schema.audit.event import Action, command_line_user, new_event
+from schema.cli import load_settings, write_event
 from schema.runtime.redis_clients import blocking_redis
 
 QUEUE_TIMEOUT = 5.0  # seconds
@@ -37,7 +38,7 @@ def requests() -> None:
 @number_option
 def last(number: int) -> None:
     """Show the last requests, the newest at the bottom."""
-    with _opened() as log:
+    with _opened("last") as log:
         _list(log.last(number), "No request is in the log.")
 
 
@@ -45,7 +46,7 @@ def last(number: int) -> None:
 @number_option
 def errors(number: int) -> None:
     """Show the last requests that were answered with an error (400 or more), the newest at the bottom."""
-    with _opened() as log:
+    with _opened("errors") as log:
         _list(log.last_errors(number), "No error is in the log.")
 
 
@@ -57,7 +58,7 @@ def show(request_id: str, as_json: bool) -> None:
 
     By default for reading: long bodies are cut. With --json nothing is, and bodies that are JSON are part of it.
     """
-    with _opened() as log:
+    with _opened("show") as log:
         found = log.find(request_id)
     if not found:
         raise click.ClickException(f"no request {request_id!r} is in the log")
@@ -70,15 +71,17 @@ def show(request_id: str, as_json: bool) -> None:
 @click.confirmation_option(prompt="Delete the whole request log?")
 def clear() -> None:
     """Delete the whole log: requests and errors. Leads are not touched."""
-    with _opened() as log:
+    with _opened("clear", Action.REQUEST_LOG_CLEARED) as log:
         click.echo(f"{log.clear()} deleted.")
 
 
 @contextmanager
-def _opened() -> Iterator[Requests]:
+def _opened(command: str, action: Action = Action.REQUEST_LOG_SHOWN) -> Iterator[Requests]:
+    """Open the log, and take down in the audit trail that `command` opens it."""
     settings = load_settings()
     client = blocking_redis(settings, timeout=QUEUE_TIMEOUT)
     try:
+        write_event(client, new_event(action, user=command_line_user(), parameters=[command]))
         yield Requests(client, settings.request_log or KEPT)
     except RedisError as error:
         raise click.ClickException(

@@ -9,12 +9,14 @@ import orjson
 from falcon.asgi import Response
 from marshmallow import ValidationError
 
+from ingest_api.audit import AuditTrail
 from ingest_api.auth.tokens import Tokens
 from ingest_api.http import body
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import ApiError, forbid_storing, success, validation_failed
 from ingest_api.parameters import kinds
 from ingest_api.parameters.dead_letters import LETTERS_QUERY, REPLAY_BODY
+from schema.audit.event import Action
 from schema.lead import lead_id
 from schema.lead.rules import NOT_OBJECT
 from schema.queue.dead_letters import DeadLetter, DeadLetters
@@ -23,9 +25,10 @@ from schema.queue.dead_letters import DeadLetter, DeadLetters
 class Letters:
     """The dead letters, oldest first."""
 
-    def __init__(self, tokens: Tokens, letters: DeadLetters) -> None:
+    def __init__(self, tokens: Tokens, letters: DeadLetters, audit: AuditTrail) -> None:
         self._tokens = tokens
         self._letters = letters
+        self._audit = audit
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer a page of dead letters with their reasons and leads."""
@@ -35,7 +38,9 @@ class Letters:
         except ValidationError as error:
             raise validation_failed(error) from None
         forbid_storing(resp)
-        success(resp, 200, "Dead letters", await asyncio.to_thread(self._page, query["limit"], query["after"]))
+        page = await asyncio.to_thread(self._page, query["limit"], query["after"])
+        await self._audit.write(req, Action.DEAD_LETTERS_SHOWN, parameters=req.params, row_count=len(page["items"]))
+        success(resp, 200, "Dead letters", page)
 
     on_head = on_get
 
@@ -52,9 +57,10 @@ class Letters:
 class Replay:
     """Puts dead letters back into the queue."""
 
-    def __init__(self, tokens: Tokens, letters: DeadLetters, body_timeout: float) -> None:
+    def __init__(self, tokens: Tokens, letters: DeadLetters, body_timeout: float, audit: AuditTrail) -> None:
         self._tokens = tokens
         self._letters = letters
+        self._audit = audit
         self._body_timeout = body_timeout
 
     async def on_post(self, req: Request, resp: Response) -> None:
@@ -67,7 +73,10 @@ class Replay:
             raise validation_failed(error) from None
         if wanted is None:
             raise validation_failed(ValidationError({"body": [NOT_OBJECT]}))
-        replayed = await asyncio.to_thread(self._replay, wanted.get("letter"))
+        letter = wanted.get("letter")
+        event = await self._audit.write(req, Action.DEAD_LETTERS_REPLAYED, parameters=wanted, subject=letter or "")
+        replayed = await asyncio.to_thread(self._replay, letter)
+        self._audit.count(event, replayed)
         success(resp, 200, "Replayed", {"replayed": replayed})
 
     def _replay(self, name: str | None) -> int:

@@ -11,6 +11,7 @@ from falcon.asgi import Response
 from marshmallow import ValidationError
 from sqlalchemy import Connection, Row
 
+from ingest_api.audit import AuditTrail
 from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import DatabaseReader
 from ingest_api.http.context import Request
@@ -20,6 +21,7 @@ from ingest_api.parameters import kinds
 from ingest_api.parameters.export import EXPORT_QUERY, FORMATS, ExportQuery
 from ingest_api.reads import pages
 from ingest_api.reads.serialize import lead_to_json
+from schema.audit.event import Action, Event
 from schema.lead.lead_id import LeadId
 from schema.lead.rules import FIELDS
 
@@ -31,12 +33,16 @@ FORMULA = re.compile(r"(^|;)(\s*)(?=[=+\-@\t\r＝＋－＠])")
 GUARDED = ("firstName", "lastName", "email")
 
 
+_Chunk = tuple[bytes, int, LeadId | None]
+
+
 class Export:
     """All leads of a filter as one file."""
 
-    def __init__(self, tokens: Tokens, reader: DatabaseReader) -> None:
+    def __init__(self, tokens: Tokens, reader: DatabaseReader, audit: AuditTrail) -> None:
         self._tokens = tokens
         self._reader = reader
+        self._audit = audit
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Stream the leads. No database connection is held while the client reads."""
@@ -54,33 +60,39 @@ class Export:
                 "Content-Disposition": f'attachment; filename="leads.{query.format}"',
             }
         )
-        resp.stream = self._walk(req, query, first)
+        event = await self._audit.write(req, Action.EXPORT, parameters=req.params)
+        resp.stream = self._walk(req, query, first, event)
 
     async def on_head(self, req: Request, resp: Response) -> None:
         """Answer the headers of the GET."""
         await self.on_get(req, resp)
         resp.stream = None
 
-    async def _walk(self, req: Request, query: ExportQuery, chunk: tuple[bytes, LeadId | None]) -> AsyncIterator[bytes]:
-        text, last = chunk
+    async def _walk(self, req: Request, query: ExportQuery, chunk: _Chunk, event: Event) -> AsyncIterator[bytes]:
+        text, number, last = chunk
+        sent = 0
         if query.format == "csv":
             text = _csv([CSV_COLUMNS]) + text
-        while True:
-            if text:
-                yield text
-            if last is None or client_disconnected(req.scope):
-                return
-            # An error here aborts the chunked answer, so the client sees that the file is incomplete.
-            text, last = await self._reader.in_snapshot(_chunk, query, last)
+        try:
+            while True:
+                sent += number
+                if text:
+                    yield text
+                if last is None or client_disconnected(req.scope):
+                    return
+                # An error here aborts the chunked answer, so the client sees that the file is incomplete.
+                text, number, last = await self._reader.in_snapshot(_chunk, query, last)
+        finally:
+            self._audit.count(event, sent)
 
 
-def _chunk(connection: Connection, query: ExportQuery, after: LeadId | None) -> tuple[bytes, LeadId | None]:
-    """Return the next leads as encoded text, and the id of the last one, None when there are no more."""
+def _chunk(connection: Connection, query: ExportQuery, after: LeadId | None) -> _Chunk:
+    """Return the next leads as encoded text, their number, and the id of the last one, None if there are no more."""
     rows = pages.scan(connection, query.leads, after)
     last = bytes(rows[-1].id) if len(rows) == query.leads.limit else None
     if query.format == "ndjson":
-        return b"".join(orjson.dumps(lead_to_json(row)) + b"\n" for row in rows), last
-    return _csv([_cells(row) for row in rows]), last
+        return b"".join(orjson.dumps(lead_to_json(row)) + b"\n" for row in rows), len(rows), last
+    return _csv([_cells(row) for row in rows]), len(rows), last
 
 
 def _cells(row: Row[Any]) -> list[str]:

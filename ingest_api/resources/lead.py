@@ -6,12 +6,14 @@ import falcon
 from falcon.asgi import Response
 from sqlalchemy import Connection, bindparam, select
 
+from ingest_api.audit import AuditTrail
 from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import DatabaseReader, ReaderPool
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import ApiError, forbid_storing, success, success_encoded
 from ingest_api.reads.queue_reader import QueueReader
 from ingest_api.reads.serialize import lead_to_json
+from schema.audit.event import Action
 from schema.database.tables import leads
 from schema.lead import lead_id
 from schema.lead.codec import with_state
@@ -21,11 +23,14 @@ from schema.lead.lead_id import LeadId
 class Lead:
     """One lead: stored, waiting in the queue, or a dead letter."""
 
-    def __init__(self, tokens: Tokens, reader: DatabaseReader, primary: ReaderPool, queue: QueueReader) -> None:
+    def __init__(
+        self, tokens: Tokens, reader: DatabaseReader, primary: ReaderPool, queue: QueueReader, audit: AuditTrail
+    ) -> None:
         self._tokens = tokens
         self._reader = reader
         self._primary = primary
         self._queue = queue
+        self._audit = audit
 
     async def on_get(self, req: Request, resp: Response, lead: str) -> None:
         """Answer the lead with its state. It is found from the moment its 202 is sent."""
@@ -39,10 +44,12 @@ class Lead:
         if found is None:
             payload = await self._queue.find(wanted)
             if payload is not None:
+                self._audit.note(req, Action.LEAD_READ, row_count=1, subject=lead_id.to_text(wanted))
                 success_encoded(resp, 200, "Lead", with_state(payload, "queued"))
                 return
             # The lead may have been stored between the two reads, and a replica may not have it yet.
             found = await self._primary.one_statement(_stored, wanted)
+        self._audit.note(req, Action.LEAD_READ, row_count=int(found is not None), subject=lead_id.to_text(wanted))
         if found is None:
             raise _not_found()
         success(resp, 200, "Lead", found)

@@ -142,6 +142,29 @@ dropped_leads = Table(
     **OPTIONS,
 )
 
+# Who did what: see schema.audit.
+audit_trail = Table(
+    "audit_trail",
+    metadata,
+    Column("id", LEAD_ID, primary_key=True),  # a UUIDv7 made with the event, so that an event is stored once
+    Column("at", MOMENT, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("user", String(64), nullable=False),  # who did it; empty: nobody who is known
+    Column("client", String(64), nullable=False),  # IP address; empty: the command line
+    Column("parameters", String(255), nullable=False),  # names alone, comma-separated, sorted
+    Column("row_count", BigInteger),  # leads, dead letters or requests that it was about; NULL: not known
+    Column("subject", String(64), nullable=False),  # id of the user, lead, dead letter or key that it was about
+    Column("request_id", String(128), nullable=False),
+    Index("audit_trail_at", "at"),
+    Index("audit_trail_user", "user", "at"),
+    sqlite_with_rowid=False,
+    info=_documented(
+        "The audit trail: who did what, without a value of a lead. Kept for `LEADS_AUDIT_DAYS`.",
+        "the sweep, from Redis; the command line",
+    ),
+    **OPTIONS,
+)
+
 users = Table(
     "users",
     metadata,

@@ -16,6 +16,7 @@ REQUESTS = "leads:requests"
 REQUESTS_HELD = f"{REQUESTS}:held"
 REQUEST_ERRORS = f"{REQUESTS}:errors"
 REQUEST_ERRORS_HELD = f"{REQUEST_ERRORS}:held"
+AUDIT = "leads:audit"
 PROBE_PREFIX = "leads:probe:"  # prepended, with an id, to other keys
 
 # Celery's queues; kombu keeps each in a list of the same name. Beat's messages have a queue of their own, so that the
@@ -32,6 +33,9 @@ LEAD_FIELD = "lead"
 KEY_FIELD = "key"
 DIGEST_FIELD = "digest"
 REASON_FIELD = "reason"
+
+# The field of an entry of AUDIT: an event as encoded by schema.audit.event.
+EVENT_FIELD = "event"
 
 # Prefix of the entry's name in INDEX when the lead is a dead letter.
 DEAD_PREFIX = "dead:"
@@ -97,6 +101,12 @@ DOCUMENTED = (
     (REQUESTS_HELD, "string", f"How many requests the pages of `{REQUESTS}` hold.", "the API"),
     (REQUEST_ERRORS, "list", "Of the request log those that were answered with 400 or more.", "the API"),
     (REQUEST_ERRORS_HELD, "string", f"How many requests the pages of `{REQUEST_ERRORS}` hold.", "the API"),
+    (
+        AUDIT,
+        "stream",
+        "Events of the audit trail on their way to the table `audit_trail`: who read what, nothing of a lead.",
+        "the API and the command line append; the sweep removes",
+    ),
     (TICKETS, "list", "Celery's queue of tickets.", "the API; workers remove"),
     (SWEEPS, "list", "Celery's queue of what beat sends.", "beat; workers remove"),
     (

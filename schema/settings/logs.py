@@ -26,4 +26,12 @@ class LogSettings:
         "Requests whose bodies and responses are in the request log, leads among them: `all`, `errors` or `none`.",
         check=OneOf(["all", "errors", "none"]),
     )
+    audit_days: int = number(
+        90,
+        "Days that the audit trail is kept (`python -m schema audit`): who logged in, read, exported, changed users. "
+        "0 keeps all.",
+        unit="days",
+        low=0,
+        high=36500,
+    )
     log_level: str = setting("INFO", "Least level that is logged.", check=OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))

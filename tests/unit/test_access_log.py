@@ -16,7 +16,9 @@ def written(mode: str, *statuses: int) -> list[list[dict[str, Any]]]:
     async def main() -> None:
         log = AccessLog(mode, writes.append)
         for number, status in enumerate(statuses):
-            log.note(f"r{number}", "POST", "/api/leads", status, "invalid" if status >= 400 else "", 0.001234)
+            log.note(
+                f"r{number}", "a1b2c3d4e5f6", "POST", "/api/leads", status, "invalid" if status >= 400 else "", 0.001234
+            )
         while not writes and mode != "none":
             await asyncio.sleep(0.01)
         log.flush()
@@ -32,6 +34,7 @@ def test_requests_that_end_together_are_written_together():
     assert lines[1]["timestamp"].endswith("Z")
     assert {**lines[1], "timestamp": ""} == {
         "request_id": "r1",
+        "user": "a1b2c3d4e5f6",
         "method": "POST",
         "route": "/api/leads",
         "status": 400,

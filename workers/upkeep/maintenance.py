@@ -1,10 +1,11 @@
-"""Maintenance: compacts the counts of past minutes, makes partitions ahead, and removes expired months."""
+"""Maintenance: compacts the counts of past minutes, makes partitions ahead, removes expired months and audit events."""
 
 import time
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from schema.audit import trail
 from schema.counts import maintain, retention
 from schema.database import partitions
 from schema.database.errors import reason_of
@@ -13,6 +14,9 @@ from schema.settings import Settings
 
 # Longest time (seconds) that one run compacts minutes; the rest is left to the next run.
 COMPACT_TIME_BUDGET = 20.0
+
+# Longest time (seconds) that one run removes audit events.
+FORGET_TIME_BUDGET = 10.0
 
 # Most minutes compacted in one transaction.
 MINUTES_MAX = 200
@@ -26,14 +30,21 @@ class Maintenance:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
         self._retention = settings.retention_months
+        self._audit_days = settings.audit_days
 
     def run(self) -> dict[str, int]:
-        """Compact, make and remove; return the numbers of minutes compacted, partitions made, and leads removed.
+        """Compact, make and remove; return the numbers of minutes, partitions, expired leads and audit events.
 
         A step that the database refuses is left to the next run.
         """
-        done = {"minutes": 0, "months": 0, "expired": 0}
-        for name, step in (("months", self._make_months), ("expired", self._expire), ("minutes", self._compact)):
+        done = {"minutes": 0, "months": 0, "expired": 0, "audit_events": 0}
+        steps = {
+            "months": self._make_months,
+            "expired": self._expire,
+            "minutes": self._compact,
+            "audit_events": self._forget_audit_events,
+        }
+        for name, step in steps.items():
             try:
                 done[name] = step()
             except SQLAlchemyError as error:
@@ -51,6 +62,18 @@ class Maintenance:
             return 0
         with self._engine.connect() as connection:
             return retention.expire(connection, self._retention, _now())
+
+    def _forget_audit_events(self) -> int:
+        """Remove audit events past LEADS_AUDIT_DAYS; each batch in a transaction of its own."""
+        deadline = time.monotonic() + FORGET_TIME_BUDGET
+        done = 0
+        while self._audit_days:
+            with self._engine.begin() as connection:
+                removed = trail.forget(connection, self._audit_days)
+            done += removed
+            if removed < trail.AUDIT_FORGET_MAX or time.monotonic() > deadline:
+                break
+        return done
 
     def _compact(self) -> int:
         deadline = time.monotonic() + COMPACT_TIME_BUDGET

@@ -1,4 +1,4 @@
-"""The sweep: copies the counts that must outlive Redis, and deletes old keys and consumers. It stores no leads."""
+"""The sweep: copies the counts that must outlive Redis, stores audit events, deletes old keys and consumers."""
 
 import time
 from pathlib import Path
@@ -17,6 +17,7 @@ from schema.queue.keys import ACCEPTED, FIRST_FIELD, GROUP, STREAM
 from schema.queue.script import Script
 from schema.runtime import logs
 from schema.settings import Settings
+from workers.upkeep.audit_events import AuditEvents
 
 # Idle time (seconds) after which a consumer with nothing pending is removed; Redis makes it again if its process lives.
 CONSUMER_IDLE = 3600
@@ -35,14 +36,15 @@ class Sweep:
         self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
         self._engine = engine
         self._forget = FORGET_CONSUMERS.register(client)
+        self._audit_events = AuditEvents(client, engine)
         self._key_ttl = settings.idempotency_ttl
 
     def run(self) -> dict[str, int]:
-        """Copy the counts of accepted leads, delete old keys and consumers; return the numbers deleted.
+        """Copy the counts of accepted leads, store audit events, delete old keys and consumers; return the numbers.
 
         A step that Redis or the database refuses is left to the next sweep.
         """
-        done = {"keys": 0, "consumers": 0}
+        done = {"keys": 0, "consumers": 0, "audit_events": 0}
         try:
             self._copy_accepted()
             done["keys"] = self._forget_keys()
@@ -50,6 +52,10 @@ class Sweep:
             log.warning("sweep without the database", reason=reason_of(error))
         except RedisError as error:
             log.warning("sweep cut short", reason=type(error).__name__)
+        try:
+            done["audit_events"] = self._audit_events.move()
+        except (SQLAlchemyError, RedisError) as error:
+            log.warning("audit events not stored", reason=reason_of(error))
         try:
             done["consumers"] = self._forget_consumers()
         except RedisError as error:

@@ -1,0 +1,1 @@
+"""The audit trail: who did what, without a value of a lead."""
