@@ -1,4 +1,4 @@
-"""The edge of the API's own listener: refusals arrive at clients that are still sending, heads have a size and a time."""
+"""The API's own listener: refusals arrive at clients that are still sending, heads have a size and a time."""
 
 import socket
 import threading
@@ -34,22 +34,6 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
-def refused_while_sending(service: Service, port: int, path: str, size: int) -> list[httpx.Response]:
-    """Send bodies from a plain socket, whole before the answer is read, and with httpx; return the answers."""
-    answers = []
-    body = b" " * size
-    head = raw.request(service, "POST", path, Content_Length=str(size))
-    with httpx.Client(timeout=raw.TIMEOUT) as client:
-        for _ in range(TIMES):
-            with socket.create_connection(("127.0.0.1", port), raw.TIMEOUT) as connection:
-                connection.sendall(head)
-                connection.sendall(body)
-                answers.append(raw.receive(connection))
-            headers = {**service.headers(), "Content-Type": "application/json"}
-            answers.append(client.post(f"http://127.0.0.1:{port}{path}", content=body, headers=headers))
-    return answers
-
-
 @pytest.mark.parametrize(
     ("path", "size"),
     [
@@ -61,7 +45,7 @@ def refused_while_sending(service: Service, port: int, path: str, size: int) -> 
     ],
 )
 def test_a_413_is_read_by_a_client_that_sends_its_whole_body_first(own: Service, path: str, size: int):
-    for answer in refused_while_sending(own, own.port, path, size):
+    for answer in raw.sent_whole(own, own.port, path, size, TIMES):
         assert_error(answer, 413)
 
 

@@ -1,91 +1,17 @@
 """compose/production/nginx, run by Debian's nginx in front of a service: what passes, and whose address it tells."""
 
-import os
-import shutil
 import socket
 import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.kit.leads import a_lead
-from tests.kit.servers import Server, free_port, program
-from tests.kit.service import ROOT, Service
-
-
-class Nginx(Server):
-    """nginx with the project's own files, on free ports, with one service behind it."""
-
-    def __init__(self, api: int, *, tls: bool = False, room: str = "", **environment: object) -> None:
-        """Take the service's port, the size of a place for bodies of its own, and settings of the container."""
-        super().__init__()
-        self.port = free_port()
-        self.tls_port = free_port()
-        self._api = api
-        self._tls = tls
-        self._room = room
-        self._environment = {"LEADS_PUBLIC_TLS_PORT": self.tls_port, **environment}
-        self._ports = {
-            "listen 8080": f"listen 127.0.0.1:{self.port}",
-            "listen 8443": f"listen 127.0.0.1:{self.tls_port}",
-            "127.0.0.1:8081": f"127.0.0.1:{free_port()}",
-        }
-
-    def prepare(self) -> None:
-        """Copy the files, with other paths and ports."""
-        # nginx's own user may not read a directory of ours.
-        user = "user root; " if os.geteuid() == 0 else ""
-        changes = {
-            "/tmp": str(self.directory),
-            "/etc/nginx/tls": str(self.directory / "tls"),
-            "/etc/nginx/lead-ingest": str(self.directory / "files"),
-            **self._ports,
-            "api:8080": f"127.0.0.1:{self._api}",
-            # One for each core is no help here.
-            "worker_processes auto": f"{user}worker_processes 1",
-        }
-        if self._tls:
-            self._make_certificate(self.directory / "tls")
-        shutil.copytree(ROOT / "compose" / "production" / "nginx", self.directory / "files")
-        for path in (self.directory / "files").iterdir():
-            text = path.read_text()
-            for old, new in changes.items():
-                text = text.replace(old, new)
-            path.write_text(text)
-
-    def _make_certificate(self, directory: Path) -> None:
-        directory.mkdir()
-        request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
-        files = ["-keyout", str(directory / "privkey.pem"), "-out", str(directory / "fullchain.pem")]
-        subprocess.run([program("openssl"), *request, *files], check=True, capture_output=True)
-
-    def command(self) -> list[str]:
-        """Return the command that runs the server in the foreground."""
-        environment = ["env", *(f"{name}={value}" for name, value in self._environment.items())]
-        start = [*environment, "sh", str(self.directory / "files" / "start")]
-        if not self._room:
-            return start
-        # In a mount namespace of its own, which ends with it.
-        bodies = self.directory / "lead-ingest" / "body"
-        mount = f'mkdir -p {bodies} && mount -t tmpfs -o size={self._room} tmpfs {bodies} && exec "$@"'
-        return ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", *start]
-
-    def answers(self) -> bool:
-        """Tell whether the port is open."""
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
-
-    @property
-    def log(self) -> str:
-        """What nginx wrote."""
-        return (self.directory / "server.log").read_text()
+from tests.kit.nginx import Nginx
+from tests.kit.servers import free_port, program
+from tests.kit.service import Service
 
 
 @pytest.fixture(scope="module")
@@ -219,41 +145,3 @@ def test_while_nobody_answers_the_error_is_in_the_envelope():
     }
     assert answer.headers["Retry-After"] == "2"
     assert answer.headers["X-Request-Id"]
-
-
-def test_one_reader_does_not_stop_the_intake(service: Service, client: httpx.Client):
-    widest, sign = "\U0001f600" * 254, "\U0001f600"
-    long = {
-        "email": widest,
-        "phone": "+" + "1" * 253,
-        "limit": "1" * 254,
-        "page": "9" * 254,
-        "cursor": "A" * 4000,
-        "sortBy": widest,
-        "order": widest,
-        "createdFrom": widest,
-        "createdTo": widest,
-        "from": widest,
-        "to": widest,
-        "interval": widest,
-        "format": widest,
-        sign * 100: widest,
-    }
-    headers = service.headers()
-    for path in ("/api/leads", "/api/leads/export", "/api/leads/stats", "/api/dead-letters"):
-        for name, value in long.items():
-            for _ in range(3):
-                assert client.get(path, params={name: value}, headers=headers).status_code in (200, 400, 403)
-        whole = {"email": widest, "phone": "+" + "1" * 60, "limit": "100", "sortBy": "createdAt", "order": "desc"}
-        for _ in range(10):
-            assert client.get(path, params=whole, headers=headers).status_code in (200, 400, 403)
-
-        answer = client.post("/api/leads", json=a_lead(), headers=headers)
-        assert answer.status_code == 202, answer.text
-        assert client.get("/health/live").status_code == 200
-
-
-def test_what_fails_at_one_replica_does_not_put_it_out(service: Service):
-    text = (ROOT / "compose" / "production" / "nginx" / "upstream-resolving.conf").read_text()
-
-    assert "max_fails=0" in text
