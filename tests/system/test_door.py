@@ -28,7 +28,7 @@ LONG = {
     "page": ["100000", "9" * 254],
     "cursor": ["A" * 4000],
     "sortBy": ["lastName", EMOJI * 254],
-    "order": ["desc", EMOJI * 254],
+    "sortOrder": ["DESC", EMOJI * 254],
     "createdFrom": ["2026-01-01T00:00:00.000000+00:00", EMOJI * 254],
     "createdTo": ["2026-01-01T00:00:00.000000+00:00", EMOJI * 254],
     "from": ["2026-01-01T00:00:00.000000+00:00", EMOJI * 254],

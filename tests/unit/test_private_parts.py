@@ -97,6 +97,24 @@ def test_uvicorn_says_whether_the_whole_body_has_come(received: list[bytes], who
     assert seen == [whole]
 
 
+@pytest.mark.parametrize(("line", "code"), [(b"FOO /x HTTP/1.1", b"405"), (b"GET /x HTTQ/1.1", b"400")])
+def test_uvicorn_leaves_it_to_us_what_to_answer_to_nonsense(line: bytes, code: bytes):
+    (found,) = served(hello, protocol.Protocol, line + b"\r\nHost: x\r\n\r\n")
+
+    assert found.startswith(b"HTTP/1.1 " + code)
+    assert found.endswith(b"}")
+
+
+def test_uvicorn_says_that_an_answer_is_being_made():
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await asyncio.Event().wait()
+
+    found = served(app, protocol.Protocol, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"FOO / HTTP/1.1\r\n\r\n")
+
+    assert b"405" not in b"".join(found)
+
+
 def test_uvicorn_says_that_a_client_has_gone():
     seen: list[bool] = []
 
