@@ -30,12 +30,15 @@ def add_operation(spec: APISpec) -> None:
         "database": {"type": "boolean"},
         "ledger": {
             "type": "object",
-            "description": "Leads by where they are; `imbalance` is how many accepted ones are nowhere",
+            "description": "Leads by where they are; `imbalance` is how many accepted ones are nowhere. "
+            "Left out for those who come through a proxy.",
             "additionalProperties": {"type": "integer"},
         },
     }
     ready = {
-        "200": response("They do", envelope(200, object_of(parts)), success(200, "Ready", examples.ready())),
+        "200": response(
+            "They do", envelope(200, object_of(parts, "queue", "database")), success(200, "Ready", examples.ready())
+        ),
         **failed("503"),
         "503": {
             "description": "A part is away; `errors` names it.",
@@ -43,7 +46,13 @@ def add_operation(spec: APISpec) -> None:
             "content": as_json(ref("Error"), queue=_NOT_READY),
         },
     }
-    _add(spec, "/health/ready", "Whether the queue and the database answer, and the ledger", "ready", ready)
+    _add(
+        spec,
+        "/health/ready",
+        "Whether the queue and the database answer, and the ledger; at most a second old",
+        "ready",
+        ready,
+    )
     metrics = _text("text/plain", "In Prometheus's text format", 'leads_ledger{place="stored"} 1990.0\n')
     _add(spec, "/metrics", "Metrics of all API processes", "metrics", {"200": metrics, **failed()})
     document = response("OpenAPI 3.1, without the envelope", {"type": "object"}, {"openapi": "3.1.0"})

@@ -35,7 +35,10 @@ REFUSED_LOGIN = "Wrong address or password, or no such user: the answer is the s
 
 LIST_HEADERS = {
     "ETag": {"description": "The page at the data's version, for If-None-Match", "schema": {"type": "string"}},
-    "Link": {"description": "first, prev, next, last: RFC 8288", "schema": {"type": "string"}},
+    "Link": {
+        "description": "first, prev, next, last: RFC 8288; at most 2 KiB, beyond which relations are left out",
+        "schema": {"type": "string"},
+    },
     "Cache-Control": {
         "description": "Whether the page may be shown again without asking",
         "schema": {"type": "string"},

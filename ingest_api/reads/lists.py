@@ -28,6 +28,12 @@ from schema.counts.totals import DataVersion
 # Most entries of each cache: parsed query strings, since parsing takes longer than a 304, and page starts.
 CACHED_MAX = 2_000
 
+# Longest `Link` header, bytes: each relation repeats the query, and proxies bound an answer's head (nginx by 4 KiB).
+LINK_MAX = 2048
+
+# The relations in the order in which they are left out of a longer one: `next` is the one that clients follow.
+LEFT_OUT = ("last", "first", "prev", "next")
+
 
 class Lists:
     """The lists of one process."""
@@ -77,13 +83,9 @@ class Lists:
                 "next_cursor": self._cursors.write(query.name, page.after) if page.after else None,
             },
         }
-        resp.set_headers(
-            {
-                "ETag": f"W/{tag(query, page.version)}",
-                "Cache-Control": self._cache_control,
-                "Link": links(req.path, req.params, data["pagination"]),
-            }
-        )
+        resp.set_headers({"ETag": f"W/{tag(query, page.version)}", "Cache-Control": self._cache_control})
+        if link := links(req.path, req.params, data["pagination"]):
+            resp.set_header("Link", link)
         self._audit.note(req, Action.LIST, parameters=req.params, row_count=len(page.rows))
         success(resp, 200, "Leads", data)
 
@@ -134,7 +136,8 @@ def tag(query: ListQuery, version: DataVersion) -> str:
 def links(path: str, parameters: Mapping[str, str | list[str]], pagination: dict[str, Any]) -> str:
     """Return the `Link` header (RFC 8288) of a page: first, prev, next and last.
 
-    A page by cursor has no number: it links to the first page and, by cursor, to the next.
+    A page by cursor has no number: it links to the first page and, by cursor, to the next. Beyond LINK_MAX bytes
+    relations are left out, in the order of LEFT_OUT; "" when none is left.
     """
     others = urlencode({name: value for name, value in parameters.items() if name not in ("page", "cursor")})
     start = f"<{path}?{others}&" if others else f"<{path}?"
@@ -149,4 +152,10 @@ def links(path: str, parameters: Mapping[str, str | list[str]], pagination: dict
         if page < last:
             found["next"] = f"page={page + 1}"
         found["last"] = f"page={last}"
-    return ", ".join(f'{start}{place}>; rel="{name}"' for name, place in found.items())
+    named = {name: f'{start}{place}>; rel="{name}"' for name, place in found.items()}
+    for name in LEFT_OUT:
+        # The query is percent-encoded: a character is a byte.
+        if len(", ".join(named.values())) <= LINK_MAX:
+            break
+        named.pop(name, None)
+    return ", ".join(named.values())

@@ -3,7 +3,8 @@
 import asyncio
 import os
 from collections.abc import Awaitable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import falcon
 from falcon.asgi import Response
@@ -16,12 +17,16 @@ from ingest_api.http.context import Request
 from ingest_api.http.envelope import RETRY_AWAY, ApiError, success, unavailable
 from ingest_api.reads.ledger import LedgerReader
 from ingest_api.reads.queue_reader import QueueReader
+from ingest_api.reads.shared_answer import SharedAnswer
 from schema.runtime.process_metrics import ProcessCollector
 
 T = TypeVar("T")
 
 # Longest wait (seconds) for Redis or the database before it counts as away.
 PART_TIMEOUT = 2.0
+
+# Headers of a request that a proxy passed on.
+OF_PROXIES = ("X-Forwarded-For", "Forwarded")
 
 
 class Live:
@@ -34,21 +39,31 @@ class Live:
     on_head = on_get
 
 
+@dataclass(frozen=True)
+class Readiness:
+    """What one check found."""
+
+    queue: bool
+    database: bool
+    ledger: dict[str, int] | None  # None when it could not be read
+
+
 class Ready:
-    """Readiness: whether the queue and the database answer; with the ledger."""
+    """Readiness: whether the queue and the database answer; with the ledger, for those who ask from inside."""
 
     def __init__(self, reader: DatabaseReader, queue: QueueReader, ledgers: LedgerReader) -> None:
         self._reader = reader
         self._queue = queue
         self._ledgers = ledgers
+        self._readiness = SharedAnswer(self._check)
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Answer 200, or 503 with the parts that are away."""
-        queue, database = await asyncio.gather(
-            _answers(self._queue.ping()), _answers(self._reader.in_snapshot(_select_one))
-        )
-        away = {"queue": queue, "database": database}
-        errors = {part: ["This part does not answer."] for part, answers in away.items() if not answers}
+        """Answer 200, or 503 with the parts that are away, by a check that began at most a second ago.
+
+        Whoever comes through a proxy is outside, and gets no ledger.
+        """
+        found = await self._readiness.get()
+        errors = {part: ["This part does not answer."] for part in ("queue", "database") if not getattr(found, part)}
         if errors:
             raise ApiError(
                 falcon.HTTP_503,
@@ -57,12 +72,21 @@ class Ready:
                 errors=errors,
                 retry_after=RETRY_AWAY,
             )
-        ledger = await _or_none(self._ledgers.read())
-        if ledger is None:
+        if found.ledger is None:
             raise unavailable("Not ready: the ledger cannot be read", "not_ready")
-        success(resp, 200, "Ready", {"queue": True, "database": True, "ledger": ledger})
+        data: dict[str, Any] = {"queue": True, "database": True}
+        if not any(map(req.get_header, OF_PROXIES)):
+            data["ledger"] = found.ledger
+        success(resp, 200, "Ready", data)
 
     on_head = on_get
+
+    async def _check(self) -> Readiness:
+        queue, database = await asyncio.gather(
+            _answers(self._queue.ping()), _answers(self._reader.in_snapshot(_select_one))
+        )
+        ledger = await _or_none(self._ledgers.read()) if queue and database else None
+        return Readiness(queue, database, ledger)
 
 
 class Metrics:
@@ -72,14 +96,18 @@ class Metrics:
         self._ledgers = ledgers
         self._requests = requests
         self._processes = ProcessCollector("api", os.getppid())
+        self._state = SharedAnswer(self._read_state)
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer the metrics of all API processes as text, with ledger and queue unless they cannot be read."""
-        ledger, queue = await asyncio.gather(_or_none(self._ledgers.read()), _or_none(self._ledgers.queue()))
+        ledger, queue = await self._state.get()
         self._requests.count()
         resp.data, resp.content_type = await asyncio.to_thread(metrics.exposition, ledger, queue, self._processes)
 
     on_head = on_get
+
+    async def _read_state(self) -> tuple[dict[str, int] | None, dict[str, float] | None]:
+        return await asyncio.gather(_or_none(self._ledgers.read()), _or_none(self._ledgers.queue()))
 
 
 async def _or_none(question: Awaitable[T]) -> T | None:

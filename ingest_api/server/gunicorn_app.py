@@ -19,7 +19,7 @@ from uvicorn.config import Config
 from uvicorn.server import Server as UvicornServer
 from uvicorn_worker import UvicornWorker
 
-from ingest_api.server import coalescing_transport, listeners
+from ingest_api.server import listeners, protocol
 from schema.settings import Settings
 
 # Interval (seconds) of the check whether gunicorn's master is alive.
@@ -96,7 +96,7 @@ class Worker(UvicornWorker):
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
-        "http": coalescing_transport.Protocol,
+        "http": protocol.Protocol,
         "ws": "none",
         "lifespan": "on",
         "access_log": False,

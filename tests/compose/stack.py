@@ -14,7 +14,7 @@ import httpx
 from tests.kit import load
 from tests.kit.leads import a_lead
 from tests.kit.servers import until
-from tests.kit.service import free_port
+from tests.kit.service import READY_MAX_AGE, free_port
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "lead-ingest-test"
@@ -39,7 +39,6 @@ class Stack:
         self.settings = {
             "LEADS_PROJECT": PROJECT,
             "LEADS_SUBNET": "172.31.98.0/24",
-            "LEADS_PUBLIC_HOST": "127.0.0.1",
             "LEADS_PUBLIC_PORT": str(self.port),
             "LEADS_PUBLIC_FLOWER_PORT": str(self.flower_port),
             "LEADS_PUBLIC_GRAFANA_PORT": str(free_port()),
@@ -141,10 +140,14 @@ class Stack:
         return str(answer.json()["data"]["id"])
 
     def ledger(self) -> dict[str, int] | None:
-        """Return the ledger, or None while a part is away."""
+        """Return the ledger, as it is now or later, or None while a part is away."""
+        time.sleep(READY_MAX_AGE)
+        # From an API container: nginx shows it to nobody.
+        networks = [each["NetworkSettings"]["Networks"] for each in self.containers("api")]
+        addresses = [network["IPAddress"] for each in networks for network in each.values() if network["IPAddress"]]
         try:
-            answer = self.get("/health/ready")
-        except httpx.HTTPError:
+            answer = httpx.get(f"http://{addresses[0]}:8080/health/ready", timeout=30)
+        except (httpx.HTTPError, IndexError):
             return None
         return dict(answer.json()["data"]["ledger"]) if answer.status_code == 200 else None
 

@@ -83,7 +83,6 @@ def test_only_the_named_ports_are_published(stack: Stack):
         for bound in bindings or ()
     }
 
-    # What nginx is open to is a setting, which is loopback here: tests/unit/test_compose.py has its default.
     assert published == {("nginx", "8080/tcp", "127.0.0.1"), ("flower", "5555/tcp", "127.0.0.1")}
 
 

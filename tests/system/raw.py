@@ -47,3 +47,19 @@ def receive(connection: socket.socket, method: str = "POST") -> httpx.Response:
 def chunked(pieces: Iterable[bytes]) -> bytes:
     """Write a body in HTTP's chunked coding."""
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+def sent_whole(service: Service, port: int, path: str, size: int, times: int) -> list[httpx.Response]:
+    """POST blanks from a plain socket, all of them before the answer is read, and with httpx; return the answers."""
+    answers = []
+    body = b" " * size
+    head = request(service, "POST", path, Content_Length=str(size))
+    with httpx.Client(timeout=TIMEOUT) as client:
+        for _ in range(times):
+            with socket.create_connection(("127.0.0.1", port), TIMEOUT) as connection:
+                connection.sendall(head)
+                connection.sendall(body)
+                answers.append(receive(connection))
+            headers = {**service.headers(), "Content-Type": "application/json"}
+            answers.append(client.post(f"http://127.0.0.1:{port}{path}", content=body, headers=headers))
+    return answers

@@ -1,80 +1,17 @@
 """compose/production/nginx, run by Debian's nginx in front of a service: what passes, and whose address it tells."""
 
-import os
-import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.kit.leads import a_lead
-from tests.kit.servers import Server, free_port, program
-from tests.kit.service import ROOT, Service
-
-
-class Nginx(Server):
-    """nginx with the project's own files, on free ports, with one service behind it."""
-
-    def __init__(self, api: int, *, tls: bool = False) -> None:
-        super().__init__()
-        self.port = free_port()
-        self.tls_port = free_port()
-        self._api = api
-        self._tls = tls
-        self._ports = {
-            "listen 8080": f"listen 127.0.0.1:{self.port}",
-            "8443": f"127.0.0.1:{self.tls_port}",
-            "127.0.0.1:8081": f"127.0.0.1:{free_port()}",
-        }
-
-    def prepare(self) -> None:
-        """Copy the files, with other paths and ports."""
-        # nginx's own user may not read a directory of ours.
-        user = "user root; " if os.geteuid() == 0 else ""
-        changes = {
-            "/tmp": str(self.directory),
-            "/etc/nginx/tls": str(self.directory / "tls"),
-            "/etc/nginx/lead-ingest": str(self.directory / "files"),
-            **self._ports,
-            "api:8080": f"127.0.0.1:{self._api}",
-            # One for each core is no help here.
-            "worker_processes auto": f"{user}worker_processes 1",
-        }
-        if self._tls:
-            self._make_certificate(self.directory / "tls")
-        shutil.copytree(ROOT / "compose" / "production" / "nginx", self.directory / "files")
-        for path in (self.directory / "files").iterdir():
-            text = path.read_text()
-            for old, new in changes.items():
-                text = text.replace(old, new)
-            path.write_text(text)
-
-    def _make_certificate(self, directory: Path) -> None:
-        directory.mkdir()
-        request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
-        files = ["-keyout", str(directory / "privkey.pem"), "-out", str(directory / "fullchain.pem")]
-        subprocess.run([program("openssl"), *request, *files], check=True, capture_output=True)
-
-    def command(self) -> list[str]:
-        """Return the command that runs the server in the foreground."""
-        return ["sh", str(self.directory / "files" / "start")]
-
-    def answers(self) -> bool:
-        """Tell whether nginx answers. An open port is no proof: a connection to a free one may meet itself."""
-        try:
-            httpx.get(f"http://127.0.0.1:{self.port}/", timeout=5)
-        except httpx.TransportError:
-            return False
-        return True
-
-    @property
-    def log(self) -> str:
-        """What nginx wrote."""
-        return (self.directory / "server.log").read_text()
+from tests.kit.nginx import Nginx
+from tests.kit.servers import free_port, program
+from tests.kit.service import Service
 
 
 @pytest.fixture(scope="module")

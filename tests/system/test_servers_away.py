@@ -73,7 +73,7 @@ def redis_back(redis_server: RedisServer, production: Service) -> Iterator[Redis
     yield redis_server
     if redis_server._process is None:
         redis_server.start()
-    until(lambda: production.get("/health/ready").status_code == 200)
+    until(lambda: production.ready().status_code == 200)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def database_back(database_server: DatabaseServer, production: Service) -> Itera
     yield database_server
     if database_server._process is None:
         database_server.start()
-    until(lambda: production.get("/health/ready").status_code == 200)
+    until(lambda: production.ready().status_code == 200)
 
 
 def test_without_redis_nothing_is_accepted_and_the_list_is_read(production: Service, redis_back: RedisServer):
@@ -92,7 +92,7 @@ def test_without_redis_nothing_is_accepted_and_the_list_is_read(production: Serv
 
     assert_unavailable(production, "/api/leads", a_lead())
     assert_unavailable(production, "/api/leads/bulk", [a_lead()])
-    ready = assert_error(production.get("/health/ready"), 503)
+    ready = assert_error(production.ready(), 503)
     assert ready["errors"].keys() == {"queue"}
     assert_success(production.get("/health/live"), 200)
     assert production.get("/metrics").status_code == 200
@@ -111,7 +111,7 @@ def test_once_redis_is_back_every_process_accepts_again(production: Service, red
 
     redis_back.kill()
     redis_back.start()
-    until(lambda: production.get("/health/ready").status_code == 200)
+    until(lambda: production.ready().status_code == 200)
 
     codes = [
         httpx.post(f"{production.base_url}/api/leads", json=a_lead(), headers=headers).status_code for _ in range(20)
@@ -127,7 +127,7 @@ def test_with_a_redis_that_hangs_the_answer_comes_within_a_second(tmp_path: Path
             took = [assert_unavailable(service, "/api/leads", a_lead()) for _ in range(4)]
             record_property("seconds", took)
             assert min(took) < 1.5
-            assert "queue" in assert_error(service.get("/health/ready"), 503)["errors"]
+            assert "queue" in assert_error(service.ready(), 503)["errors"]
             assert service.get("/api/leads").status_code == 200
 
         until(lambda: service.post("/api/leads", a_lead()).status_code == 202)
@@ -145,7 +145,7 @@ def test_without_the_database_leads_are_accepted_and_stored_later(production: Se
     assert_unavailable(production, "/api/leads?sortBy=email")
     assert_unavailable(production, f"/api/leads/{made[0]}")
     assert_unavailable(production, "/api/login_check", {"email": "a@example.com", "password": "x" * 10})
-    ready = assert_error(production.get("/health/ready"), 503)
+    ready = assert_error(production.ready(), 503)
     assert ready["errors"].keys() == {"database"}
     assert_success(production.get("/health/live"), 200)
 
@@ -179,7 +179,7 @@ def test_with_a_database_that_hangs_leads_are_accepted_and_reads_give_up_in_time
             assert min(took) < timeout, "leads waited for the database"
             assert_success(service.get("/health/live"), 200)
             began = time.monotonic()
-            assert "database" in assert_error(service.get("/health/ready"), 503)["errors"]
+            assert "database" in assert_error(service.ready(), 503)["errors"]
             assert time.monotonic() - began < 2 * timeout + 10
 
         service.wait_until_stored(*before, *made, within=60)

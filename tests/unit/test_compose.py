@@ -70,13 +70,34 @@ def test_a_health_check_does_not_start_a_python():
     assert not [check for check in checks if "python" in check]
 
 
-def test_only_nginx_is_open_to_all_and_flower_and_grafana_to_loopback():
+def test_what_is_published_is_for_loopback_and_the_tls_port_alone_for_all():
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    with_tls = yaml.safe_load((PRODUCTION / "compose.tls.yml").read_text())["services"]
 
     assert published.keys() == {"nginx", "flower", "grafana"}
-    assert published["nginx"] == ["${LEADS_PUBLIC_HOST:-0.0.0.0}:${LEADS_PUBLIC_PORT:-8080}:8080"]
+    assert published["nginx"] == ["${LEADS_PUBLIC_HOST:-127.0.0.1}:${LEADS_PUBLIC_PORT:-8080}:8080"]
+    assert with_tls.keys() == {"nginx"}
+    assert with_tls["nginx"]["ports"] == ["${LEADS_PUBLIC_TLS_HOST:-0.0.0.0}:${LEADS_PUBLIC_TLS_PORT:-8443}:8443"]
     for name in ("flower", "grafana"):
         assert all(port.startswith("127.0.0.1:") for port in published[name])
+
+
+def test_bodies_on_their_way_have_a_bounded_place_in_memory():
+    (tmpfs,) = SERVICES["nginx"]["tmpfs"]
+    (size,) = re.findall(r"/tmp:.*size=(\d+)m", tmpfs)
+
+    assert 2 * int(size) <= int(SERVICES["nginx"]["mem_limit"].removesuffix("m"))
+    assert re.findall(r"client_body_temp_path (\S+);", (PRODUCTION / "nginx" / "nginx.conf").read_text()) == [
+        "/tmp/lead-ingest/body"
+    ]
+
+
+def test_nginx_counts_with_the_defaults_of_the_apis_rate_limit():
+    start = (PRODUCTION / "nginx" / "start").read_text()
+
+    defaults = Settings()
+    assert f"${{LEADS_RATE_LIMIT:-{defaults.rate_limit}}}" in start
+    assert f"${{LEADS_RATE_LIMIT_WINDOW:-{defaults.rate_limit_window}}}" in start
 
 
 def test_who_may_name_a_client_is_in_a_network_that_nobody_else_reaches():
@@ -101,7 +122,11 @@ def test_ours_run_without_rights_they_do_not_need():
 
 def test_every_setting_is_passed_on_or_fixed_by_the_container():
     passed = {
-        name for service in SERVICES.values() for name in service.get("environment", {}) if name.startswith("LEADS_")
+        name
+        for service in SERVICES.values()
+        for name in service.get("environment", {})
+        # LEADS_PUBLIC_...: what nginx lets in, which is no setting of the application's.
+        if name.startswith("LEADS_") and not name.startswith("LEADS_PUBLIC_")
     }
 
     assert passed == VARIABLES - FIXED

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from ingest_api.http.scope import client_disconnected, is_body_buffered
-from ingest_api.server import coalescing_transport
+from ingest_api.server import protocol
 from ingest_api.server.early_start import start_before_body
 
 POST = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
@@ -31,6 +31,9 @@ class Wire(asyncio.Transport):
 
     def close(self) -> None:
         pass
+
+    def can_write_eof(self) -> bool:
+        return False
 
     def pause_reading(self) -> None:
         pass
@@ -72,7 +75,7 @@ async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"hello"})
 
 
-@pytest.mark.parametrize(("kind", "writes"), [(coalescing_transport.Protocol, 1), (HttpToolsProtocol, 2)])
+@pytest.mark.parametrize(("kind", "writes"), [(protocol.Protocol, 1), (HttpToolsProtocol, 2)])
 def test_an_answer_is_one_write_where_uvicorn_alone_makes_two(kind: type[HttpToolsProtocol], writes: int):
     found = served(hello, kind, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 
@@ -89,9 +92,27 @@ def test_uvicorn_says_whether_the_whole_body_has_come(received: list[bytes], who
         seen.append(is_body_buffered(scope))
         await hello(scope, receive, send)
 
-    served(start_before_body(app), coalescing_transport.Protocol, *received)
+    served(start_before_body(app), protocol.Protocol, *received)
 
     assert seen == [whole]
+
+
+@pytest.mark.parametrize(("line", "code"), [(b"FOO /x HTTP/1.1", b"405"), (b"GET /x HTTQ/1.1", b"400")])
+def test_uvicorn_leaves_it_to_us_what_to_answer_to_nonsense(line: bytes, code: bytes):
+    (found,) = served(hello, protocol.Protocol, line + b"\r\nHost: x\r\n\r\n")
+
+    assert found.startswith(b"HTTP/1.1 " + code)
+    assert found.endswith(b"}")
+
+
+def test_uvicorn_says_that_an_answer_is_being_made():
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await asyncio.Event().wait()
+
+    found = served(app, protocol.Protocol, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"FOO / HTTP/1.1\r\n\r\n")
+
+    assert b"405" not in b"".join(found)
 
 
 def test_uvicorn_says_that_a_client_has_gone():
@@ -105,9 +126,9 @@ def test_uvicorn_says_that_a_client_has_gone():
 
     served(
         start_before_body(app),
-        coalescing_transport.Protocol,
+        protocol.Protocol,
         POST,
-        then=lambda protocol: protocol.connection_lost(None),
+        then=lambda served: served.connection_lost(None),
     )
 
     assert seen == [False, True]

@@ -2,8 +2,19 @@
 # The banner of the production form.
 
 banner() {
-    api="http://$(hostname):$(setting LEADS_PUBLIC_PORT 8080)"
     here="http://127.0.0.1:$(setting LEADS_PUBLIC_PORT 8080)"
+    api=$here
+    case $(setting LEADS_PUBLIC_HOST 127.0.0.1) in
+    127.*) ;;
+    *) api="http://$(hostname):$(setting LEADS_PUBLIC_PORT 8080)" ;;
+    esac
+    curl="curl -s"
+    if [ "$(setting LEADS_TLS 0)" = 1 ]; then
+        api="https://$(hostname):$(setting LEADS_PUBLIC_TLS_PORT 8443)"
+        here="https://127.0.0.1:$(setting LEADS_PUBLIC_TLS_PORT 8443)"
+        # The certificate names the host, not its loopback.
+        curl="curl -sk"
+    fi
     cat <<TEXT
 
   Lead Ingest is ready.
@@ -17,7 +28,7 @@ banner() {
 
   Send a first lead, and list what is stored:
 
-. compose/$ENV_FILE; TOKEN=\$(curl -s $here/api/login_check -H 'Content-Type: application/json' -d "{\"email\":\"\$LEADS_FIRST_USER\",\"password\":\"\$LEADS_FIRST_PASSWORD\"}" | sed 's/.*"token":"\\([^"]*\\)".*/\\1/') && curl -s $here/api/leads -H "Authorization: Bearer \$TOKEN" -H 'Content-Type: application/json' -d '{"firstName":"Ada","lastName":"Lovelace","email":"ada@example.com","phone":"+442071234567","dateOfBirth":"1990-12-10"}' && echo && sleep 1 && curl -s $here/api/leads -H "Authorization: Bearer \$TOKEN" && echo
+. compose/$ENV_FILE; TOKEN=\$($curl $here/api/login_check -H 'Content-Type: application/json' -d "{\"email\":\"\$LEADS_FIRST_USER\",\"password\":\"\$LEADS_FIRST_PASSWORD\"}" | sed 's/.*"token":"\\([^"]*\\)".*/\\1/') && $curl $here/api/leads -H "Authorization: Bearer \$TOKEN" -H 'Content-Type: application/json' -d '{"firstName":"Ada","lastName":"Lovelace","email":"ada@example.com","phone":"+442071234567","dateOfBirth":"1990-12-10"}' && echo && sleep 1 && $curl $here/api/leads -H "Authorization: Bearer \$TOKEN" && echo
 
 TEXT
 }
