@@ -17,6 +17,7 @@ from ingest_api.http.access_log import AccessLog
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, handle_append_failure, handle_redis_error, handle_unexpected, serialize_error
 from ingest_api.http.middleware import RequestMiddleware
+from ingest_api.intake.bulk_limit import BulkLimit
 from ingest_api.intake.group_commit import GroupCommit, QueueUnavailable
 from ingest_api.intake.lead_intake import LeadIntake
 from ingest_api.intake.rate_limit import RateLimit
@@ -131,7 +132,7 @@ def create(settings: Settings) -> AsgiCallable:
     ledgers = LedgerReader(ledger_pool, blocking)
     letters = DeadLetters(blocking)
     limit = RateLimit(settings, commit)
-    intake = LeadIntake(commit, limit, lookup_pool)
+    intake = LeadIntake(commit, limit, BulkLimit(settings, commit), lookup_pool)
     lists = Lists(reader, DataVersionReader(lookup_pool), Cursors(private), settings.list_max_age)
     requests = metrics.Requests()
     access_log = AccessLog(settings.access_log)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ingest_api.http.body import BULK_MAX
+from ingest_api.http.items import BULK_MAX
 from ingest_api.importer.journal import CannotResume, Journal, State
 from ingest_api.importer.rows import BadFile, CsvFile, NdjsonFile, Row, open_rows
 from ingest_api.importer.uploads import Credentials, Stopped, UploadFailed, Uploads

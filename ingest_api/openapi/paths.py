@@ -4,7 +4,8 @@ import json
 
 from apispec import APISpec
 
-from ingest_api.http.body import BULK_MAX, NDJSON
+from ingest_api.http.body import NDJSON
+from ingest_api.http.items import BULK_MAX
 from ingest_api.openapi import examples
 from ingest_api.openapi.examples import BROKEN, LEAD_EXAMPLE, LETTER, OTHER, success
 from ingest_api.openapi.parts import (

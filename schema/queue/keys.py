@@ -9,6 +9,7 @@ DEAD = "leads:dead"
 INDEX = "leads:index"
 ACCEPTED = "leads:accepted"
 RATE_PREFIX = "leads:rate:"
+BULK_RATE_PREFIX = "leads:bulk:"
 IDEMPOTENCY_PREFIX = "leads:key:"
 REQUESTS = "leads:requests"
 REQUESTS_HELD = f"{REQUESTS}:held"
@@ -71,6 +72,12 @@ DOCUMENTED = (
         "string",
         "Requests of a client in its rate-limit window; expires with it.",
         "the API",
+    ),
+    (
+        f"{BULK_RATE_PREFIX}<sha-256>",
+        "string",
+        "Leads that a user, by the hash of its name, sent in bulk in its window; expires with it.",
+        "the API, in the append",
     ),
     (
         f"{IDEMPOTENCY_PREFIX}<sha-256>",
