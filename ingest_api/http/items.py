@@ -17,6 +17,10 @@ NESTED_MAX = 50_000
 # Longest item (bytes): the same lead may be sent alone.
 ITEM_MAX = BODY_MAX
 
+# Most items whose errors an answer spells out, so that it has some hundred KiB at most.
+SPELLED_OUT_MAX = 100
+NOT_SPELLED_OUT = f"This lead has errors. An answer spells out those of {SPELLED_OUT_MAX} leads."
+
 Span = tuple[int, int]  # of an item in the body: first byte, byte after the last
 
 _NOT_BLANK = re.compile(rb"\s*+([^\n]++)")

@@ -14,7 +14,7 @@ from ingest_api.http import body, items
 from ingest_api.http.body import BULK_BODY_MAX, NDJSON, NotJson
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, ApiError, invalid, success, unavailable
-from ingest_api.http.items import BULK_MAX, ITEM_MAX, TOO_LONG_ITEM, BadItems, Span
+from ingest_api.http.items import BULK_MAX, ITEM_MAX, NOT_SPELLED_OUT, SPELLED_OUT_MAX, TOO_LONG_ITEM, BadItems, Span
 from ingest_api.intake.lead_intake import LeadIntake
 from schema.lead import codec, lead_id, rules
 
@@ -27,10 +27,6 @@ RETRY_BUSY = 1
 
 # Time (seconds) after which other requests get the event loop (docs/lab/2026-11-26-behind-the-constants.md).
 TURN = 0.002
-
-# Most items whose errors an answer spells out, so that it has some hundred KiB at most.
-SPELLED_OUT_MAX = 100
-NOT_SPELLED_OUT = f"This lead has errors; they are left out, as those of {SPELLED_OUT_MAX} leads are spelled out."
 
 Errors = dict[str, list[str]]
 
