@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 from ingest_api import metrics
 from ingest_api.auth import keys
 from ingest_api.auth.tokens import Tokens
-from ingest_api.database.reader_pool import ReaderPool
-from ingest_api.database.replica import Lag, Replica
+from ingest_api.database.reader_pool import DatabaseReader, ReaderPool
+from ingest_api.database.replica import Lag, Replica, ReplicaPools
 from ingest_api.http.access_log import AccessLog
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, handle_append_failure, handle_redis_error, handle_unexpected, serialize_error
@@ -31,7 +31,7 @@ from ingest_api.request_log.collector import RequestLog
 from ingest_api.resources.bulk import Bulk
 from ingest_api.resources.dead_letters import Letters, Replay
 from ingest_api.resources.docs import Assets, OpenApi, Page
-from ingest_api.resources.export import Export
+from ingest_api.resources.export import EXPORTS_AT_ONCE, Export
 from ingest_api.resources.health import Live, Metrics, Ready
 from ingest_api.resources.lead import Lead
 from ingest_api.resources.leads import Leads
@@ -127,6 +127,12 @@ def create(settings: Settings) -> AsgiCallable:
     lookup_pool = _pool("primary", settings.primary_url, settings, LOOKUP_READERS)
     replica = _replica(settings, main_pool, lookup_pool) if settings.database_read_url else None
     reader = replica or main_pool
+    # Pools of their own, so that exports take no thread of lists and log-ins.
+    export_pools = [_pool("exports", settings.primary_url, settings, EXPORTS_AT_ONCE)]
+    export_reader: DatabaseReader = export_pools[0]
+    if replica is not None:
+        export_pools.append(_replica_pool("exports from the replica", settings, EXPORTS_AT_ONCE))
+        export_reader = ReplicaPools(replica, export_pools[1], export_pools[0])
     blocking = blocking_redis(settings, timeout=settings.redis_timeout)
     ledger_pool = _pool("ledger", settings.primary_url, settings, 1)
     ledgers = LedgerReader(ledger_pool, blocking)
@@ -142,7 +148,14 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_middleware(RequestMiddleware(limit, requests, access_log, request_log))
     app.add_middleware(
         _Lifespan(
-            commit, publisher, (main_pool, lookup_pool, ledger_pool), replica, queue, requests, access_log, request_log
+            commit,
+            publisher,
+            (main_pool, lookup_pool, ledger_pool, *export_pools),
+            replica,
+            queue,
+            requests,
+            access_log,
+            request_log,
         )
     )
     app.set_error_serializer(serialize_error)
@@ -151,7 +164,7 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_error_handler(QueueUnavailable, handle_append_failure)
     app.add_route("/api/login_check", Login(main_pool, tokens, body_timeout))
     app.add_route("/api/leads", Leads(tokens, intake, lists, body_timeout))
-    app.add_route("/api/leads/export", Export(tokens, reader))
+    app.add_route("/api/leads/export", Export(tokens, export_reader))
     app.add_route("/api/leads/bulk", Bulk(tokens, intake, body_timeout))
     app.add_route("/api/leads/stats", Stats(tokens, reader, queue))
     app.add_route("/api/leads/{lead}", Lead(tokens, reader, lookup_pool, queue))
@@ -174,6 +187,10 @@ def _pool(name: str, url: str, settings: Settings, threads: int, timeout: float 
 
 
 def _replica(settings: Settings, main_pool: ReaderPool, lookup_pool: ReaderPool) -> Replica:
-    timeout = min(REPLICA_TIMEOUT, settings.database_read_timeout)
-    pool = _pool("replica", settings.replica_url, settings, settings.database_pool_size, timeout)
+    pool = _replica_pool("replica", settings, settings.database_pool_size)
     return Replica(pool, main_pool, lookup_pool, Lag(settings.database_read_lag))
+
+
+def _replica_pool(name: str, settings: Settings, threads: int) -> ReaderPool:
+    timeout = min(REPLICA_TIMEOUT, settings.database_read_timeout)
+    return _pool(name, settings.replica_url, settings, threads, timeout)

@@ -142,7 +142,10 @@ REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
     "409": {"key": error(409, "This Idempotency-Key was used with another body.")},
     "413": {"large": error(413, "The body is over 1048576 bytes.")},
     "415": {"type": error(415, "The Content-Type must be application/json.")},
-    "429": {"limit": error(429, "Rate limit exceeded", retry_after=17)},
+    "429": {
+        "limit": error(429, "Rate limit exceeded", retry_after=17),
+        "bulk": error(429, "Bulk limit exceeded", retry_after=17),
+    },
     "500": {"defect": error(500, f"Internal error. Please name request {ID_EXAMPLE} when you report it.")},
     "503": {
         "full": error(503, "The queue is full. Nothing was accepted.", retry_after=RETRY_FULL),
