@@ -131,7 +131,7 @@ def create(settings: Settings) -> AsgiCallable:
     export_pools = [_pool("exports", settings.primary_url, settings, EXPORTS_AT_ONCE)]
     export_reader: DatabaseReader = export_pools[0]
     if replica is not None:
-        export_pools.append(_replica_pool("exports from the replica", settings, EXPORTS_AT_ONCE))
+        export_pools.append(_replica_pool("replica_exports", settings, EXPORTS_AT_ONCE))
         export_reader = ReplicaPools(replica, export_pools[1], export_pools[0])
     blocking = blocking_redis(settings, timeout=settings.redis_timeout)
     ledger_pool = _pool("ledger", settings.primary_url, settings, 1)
@@ -146,18 +146,8 @@ def create(settings: Settings) -> AsgiCallable:
 
     app = AsgiApp(media_type=JSON, request_type=Request)
     app.add_middleware(RequestMiddleware(limit, requests, access_log, request_log))
-    app.add_middleware(
-        _Lifespan(
-            commit,
-            publisher,
-            (main_pool, lookup_pool, ledger_pool, *export_pools),
-            replica,
-            queue,
-            requests,
-            access_log,
-            request_log,
-        )
-    )
+    pools = (main_pool, lookup_pool, ledger_pool, *export_pools)
+    app.add_middleware(_Lifespan(commit, publisher, pools, replica, queue, requests, access_log, request_log))
     app.set_error_serializer(serialize_error)
     app.add_error_handler(Exception, handle_unexpected)
     app.add_error_handler(RedisError, handle_redis_error)
