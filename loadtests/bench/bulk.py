@@ -13,7 +13,9 @@ from loadtests.bench.processes import paused
 from loadtests.bench.wrk import BadAnswers
 
 SIZE = 500  # leads in a request
-CONNECTIONS = 8
+
+# As many as one API process works on at once.
+CONNECTIONS = 4
 
 WAYS = ("single", "array", "NDJSON")
 
