@@ -18,9 +18,12 @@ from ingest_api.http.items import BULK_MAX, ITEM_MAX, NOT_SPELLED_OUT, SPELLED_O
 from ingest_api.intake.lead_intake import LeadIntake
 from schema.lead import codec, lead_id, rules
 
-# Bulk requests that one process works on at once, so that their bodies take a bounded part of its memory: each some
-# 30 MiB at most.
-BULK_AT_ONCE = 4
+# Bytes of the bodies of bulk requests that one process works on at once: four of the largest. A body takes some four
+# times its size in memory.
+BULK_BYTES = 4 * BULK_BODY_MAX
+
+# What a smaller body counts as, so that there are at most 64 at once.
+BULK_BYTES_EACH = BULK_BYTES // 64
 
 # Retry-After, seconds, beyond that: a request takes some tenths of a second.
 RETRY_BUSY = 1
@@ -40,20 +43,21 @@ class Bulk:
         self._tokens = tokens
         self._intake = intake
         self._body_timeout = body_timeout
-        self._at_once = 0
+        self._bytes = 0  # of the requests under way, as _bytes_of counts
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Accept the valid leads: 202 once all of them are durable in the queue; 400 when none is valid."""
         identity = self._tokens.require(req, "ingest")
         kind = body.media_type(req, JSON, NDJSON)
         await self._intake.admit_bulk(req, identity.user)
-        if self._at_once >= BULK_AT_ONCE:
+        size = _bytes_of(req)
+        if self._bytes + size > BULK_BYTES:
             raise unavailable("Too many bulk requests at once. Nothing was accepted.", "bulk_busy", RETRY_BUSY)
-        self._at_once += 1
+        self._bytes += size
         try:
             await self._accept(req, resp, identity.user, kind)
         finally:
-            self._at_once -= 1
+            self._bytes -= size
 
     async def _accept(self, req: Request, resp: Response, user: str, kind: str) -> None:
         content = await body.read(req, BULK_BODY_MAX, self._body_timeout)
@@ -97,6 +101,12 @@ class _Checked:
         return [
             {"index": at, "errors": errors[at]} if at in errors else {"index": at, "id": next(given)} for at in numbers
         ]
+
+
+def _bytes_of(req: Request) -> int:
+    """Return how many bytes of BULK_BYTES the request takes; a body of unknown length takes the most."""
+    length = req.content_length
+    return BULK_BODY_MAX if length is None else min(max(length, BULK_BYTES_EACH), BULK_BODY_MAX)
 
 
 class _Turn:

@@ -13,9 +13,7 @@ from loadtests.bench.processes import paused
 from loadtests.bench.wrk import BadAnswers
 
 SIZE = 500  # leads in a request
-
-# As many as one API process works on at once.
-CONNECTIONS = 4
+CONNECTIONS = 8
 
 WAYS = ("single", "array", "NDJSON")
 
