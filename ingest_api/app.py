@@ -15,13 +15,14 @@ from ingest_api.auth.login_check import LoginCheck
 from ingest_api.auth.login_failures import LoginFailures
 from ingest_api.auth.token_versions import TokenVersions
 from ingest_api.auth.tokens import Tokens
-from ingest_api.database.reader_pool import ReaderPool
-from ingest_api.database.replica import Lag, Replica
+from ingest_api.database.reader_pool import DatabaseReader, ReaderPool
+from ingest_api.database.replica import Lag, Replica, ReplicaPools
 from ingest_api.http.access_log import AccessLog
 from ingest_api.http.client_ip import ClientAddresses
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, handle_append_failure, handle_redis_error, handle_unexpected, serialize_error
 from ingest_api.http.middleware import RequestMiddleware
+from ingest_api.intake.bulk_limit import BulkLimit
 from ingest_api.intake.group_commit import GroupCommit, QueueUnavailable
 from ingest_api.intake.lead_intake import LeadIntake
 from ingest_api.intake.rate_limit import RateLimit
@@ -35,7 +36,7 @@ from ingest_api.request_log.collector import RequestLog
 from ingest_api.resources.bulk import Bulk
 from ingest_api.resources.dead_letters import Letters, Replay
 from ingest_api.resources.docs import Assets, OpenApi, Page
-from ingest_api.resources.export import Export
+from ingest_api.resources.export import EXPORTS_AT_ONCE, Export
 from ingest_api.resources.health import Live, Metrics, Ready
 from ingest_api.resources.lead import Lead
 from ingest_api.resources.leads import Leads
@@ -153,6 +154,12 @@ def create(settings: Settings) -> AsgiCallable:
     lookup_pool = _pool("primary", settings.primary_url, settings, LOOKUP_READERS)
     replica = _replica(settings, main_pool, lookup_pool) if settings.database_read_url else None
     reader = replica or main_pool
+    # Pools of their own, so that exports take no thread of lists and log-ins.
+    export_pools = [_pool("exports", settings.primary_url, settings, EXPORTS_AT_ONCE)]
+    export_reader: DatabaseReader = export_pools[0]
+    if replica is not None:
+        export_pools.append(_replica_pool("replica_exports", settings, EXPORTS_AT_ONCE))
+        export_reader = ReplicaPools(replica, export_pools[1], export_pools[0])
     blocking = blocking_redis(settings, timeout=settings.redis_timeout)
     ledger_pool = _pool("ledger", settings.primary_url, settings, 1)
     ledgers = LedgerReader(ledger_pool, blocking)
@@ -166,7 +173,7 @@ def create(settings: Settings) -> AsgiCallable:
     login_check = LoginCheck(lookup_pool, hash_writer, failures)
     addresses = ClientAddresses(settings.trusted_proxies, ())
     limit = RateLimit(settings, commit)
-    intake = LeadIntake(commit, limit, lookup_pool)
+    intake = LeadIntake(commit, limit, BulkLimit(settings, commit), lookup_pool)
     lists = Lists(reader, DataVersionReader(lookup_pool), Cursors(private), settings.list_max_age, audit)
     requests = metrics.Requests()
     access_log = AccessLog(settings.access_log)
@@ -174,11 +181,12 @@ def create(settings: Settings) -> AsgiCallable:
 
     app = AsgiApp(media_type=JSON, request_type=Request)
     app.add_middleware(RequestMiddleware(limit, requests, access_log, request_log))
+    pools = (main_pool, lookup_pool, ledger_pool, *export_pools)
     app.add_middleware(
         _Lifespan(
             commit,
             publisher,
-            (main_pool, lookup_pool, ledger_pool),
+            pools,
             replica,
             queue,
             requests,
@@ -196,7 +204,7 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_error_handler(QueueUnavailable, handle_append_failure)
     app.add_route("/api/login_check", Login(login_check, tokens, addresses, body_timeout, audit))
     app.add_route("/api/leads", Leads(tokens, intake, lists, body_timeout))
-    app.add_route("/api/leads/export", Export(tokens, reader, audit))
+    app.add_route("/api/leads/export", Export(tokens, export_reader, audit))
     app.add_route("/api/leads/bulk", Bulk(tokens, intake, body_timeout))
     app.add_route("/api/leads/stats", Stats(tokens, reader, queue))
     app.add_route("/api/leads/{lead}", Lead(tokens, reader, lookup_pool, queue, audit))
@@ -219,6 +227,10 @@ def _pool(name: str, url: str, settings: Settings, threads: int, timeout: float 
 
 
 def _replica(settings: Settings, main_pool: ReaderPool, lookup_pool: ReaderPool) -> Replica:
-    timeout = min(REPLICA_TIMEOUT, settings.database_read_timeout)
-    pool = _pool("replica", settings.replica_url, settings, settings.database_pool_size, timeout)
+    pool = _replica_pool("replica", settings, settings.database_pool_size)
     return Replica(pool, main_pool, lookup_pool, Lag(settings.database_read_lag))
+
+
+def _replica_pool(name: str, settings: Settings, threads: int) -> ReaderPool:
+    timeout = min(REPLICA_TIMEOUT, settings.database_read_timeout)
+    return _pool(name, settings.replica_url, settings, threads, timeout)

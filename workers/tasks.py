@@ -16,6 +16,7 @@ from workers.store.batch import Storing
 from workers.store.consumer import Consumer
 from workers.store.fallback_poller import FallbackPoller
 from workers.upkeep.maintenance import Maintenance
+from workers.upkeep.quiet_task import QuietTask
 from workers.upkeep.sweep import Sweep
 
 # Redis timeout, seconds. No client waits, but a Redis that hangs must not block a worker for ever.
@@ -31,19 +32,19 @@ def store_leads() -> dict[str, int]:
     return _storing().run()
 
 
-@app.task(name=SWEEP)
+@app.task(name=SWEEP, base=QuietTask)
 def sweep() -> dict[str, int]:
     """Copy the counts of accepted leads to the database, and delete old keys and consumers; return how many."""
     return _sweep().run()
 
 
-@app.task(name=OLD_MAINTENANCE)
+@app.task(name=OLD_MAINTENANCE, base=QuietTask)
 def maintain_for_old_beat() -> dict[str, int]:
     """Do what MAINTENANCE does. To be removed with the release after next."""
     return _maintenance().run()
 
 
-@app.task(name=MAINTENANCE)
+@app.task(name=MAINTENANCE, base=QuietTask)
 def maintain() -> dict[str, int]:
     """Compact the counts of past minutes, make partitions ahead, and remove expired leads; return how many."""
     return _maintenance().run()

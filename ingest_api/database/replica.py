@@ -86,22 +86,23 @@ class Replica:
 
         Raises the 503 when neither can.
         """
-        return await self._either(lambda pool: pool.in_snapshot(function, *args, **kwargs))
+        return await self.read(self._replica, self._primary, lambda pool: pool.in_snapshot(function, *args, **kwargs))
 
     async def one_statement(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Like `in_snapshot`, for a function that runs one statement."""
-        return await self._either(lambda pool: pool.one_statement(function, *args, **kwargs))
+        return await self.read(self._replica, self._primary, lambda pool: pool.one_statement(function, *args, **kwargs))
 
-    async def _either(self, read: Callable[[ReaderPool], Awaitable[T]]) -> T:
+    async def read(self, replica: ReaderPool, primary: ReaderPool, read: Callable[[ReaderPool], Awaitable[T]]) -> T:
+        """Return `read(pool)` for one of two pools, to the replica and to the primary. Raises the 503."""
         if self._usable:
             try:
-                return await read(self._replica)
+                return await read(replica)
             except ApiError as error:
                 # Further reads skip the replica until a check finds it usable.
                 self._switch(False, error.reason)
-        return await read(self._primary)
+        return await read(primary)
 
     async def watch(self) -> None:
         """Check both servers every CHECK_INTERVAL until cancelled."""
@@ -131,3 +132,28 @@ class Replica:
         if usable != self._usable:
             log.warning("reads go to the replica" if usable else "reads go to the primary", reason=reason)
         self._usable = usable
+
+
+class ReplicaPools:
+    """A DatabaseReader with pools of its own, to a replica that a Replica watches and to the primary."""
+
+    def __init__(self, watched: Replica, replica: ReaderPool, primary: ReaderPool) -> None:
+        self._watched = watched
+        self._replica = replica
+        self._primary = primary
+
+    async def in_snapshot(
+        self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do what Replica.in_snapshot does, on these pools."""
+        return await self._watched.read(
+            self._replica, self._primary, lambda pool: pool.in_snapshot(function, *args, **kwargs)
+        )
+
+    async def one_statement(
+        self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do what Replica.one_statement does, on these pools."""
+        return await self._watched.read(
+            self._replica, self._primary, lambda pool: pool.one_statement(function, *args, **kwargs)
+        )

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
 
 import falcon
 import orjson
@@ -10,12 +9,12 @@ import orjson
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, ApiError, invalid
 from ingest_api.http.scope import is_body_buffered
+from schema.lead import codec
 
 NDJSON = "application/x-ndjson"
 
 BODY_MAX = 1024 * 1024  # bytes
 BULK_BODY_MAX = 8 * 1024 * 1024  # bytes
-BULK_MAX = 1000  # leads
 
 _UTF8 = re.compile(r"^(utf-?8|us-ascii)$", re.IGNORECASE)
 
@@ -81,16 +80,21 @@ def _too_large(most: int) -> ApiError:
 
 
 def decode(body: bytes) -> object:
-    """Decode JSON. When a key is given twice, the last value counts.
+    """Decode JSON, as schema.lead.codec does. When a key is given twice, the last value counts.
 
     Raises NotJson.
     """
     if not body.strip():
         raise NotJson("The body is empty.")
     try:
-        return orjson.loads(body)
+        return codec.decode(body)
     except orjson.JSONDecodeError as error:
-        raise NotJson(f"The body is not valid JSON: {error.msg}: line {error.lineno} column {error.colno}.") from None
+        raise not_json(error.msg, error.lineno, error.colno) from None
+
+
+def not_json(problem: str, line: int, column: int) -> NotJson:
+    """Make the error for bytes that are not JSON, in orjson's words."""
+    return NotJson(f"The body is not valid JSON: {problem}: line {line} column {column}.")
 
 
 async def read_json(req: Request, timeout: float) -> object:
@@ -103,10 +107,3 @@ async def read_json(req: Request, timeout: float) -> object:
         return decode(await read(req, BODY_MAX, timeout))
     except NotJson as error:
         raise invalid({"body": [str(error)]}, "bad_json") from None
-
-
-def lines(body: bytes) -> Iterator[bytes]:
-    """Yield the lines of NDJSON that are not blank."""
-    for line in body.split(b"\n"):
-        if line.strip():
-            yield line

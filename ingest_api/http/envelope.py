@@ -60,9 +60,9 @@ def unavailable(message: str, reason: str, retry_after: int = RETRY_AWAY) -> Api
     return ApiError(falcon.HTTP_503, message, reason, retry_after=retry_after)
 
 
-def rate_limited(retry_after: int) -> ApiError:
-    """Make the 429 for a client over its rate limit; `retry_after` in seconds."""
-    return ApiError(falcon.HTTP_429, "Rate limit exceeded", "rate_limited", retry_after=retry_after)
+def rate_limited(retry_after: int, message: str = "Rate limit exceeded", reason: str = "rate_limited") -> ApiError:
+    """Make the 429 for a client over one of its limits; `retry_after` in seconds."""
+    return ApiError(falcon.HTTP_429, message, reason, retry_after=retry_after)
 
 
 def success(resp: Response, status: int, message: str, data: Any) -> None:

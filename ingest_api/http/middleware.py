@@ -65,8 +65,8 @@ class RequestMiddleware:
             raise falcon.HTTPNotAcceptable(title="This service answers in application/json only.")
 
     async def process_resource(self, req: Request, resp: Response, resource: Any, params: dict[str, Any]) -> None:
-        """Count the request, unless the flush that appends its leads counts it (COUNTED_IN_APPEND)."""
-        if not req.context.is_counted and req.method not in getattr(resource, "COUNTED_IN_APPEND", ()):
+        """Count the request, unless its resource does (COUNTED_BY_RESOURCE)."""
+        if not req.context.is_counted and req.method not in getattr(resource, "COUNTED_BY_RESOURCE", ()):
             await self._limit.count(req)
 
     async def process_response(self, req: Request, resp: Response, resource: Any, succeeded: bool) -> None:

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import orjson
+from marshmallow import ValidationError
 
-from ingest_api.http.body import BULK_MAX
+from ingest_api.http.items import BULK_MAX, NOT_SPELLED_OUT
 from ingest_api.importer.journal import CannotResume, Journal, State
-from ingest_api.importer.rows import BadFile, CsvFile, NdjsonFile, Row, open_rows
+from ingest_api.importer.rows import BadFile, CsvFile, Errors, NdjsonFile, Row, open_rows
 from ingest_api.importer.uploads import Credentials, Stopped, UploadFailed, Uploads
+from schema.lead import codec, rules
 
 # Bytes at which a request is closed, well below the API's bound.
 REQUEST_BYTES_MAX = 4 * 1024 * 1024
@@ -120,7 +123,7 @@ class _Import:
         sent = [row for row in rows if not row.errors]
         results = uploads.send([row.lead for row in sent], state.key) if sent else []
         for row, result in zip(sent, results, strict=True):
-            row.errors = result.get("errors", {})
+            row.errors = _spelled_out(result.get("errors", {}), row.lead)
         self._journal.reject(state, [row for row in rows if row.errors], list(self._source.columns))
         state.accepted += sum(not row.errors for row in rows)
         before, state.offset = state.offset, rows[-1].end
@@ -145,6 +148,19 @@ class _Import:
 
     def _shown(self) -> str:
         return self._waiting or f"{self._state.accepted} accepted, {self._state.rejected} rejected"
+
+
+def _spelled_out(errors: Errors, lead: bytes) -> Errors:
+    """Return the errors, or where the API left them out what its rules say of the lead here."""
+    if errors != {"body": [NOT_SPELLED_OUT]}:
+        return errors
+    try:
+        rules.validate(codec.decode(lead))
+    except ValidationError as error:
+        return error.messages_dict
+    except orjson.JSONDecodeError as error:
+        return {"body": [f"This value is not valid JSON: {error.msg}."]}
+    return errors
 
 
 def _state(

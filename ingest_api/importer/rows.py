@@ -9,7 +9,8 @@ from typing import IO, Any
 
 import orjson
 
-from schema.lead.rules import FIELDS
+from schema.lead import codec
+from schema.lead.rules import FIELDS, TOO_LONG_INTEGER
 
 Errors = dict[str, list[str]]
 
@@ -150,7 +151,7 @@ class CsvFile:
         for (name, column), value in zip(self._names, row.source, strict=True):
             if name == ADDITIONAL and value.strip():
                 try:
-                    lead[name] = orjson.loads(value)
+                    lead[name] = codec.decode(value.encode())
                 except orjson.JSONDecodeError as error:
                     row.errors = {name: [f"This value is not valid JSON: {error.msg}."]}
                     return
@@ -160,7 +161,10 @@ class CsvFile:
                 more[column] = value
         if more and isinstance(lead.get(ADDITIONAL, {}), dict):
             lead[ADDITIONAL] = {**more, **lead.get(ADDITIONAL, {})}
-        row.lead = orjson.dumps(lead)
+        try:
+            row.lead = orjson.dumps(lead)
+        except TypeError:
+            row.errors = {ADDITIONAL: [TOO_LONG_INTEGER]}
 
     @staticmethod
     def _name(column: str) -> tuple[str, str]:

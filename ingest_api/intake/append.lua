@@ -1,18 +1,18 @@
--- Counts requests against the rate limit and appends leads to the stream: one flush of the group commit.
+-- Counts requests, and leads sent in bulk, against their limits, and appends leads to the stream: one flush of the group commit.
 -- append.py declares the names.
 --
 -- Atomic: Redis refuses the script at its first write (out of memory, read-only, disk error), before anything is
 -- written, and replays it from the append-only file as a whole.
 --
--- Arguments: most leads waiting, rate limit, its window (ms), TTL of an idempotency key (s), number of requests; then,
+-- Arguments: most leads waiting, rate limit, leads in bulk for each user, the window of both (ms), TTL of an idempotency key (s), number of requests; then,
 -- for each request and each of its leads, what next_argument() reads below.
--- Returns leads waiting, tickets waiting; then for each request: verdict, requests used in the window, ms left of the
--- window, and the lead id if the key was used before.
+-- Returns leads waiting, tickets waiting; then for each request: verdict, what its rate-limit key has used in the
+-- window, ms left of the window, and the lead id if the key was used before.
 
-local most, limit, window, ttl = tonumber(queue_max), tonumber(rate_limit), tonumber(rate_window), tonumber(key_ttl)
+local most, window, ttl = tonumber(queue_max), tonumber(rate_window), tonumber(key_ttl)
 
--- By rate-limit key: requests used with this flush, before it, and milliseconds left of the window.
-local used, used_before, window_left = {}, {}, {}
+-- By rate-limit key: its limit, what it has used with this flush and before it, and milliseconds left of the window.
+local limits, used, used_before, window_left = {}, {}, {}, {}
 local accepted_in_minute = {}
 local index_updates = {}
 local waiting = redis.call('XLEN', STREAM)
@@ -35,15 +35,19 @@ local function remembers_all_keys()
   return remembers
 end
 
-local function count_request(rate_key)
+-- Whether the limit was not used up before. What is refused counts too.
+local function count(rate_key, cost)
   if not used[rate_key] then
     used_before[rate_key] = tonumber(redis.call('GET', rate_key) or 0)
     used[rate_key] = used_before[rate_key]
     window_left[rate_key] = redis.call('PTTL', rate_key)
     if window_left[rate_key] < 0 then window_left[rate_key] = window end
+    local in_bulk = string.sub(rate_key, 1, #BULK_RATE_PREFIX) == BULK_RATE_PREFIX
+    limits[rate_key] = tonumber(in_bulk and bulk_limit or rate_limit)
   end
-  used[rate_key] = used[rate_key] + 1
-  return used[rate_key] <= limit
+  local before = used[rate_key]
+  used[rate_key] = before + cost
+  return before < limits[rate_key]
 end
 
 local function append(key, digest, id, minute, payload)
@@ -60,12 +64,12 @@ local function append(key, digest, id, minute, payload)
 end
 
 for _ = 1, tonumber(requests) do
-  local rate_key, key, digest = next_argument(), next_argument(), next_argument()
+  local rate_key, cost, key, digest = next_argument(), next_argument(), next_argument(), next_argument()
   local absent_in_database, leads = next_argument() == '1', tonumber(next_argument())
   local behind = place + LEAD_ARGUMENTS * leads
   local verdict, known_id = APPENDED, ''
 
-  if rate_key ~= '' and not count_request(rate_key) then verdict = RATE_LIMITED end
+  if rate_key ~= '' and not count(rate_key, tonumber(cost)) then verdict = RATE_LIMITED end
 
   if verdict == APPENDED and leads > 0 then
     local known = key ~= '' and redis.call('GET', key)
@@ -100,8 +104,10 @@ for first = 1, #index_updates, 2000 do
 end
 
 for rate_key, number in pairs(used) do
-  redis.call('INCRBY', rate_key, number - used_before[rate_key])
-  if used_before[rate_key] == 0 then redis.call('PEXPIRE', rate_key, window) end
+  if number > used_before[rate_key] then
+    redis.call('INCRBY', rate_key, number - used_before[rate_key])
+    if used_before[rate_key] == 0 then redis.call('PEXPIRE', rate_key, window) end
+  end
 end
 
 if next(accepted_in_minute) then

@@ -10,6 +10,7 @@ from schema.lead.lead_id import LeadId
 from schema.queue import accepted_counts
 from schema.queue.keys import (
     ACCEPTED,
+    BULK_RATE_PREFIX,
     DIGEST_FIELD,
     EPOCH_FIELD,
     FIRST_FIELD,
@@ -51,7 +52,7 @@ def append_script(prefix: str = "") -> Script:
             "ACCEPTED": prefix + ACCEPTED,
             "TICKETS": prefix + TICKETS,
         },
-        arguments=("queue_max", "rate_limit", "rate_window", "key_ttl", "requests"),
+        arguments=("queue_max", "rate_limit", "bulk_limit", "rate_window", "key_ttl", "requests"),
         constants={
             **{verdict.name: int(verdict) for verdict in Verdict},
             "LEAD_ARGUMENTS": LEAD_ARGUMENTS,
@@ -61,6 +62,7 @@ def append_script(prefix: str = "") -> Script:
             "EPOCH_FIELD": EPOCH_FIELD,
             "FIRST_FIELD": FIRST_FIELD,
             "IDEMPOTENCY_PREFIX": IDEMPOTENCY_PREFIX,
+            "BULK_RATE_PREFIX": BULK_RATE_PREFIX,
             "ACCEPTED_WIDTHS": accepted_counts.ACCEPTED_WIDTHS,
         },
     )
@@ -79,18 +81,19 @@ class NewLead(NamedTuple):
 class AppendRequest(NamedTuple):
     """What one HTTP request asks of a flush: count it, and append its leads, all or none."""
 
-    rate_key: str = ""  # empty: not limited
+    rate_key: str = ""  # empty: not limited; BULK_RATE_PREFIX has another limit than RATE_PREFIX
     leads: tuple[NewLead, ...] = ()
     key: str = ""  # Redis key of the idempotency record; empty: none
     digest: bytes = b""  # SHA-256 of the lead's fields
     key_absent_in_database: bool = False  # True once the database was asked and does not have the key
+    cost: int = 1  # what it adds under `rate_key`; 0 only asks whether the limit is used up
 
 
 class AppendResult(NamedTuple):
     """What became of an AppendRequest."""
 
     verdict: Verdict
-    used: int  # requests in the client's window, this one included; 0 when not limited
+    used: int  # under `rate_key` in its window, this request included; 0 when not limited
     window_left: int  # milliseconds
     id: LeadId  # the lead's, when its key was used before; else empty
 
@@ -98,7 +101,7 @@ class AppendResult(NamedTuple):
 def arguments_of(requests: Iterable[AppendRequest]) -> Iterator[Value]:
     """Yield the script's arguments for the requests, in its order."""
     for request in requests:
-        yield from (request.rate_key, request.key, request.digest)
+        yield from (request.rate_key, request.cost, request.key, request.digest)
         yield from (int(request.key_absent_in_database), len(request.leads))
         for lead in request.leads:
             second = lead_id.micros_of(lead.id) // 1_000_000

@@ -57,6 +57,7 @@ class GroupCommit:
         self._head: list[Value] = [
             settings.queue_max,
             settings.rate_limit,
+            settings.bulk_limit,
             settings.rate_limit_window * 1000,
             settings.idempotency_ttl,
         ]

@@ -1,5 +1,6 @@
 """Accepts leads: appends validated leads to the queue, once for each Idempotency-Key."""
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import RETRY_FULL, ApiError, invalid, unavailable
 from ingest_api.intake.append import AppendRequest, AppendResult, NewLead, Verdict
+from ingest_api.intake.bulk_limit import BulkLimit
 from ingest_api.intake.group_commit import GroupCommit, QueueUnavailable
 from ingest_api.intake.rate_limit import RateLimit
 from schema.database import idempotency
@@ -26,12 +28,42 @@ _visible_ascii = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class LeadIntake:
-    """Appends leads. The flush that appends them also counts the request against the rate limit."""
+    """Appends leads. The flush that appends them also counts them: a lead as a request, a bulk by its leads."""
 
-    def __init__(self, commit: GroupCommit, limit: RateLimit, primary: ReaderPool) -> None:
+    def __init__(self, commit: GroupCommit, limit: RateLimit, bulk_limit: BulkLimit, primary: ReaderPool) -> None:
         self._commit = commit
         self._limit = limit
+        self._bulk_limit = bulk_limit
         self._primary = primary
+
+    async def admit(self, req: Request) -> None:
+        """Let a lead's body be read. Costs nothing but for clients that are known to have used up their window.
+
+        Raises the 429 or the 503.
+        """
+        try:
+            await self._limit.refuse_used_up(req)
+        except QueueUnavailable:
+            raise _nothing_accepted() from None
+
+    async def admit_bulk(self, req: Request, user: str) -> None:
+        """Count a bulk request, before its body is read.
+
+        Raises the 429 of the rate limit or of the bulk limit, or the 503.
+        """
+        # One flush takes both. The other is awaited too, so that no error is left without a reader.
+        counted, checked = await asyncio.gather(
+            self._limit.count_before_body(req), self._bulk_limit.check(user), return_exceptions=True
+        )
+        for error in (counted, checked):
+            if isinstance(error, QueueUnavailable):
+                raise _nothing_accepted() from None
+            if error is not None:
+                raise error
+
+    async def refuse_bulk(self, user: str, leads: int) -> None:
+        """Count the leads of a bulk request of which none is accepted."""
+        await self._bulk_limit.charge(user, leads)
 
     async def accept(self, req: Request, user: str, fields: dict[str, Any]) -> tuple[LeadId, bytes]:
         """Append one validated lead; return its id and its JSON.
@@ -45,23 +77,25 @@ class LeadIntake:
         if key is None:
             await self._append(req, AppendRequest(self._limit.key(req), (new,)))
             return new_id, new.payload
-        known, _ = await self._with_key(req, key, (new,), _digest(fields))
+        known, _ = await self._with_key(req, key, AppendRequest(self._limit.key(req), (new,), digest=_digest(fields)))
         return (new_id, new.payload) if known is None else (known, codec.encode(known, fields))
 
-    async def accept_bulk(self, req: Request, user: str, batch: list[dict[str, Any]]) -> list[LeadId]:
+    async def accept_bulk(self, req: Request, user: str, batch: list[bytes], leads: int) -> list[LeadId]:
         """Append validated leads, all or none, and return their ids in the same order.
 
-        On return they are durable in the queue, or were already under this request's
-        Idempotency-Key. Raises the 400 of a bad key, the 409, the 429 or the 503.
+        `batch` has the fields of each as JSON, and `leads` is the number that the request held, which the bulk limit
+        counts. On return they are durable in the queue, or were already under this request's Idempotency-Key. Raises
+        the 400 of a bad key, the 409, the 429 or the 503.
         """
         key = _key(req, user)
+        counted = AppendRequest(self._bulk_limit.key(user), cost=leads)
         if key is None:
             ids = [new_lead_id() for _ in batch]
-            await self._append(req, AppendRequest(self._limit.key(req), _encoded(ids, batch)))
+            await self._append(req, counted._replace(leads=_encoded(ids, batch)))
             return ids
         ids = new_lead_ids(key, len(batch))
-        digest = _digest(batch)
-        known, forgotten = await self._with_key(req, key, _encoded(ids, batch), digest)
+        digest = hashlib.sha256(b"[%b]" % b",".join(batch)).digest()
+        known, forgotten = await self._with_key(req, key, counted._replace(leads=_encoded(ids, batch), digest=digest))
         if known is None:
             return ids
         ids = same_lead_ids(known, key, len(batch))
@@ -75,20 +109,18 @@ class LeadIntake:
                 await self._append(req, AppendRequest("", again, name, digest, key_absent_in_database=True))
         return ids
 
-    async def _with_key(
-        self, req: Request, key: bytes, new: tuple[NewLead, ...], digest: bytes
-    ) -> tuple[LeadId | None, bool]:
-        """Append leads under their key.
+    async def _with_key(self, req: Request, key: bytes, request: AppendRequest) -> tuple[LeadId | None, bool]:
+        """Append the request's leads under their key.
 
         Returns None when they were appended, else the id of a lead appended under this key before;
         and whether only the database, no longer Redis, knew that id.
         """
-        request = AppendRequest(self._limit.key(req), new, IDEMPOTENCY_PREFIX + key.hex(), digest)
+        request = request._replace(key=IDEMPOTENCY_PREFIX + key.hex())
         answer = await self._append(req, request)
         if answer.verdict is Verdict.KEY_UNVERIFIED:
             # Redis has lost its data within the key's TTL.
             stored = await self._primary.in_snapshot(idempotency.find, key)
-            if stored is not None and stored.digest != digest:
+            if stored is not None and stored.digest != request.digest:
                 raise _conflict()
             if stored is not None:
                 return stored.lead, True
@@ -102,7 +134,10 @@ class LeadIntake:
             # Redis is away: counting the request later would fail too.
             self._limit.exempt(req)
             raise
-        self._limit.note(req, answer)
+        if req.context.is_counted:
+            self._bulk_limit.note(answer)
+        else:
+            self._limit.note(req, request.rate_key, answer)
         if answer.verdict is Verdict.FULL:
             raise unavailable("The queue is full. Nothing was accepted.", "queue_full", RETRY_FULL)
         if answer.verdict is Verdict.CONFLICT:
@@ -127,12 +162,16 @@ def _digest(content: object) -> bytes:
     return hashlib.sha256(orjson.dumps(content)).digest()
 
 
-def _encoded(ids: Iterable[LeadId], batch: Iterable[dict[str, Any]]) -> tuple[NewLead, ...]:
-    return tuple(NewLead(each, codec.encode(each, fields)) for each, fields in zip(ids, batch, strict=True))
+def _encoded(ids: Iterable[LeadId], batch: Iterable[bytes]) -> tuple[NewLead, ...]:
+    return tuple(NewLead(each, codec.encode_fields(each, fields)) for each, fields in zip(ids, batch, strict=True))
 
 
 def _stored(connection: Connection, ids: list[LeadId]) -> set[LeadId]:
     return {bytes(each) for each in connection.execute(select(leads.c.id).where(leads.c.id.in_(ids))).scalars()}
+
+
+def _nothing_accepted() -> ApiError:
+    return unavailable("The queue does not answer. Nothing was accepted.", "queue_away")
 
 
 def _conflict() -> ApiError:

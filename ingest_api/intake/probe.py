@@ -36,8 +36,8 @@ def append_probe(settings: Settings, within: float) -> None:
     try:
         while True:
             try:
-                request = ["", "", "", 0, 1, lead, second - second % 60, b"{}"]
-                append(queue_max=1, rate_limit=0, rate_window=1, key_ttl=1, requests=1, rest=request)
+                request = ["", 0, "", "", 0, 1, lead, second - second % 60, b"{}"]
+                append(queue_max=1, rate_limit=0, bulk_limit=0, rate_window=1, key_ttl=1, requests=1, rest=request)
                 client.delete(*script.keys)
                 return
             except OutOfMemoryError:

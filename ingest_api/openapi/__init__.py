@@ -18,7 +18,8 @@ Takes leads in over HTTP, loses none and stores none twice. A lead is answered w
 in the queue, and stored soon after. Get a token from `/api/login_check`, and send it as `Authorization: Bearer`;
 it is good for {token_ttl} seconds.
 
-Limits: {rate_limit} for each client IP over every `/api` path; a body of at most {body_max} bytes, in bulk {bulk_max}.
+Limits: {rate_limit} for each client IP over every `/api` path; {bulk_limit} for each user; a body of at most
+{body_max} bytes, in bulk {bulk_max}.
 A client that gets no answer, 429 or 503 waits (`Retry-After`) and sends the same again with the same `Idempotency-Key`.
 """
 
@@ -33,9 +34,11 @@ TAGS = {
 def document(settings: Settings, today: date) -> dict[str, Any]:
     """Return the document as a JSON object. `today` is the last date of birth that is accepted."""
     limit = f"{settings.rate_limit} requests in {settings.rate_limit_window} seconds"
+    in_bulk = f"{settings.bulk_limit} leads in bulk in {settings.rate_limit_window} seconds"
     description = DESCRIPTION.format(
         token_ttl=settings.token_ttl,
-        rate_limit=limit if settings.rate_limit else "no number of requests",
+        rate_limit=limit if settings.rate_limit else "any number of requests",
+        bulk_limit=in_bulk if settings.bulk_limit and settings.rate_limit else "any number of leads in bulk",
         body_max=BODY_MAX,
         bulk_max=BULK_BODY_MAX,
     )

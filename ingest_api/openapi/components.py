@@ -26,10 +26,11 @@ MEANINGS = {
     "409": f"The {IDEMPOTENCY_KEY} was used with another body.",
     "413": f"The body is over {BODY_MAX} bytes (bulk: {BULK_BODY_MAX}).",
     "415": "The body has another media type, another charset, or is compressed.",
-    "429": "The client used up its rate-limit window; at the log-in also: too many failures.",
+    "429": "The client used up its rate-limit window, or in bulk its user the leads of a window, or too many "
+    "log-ins failed.",
     "500": "A defect; the message names the request id.",
-    "503": "The queue is full, too many log-ins wait, or Redis or the database is away. "
-    "Sending again with the same Idempotency-Key is safe.",
+    "503": "The queue is full, Redis or the database is away, or too many requests of this kind run at once. Sending "
+    "again with the same Idempotency-Key is safe.",
 }
 
 # Headers of an error in addition to those of every response.
@@ -126,16 +127,18 @@ def _add_headers(spec: APISpec, settings: Settings) -> None:
     number = {"type": "integer", "minimum": 0}
     text = {"type": "string"}
     limit = settings.rate_limit
+    left_out = "; left out when there is no limit"
     for name, description, schema, example in (
         ("X-Request-Id", "The request's own, when sane, or a new one", text, "019abc12-3456-7def-8123-456789abcdef"),
-        ("X-RateLimit-Limit", "Requests in a window", number, limit),
-        ("X-RateLimit-Remaining", "Requests left in this window", number, max(limit - 1, 0)),
-        ("X-RateLimit-Reset", "Seconds until the window ends", number, settings.rate_limit_window),
+        ("X-RateLimit-Limit", f"Requests in a window{left_out}", number, limit or 1000),
+        ("X-RateLimit-Remaining", f"Requests left in this window{left_out}", number, max(limit - 1, 0)),
+        ("X-RateLimit-Reset", f"Seconds until the window ends{left_out}", number, settings.rate_limit_window),
         ("Retry-After", "Seconds until it is worth trying again", number, 2),
         ("WWW-Authenticate", "How to authenticate", text, "Bearer"),
         ("Allow", "The path's methods", text, "GET, HEAD, OPTIONS"),
         ("Location", "The lead's own path", text, "/api/leads/019abc12-3456-7def-8123-456789abcdef"),
     ):
+        required = not name.startswith("X-RateLimit") or bool(limit)
         spec.components.header(
-            name, {"description": description, "required": True, "schema": schema, "example": example}
+            name, {"description": description, "required": required, "schema": schema, "example": example}
         )

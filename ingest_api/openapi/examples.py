@@ -145,6 +145,7 @@ REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
     "429": {
         "limit": error(429, "Rate limit exceeded", retry_after=17),
         "log_ins": error(429, "Too many failed log-ins", retry_after=4),
+        "bulk": error(429, "Bulk limit exceeded", retry_after=17),
     },
     "500": {"defect": error(500, f"Internal error. Please name request {ID_EXAMPLE} when you report it.")},
     "503": {

@@ -4,7 +4,8 @@ import json
 
 from apispec import APISpec
 
-from ingest_api.http.body import BULK_MAX, NDJSON
+from ingest_api.http.body import NDJSON
+from ingest_api.http.items import BULK_MAX, NESTED_MAX, SPELLED_OUT_MAX
 from ingest_api.openapi import examples
 from ingest_api.openapi.examples import BROKEN, LEAD_EXAMPLE, LETTER, OTHER, success
 from ingest_api.openapi.parts import (
@@ -164,7 +165,10 @@ def _add_bulk(spec: APISpec) -> None:
             "post": {
                 "summary": f"Send up to {BULK_MAX} leads",
                 "description": "Each lead is checked by itself: the answer has a result for each, by its index. "
-                "The valid ones are accepted, all of them or none; when none is valid the answer is 400.",
+                "The valid ones are accepted, all of them or none; when none is valid the answer is 400. "
+                f"The errors of {SPELLED_OUT_MAX} leads are spelled out; further ones are only said to have some. "
+                f"An array may hold {NESTED_MAX} objects and arrays. A process works on a few bulk requests at once "
+                "and answers 503 to those beyond.",
                 "operationId": "postLeads",
                 "tags": ["Leads"],
                 "security": [{"token": []}],
@@ -198,7 +202,8 @@ def _add_export(spec: APISpec) -> None:
                 "summary": "Export stored leads",
                 "description": "Streams all leads of a filter in the order of creation, those stored before the "
                 "request. Needs the role `export`. "
-                "In CSV, a text that a spreadsheet would take for a formula gets an apostrophe before it.",
+                "In CSV, a text that a spreadsheet would take for a formula gets an apostrophe before it. "
+                "A user has one export at a time (429 beyond), and a process sends a few at once (503 beyond).",
                 "operationId": "exportLeads",
                 "tags": ["Leads"],
                 "security": [{"token": []}],

@@ -1,82 +1,167 @@
 """POST /api/leads/bulk"""
 
 import asyncio
+import time
 from typing import Any
 
+import orjson
 from falcon.asgi import Response
 from marshmallow import ValidationError
 
 from ingest_api import metrics
 from ingest_api.auth.tokens import Tokens
-from ingest_api.http import body
-from ingest_api.http.body import BULK_BODY_MAX, BULK_MAX, NDJSON, NotJson
+from ingest_api.http import body, items
+from ingest_api.http.body import BULK_BODY_MAX, NDJSON, NotJson
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import JSON, invalid, success
+from ingest_api.http.envelope import JSON, ApiError, invalid, success, unavailable
+from ingest_api.http.items import BULK_MAX, ITEM_MAX, NOT_SPELLED_OUT, SPELLED_OUT_MAX, TOO_LONG_ITEM, BadItems, Span
 from ingest_api.intake.lead_intake import LeadIntake
-from schema.lead import lead_id, rules
+from schema.lead import codec, lead_id, rules
 
-# Leads validated before other requests get the event loop (docs/lab/2026-11-26-behind-the-constants.md).
-CHECKED_AT_ONCE = 50
+# Bytes of the bodies of bulk requests that one process works on at once: four of the largest. A body takes some four
+# times its size in memory.
+BULK_BYTES = 4 * BULK_BODY_MAX
+
+# What a smaller body counts as, so that there are at most 64 at once.
+BULK_BYTES_EACH = BULK_BYTES // 64
+
+# Retry-After, seconds, beyond that: a request takes some tenths of a second.
+RETRY_BUSY = 1
+
+# Time (seconds) after which other requests get the event loop (docs/lab/2026-11-26-behind-the-constants.md).
+TURN = 0.002
+
+Errors = dict[str, list[str]]
 
 
 class Bulk:
     """Bulk requests: many leads as a JSON array or as NDJSON."""
 
-    COUNTED_IN_APPEND = ("POST",)
+    COUNTED_BY_RESOURCE = ("POST",)
 
     def __init__(self, tokens: Tokens, intake: LeadIntake, body_timeout: float) -> None:
         self._tokens = tokens
         self._intake = intake
         self._body_timeout = body_timeout
+        self._bytes = 0  # of the requests under way, as _bytes_of counts
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Accept the valid leads: 202 once all of them are durable in the queue; 400 when none is valid."""
         identity = self._tokens.require(req, "ingest")
-        items = await self._items(req)
-        results: list[dict[str, Any]] = []
-        valid: list[dict[str, Any]] = []
-        places: list[int] = []
-        for index, item in enumerate(items):
-            try:
-                valid.append(rules.validate(body.decode(item) if isinstance(item, bytes) else item))
-                places.append(index)
-                results.append({"index": index})
-            except NotJson as error:
-                results.append({"index": index, "errors": {"body": [str(error)]}})
-            except ValidationError as error:
-                results.append({"index": index, "errors": error.messages_dict})
-            if index % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1:
-                await asyncio.sleep(0)
-        if not valid:
-            raise invalid(_flattened(results))
-        ids = await self._intake.accept_bulk(req, identity.user, valid)
-        for index, new_id in zip(places, ids, strict=True):
-            results[index]["id"] = lead_id.to_text(new_id)
-        rejected = len(results) - len(valid)
-        metrics.REJECTED.labels("bulk_item").inc(rejected)
-        success(resp, 202, "Leads accepted", {"accepted": len(valid), "rejected": rejected, "results": results})
-
-    async def _items(self, req: Request) -> list[Any]:
-        """Return the decoded items of an array, or the lines of NDJSON as bytes."""
         kind = body.media_type(req, JSON, NDJSON)
-        content = await body.read(req, BULK_BODY_MAX, self._body_timeout)
-        if kind == NDJSON:
-            return _bounded(list(body.lines(content)))
+        await self._intake.admit_bulk(req, identity.user)
+        size = _bytes_of(req)
+        if self._bytes + size > BULK_BYTES:
+            raise unavailable("Too many bulk requests at once. Nothing was accepted.", "bulk_busy", RETRY_BUSY)
+        self._bytes += size
         try:
-            items = body.decode(content)
-        except NotJson as error:
-            raise invalid({"body": [str(error)]}, "bad_json") from None
-        if not isinstance(items, list):
-            raise invalid({"body": ["This value should be a JSON array of leads."]})
-        return _bounded(items)
+            await self._accept(req, resp, identity.user, kind)
+        finally:
+            self._bytes -= size
+
+    async def _accept(self, req: Request, resp: Response, user: str, kind: str) -> None:
+        content = await body.read(req, BULK_BODY_MAX, self._body_timeout)
+        charged = BULK_MAX
+        try:
+            spans = await _spans(content, kind)
+            charged = len(spans)
+            checked = await _check(content, spans, kind)
+            if not checked.valid:
+                raise invalid(checked.flattened())
+        except ApiError:
+            await self._intake.refuse_bulk(user, charged)
+            raise
+        ids = await self._intake.accept_bulk(req, user, checked.valid, charged)
+        results = checked.results([lead_id.to_text(each) for each in ids])
+        metrics.REJECTED.labels("bulk_item").inc(len(checked.errors))
+        data = {"accepted": len(checked.valid), "rejected": len(checked.errors), "results": results}
+        success(resp, 202, "Leads accepted", data)
 
 
-def _bounded(items: list[Any]) -> list[Any]:
-    if not 1 <= len(items) <= BULK_MAX:
+class _Checked:
+    """The items of a request after validation."""
+
+    def __init__(self) -> None:
+        self.valid: list[bytes] = []  # the fields of each as JSON, which takes less memory than as objects
+        self.errors: dict[int, Errors] = {}  # by index
+
+    def reject(self, index: int, errors: Errors) -> None:
+        """Add an item with errors."""
+        self.errors[index] = errors if len(self.errors) < SPELLED_OUT_MAX else {"body": [NOT_SPELLED_OUT]}
+
+    def flattened(self) -> Errors:
+        """Return the messages by item index and field: `0.email`."""
+        return {f"{index}.{name}": texts for index, errors in self.errors.items() for name, texts in errors.items()}
+
+    def results(self, ids: list[str]) -> list[dict[str, Any]]:
+        """Return a result for each item, in order; `ids` are those of the valid ones."""
+        given = iter(ids)
+        numbers = range(len(self.valid) + len(self.errors))
+        errors = self.errors
+        return [
+            {"index": at, "errors": errors[at]} if at in errors else {"index": at, "id": next(given)} for at in numbers
+        ]
+
+
+def _bytes_of(req: Request) -> int:
+    """Return how many bytes of BULK_BYTES the request takes; a body of unknown length takes the most."""
+    length = req.content_length
+    return BULK_BODY_MAX if length is None else min(max(length, BULK_BYTES_EACH), BULK_BODY_MAX)
+
+
+class _Turn:
+    """Lets other requests have the event loop every TURN seconds."""
+
+    def __init__(self) -> None:
+        self._end = time.perf_counter() + TURN
+
+    async def over(self) -> None:
+        """Let others go on, if the turn is over."""
+        if time.perf_counter() > self._end:
+            await asyncio.sleep(0)
+            self._end = time.perf_counter() + TURN
+
+
+async def _spans(content: bytes, kind: str) -> list[Span]:
+    """Return where the items are. Raises the 400 when they are none or too many, before any is decoded."""
+    if not content.strip():
+        raise invalid({"body": ["The body is empty."]}, "bad_json")
+    turn = _Turn()
+    spans: list[Span] = []
+    try:
+        for span in items.of_lines(content) if kind == NDJSON else items.of_array(content):
+            spans.append(span)
+            if len(spans) > BULK_MAX:
+                break
+            await turn.over()
+    except NotJson as error:
+        raise invalid({"body": [str(error)]}, "bad_json") from None
+    except BadItems as error:
+        raise invalid({"body": [str(error)]}) from None
+    if not 1 <= len(spans) <= BULK_MAX:
         raise invalid({"body": [f"The body should hold 1 to {BULK_MAX} leads."]})
-    return items
+    return spans
 
 
-def _flattened(results: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Return the messages by item index and field: `0.email`."""
-    return {f"{result['index']}.{name}": messages for result in results for name, messages in result["errors"].items()}
+async def _check(content: bytes, spans: list[Span], kind: str) -> _Checked:
+    """Decode and validate the items one by one.
+
+    Raises the 400 when an element of an array is not JSON; a line of NDJSON is rejected by itself.
+    """
+    turn = _Turn()
+    checked = _Checked()
+    for index, (start, end) in enumerate(spans):
+        if end - start > ITEM_MAX:
+            checked.reject(index, {"body": [TOO_LONG_ITEM]})
+            continue
+        try:
+            checked.valid.append(orjson.dumps(rules.validate(codec.decode(content[start:end]))))
+        except orjson.JSONDecodeError as error:
+            if kind != NDJSON:
+                problem = items.misplaced(content, start + error.pos, error.msg)
+                raise invalid({"body": [str(problem)]}, "bad_json") from None
+            checked.reject(index, {"body": [str(body.not_json(error.msg, error.lineno, error.colno))]})
+        except ValidationError as error:
+            checked.reject(index, error.messages_dict)
+        await turn.over()
+    return checked

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -15,7 +15,7 @@ from ingest_api.audit import AuditTrail
 from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import DatabaseReader
 from ingest_api.http.context import Request
-from ingest_api.http.envelope import validation_failed
+from ingest_api.http.envelope import rate_limited, unavailable, validation_failed
 from ingest_api.http.scope import client_disconnected
 from ingest_api.parameters import kinds
 from ingest_api.parameters.export import EXPORT_QUERY, FORMATS, ExportQuery
@@ -32,8 +32,13 @@ CSV_COLUMNS = ("id", *FIELDS, "createdAt", "updatedAt")
 FORMULA = re.compile(r"(^|;)(\s*)(?=[=+\-@\t\r＝＋－＠])")
 GUARDED = ("firstName", "lastName", "email")
 
+# Exports that one process sends at once, each of another user. Each has a thread and a connection of its own.
+EXPORTS_AT_ONCE = 2
 
-_Chunk = tuple[bytes, int, LeadId | None]
+# Retry-After, seconds, beyond that: an export takes minutes.
+RETRY_EXPORT = 15
+
+_Chunk = tuple[bytes, int, LeadId | None]  # text, leads in it, id of the last one
 
 
 class Export:
@@ -43,16 +48,27 @@ class Export:
         self._tokens = tokens
         self._reader = reader
         self._audit = audit
+        self._users: set[str] = set()  # whose exports are being sent
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Stream the leads. No database connection is held while the client reads."""
+        """Stream the leads. No database connection is held while the client reads.
+
+        Raises the 429 when the user has an export already, and the 503 when too many are being sent.
+        """
         self._tokens.require(req, "export")
         try:
             query: ExportQuery = kinds.parse(EXPORT_QUERY, req.params)
         except ValidationError as error:
             raise validation_failed(error) from None
-        # The first chunk is read before the first byte is sent, so that an error still gets its own status.
-        first = await self._reader.in_snapshot(_chunk, query, None)
+        user = req.context.user
+        self._begin(user)
+        try:
+            # The first chunk is read before the first byte is sent, so that an error still gets its own status.
+            first = await self._reader.in_snapshot(_chunk, query, None)
+            event = await self._audit.write(req, Action.EXPORT, parameters=req.params)
+        except BaseException:
+            self._users.discard(user)
+            raise
         resp.content_type = FORMATS[query.format]
         resp.set_headers(
             {
@@ -60,15 +76,23 @@ class Export:
                 "Content-Disposition": f'attachment; filename="leads.{query.format}"',
             }
         )
-        event = await self._audit.write(req, Action.EXPORT, parameters=req.params)
-        resp.stream = self._walk(req, query, first, event)
+        resp.stream = _Stream(self._walk(req, query, first, event), lambda: self._users.discard(user))
 
     async def on_head(self, req: Request, resp: Response) -> None:
         """Answer the headers of the GET."""
         await self.on_get(req, resp)
-        resp.stream = None
+        stream, resp.stream = resp.stream, None
+        if isinstance(stream, _Stream):
+            await stream.close()
 
-    async def _walk(self, req: Request, query: ExportQuery, chunk: _Chunk, event: Event) -> AsyncIterator[bytes]:
+    def _begin(self, user: str) -> None:
+        if user in self._users:
+            raise rate_limited(RETRY_EXPORT, "You have an export already.", "export_running")
+        if len(self._users) >= EXPORTS_AT_ONCE:
+            raise unavailable("Too many exports are being sent.", "exports_busy", RETRY_EXPORT)
+        self._users.add(user)
+
+    async def _walk(self, req: Request, query: ExportQuery, chunk: _Chunk, event: Event) -> AsyncGenerator[bytes, None]:
         text, number, last = chunk
         sent = 0
         if query.format == "csv":
@@ -84,6 +108,25 @@ class Export:
                 text, number, last = await self._reader.in_snapshot(_chunk, query, last)
         finally:
             self._audit.count(event, sent)
+
+
+class _Stream(AsyncIterator[bytes]):
+    """A stream of bytes that calls `end` when Falcon closes it, which it does however the answer ends."""
+
+    def __init__(self, walk: AsyncGenerator[bytes, None], end: Callable[[], None]) -> None:
+        self._walk = walk
+        self._end = end
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._walk)
+
+    async def close(self) -> None:
+        """End the walk."""
+        self._end()
+        await self._walk.aclose()
 
 
 def _chunk(connection: Connection, query: ExportQuery, after: LeadId | None) -> _Chunk:

@@ -15,7 +15,7 @@ from schema.lead import codec, lead_id, rules
 class Leads:
     """The collection."""
 
-    COUNTED_IN_APPEND = ("POST",)
+    COUNTED_BY_RESOURCE = ("POST",)
 
     def __init__(self, tokens: Tokens, intake: LeadIntake, lists: Lists, body_timeout: float) -> None:
         self._tokens = tokens
@@ -26,6 +26,7 @@ class Leads:
     async def on_post(self, req: Request, resp: Response) -> None:
         """Accept one lead: 202 once it is durable in the queue."""
         identity = self._tokens.require(req, "ingest")
+        await self._intake.admit(req)
         data = await body.read_json(req, self._body_timeout)
         try:
             fields = rules.validate(data)

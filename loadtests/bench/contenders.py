@@ -124,6 +124,7 @@ class Ours(Contender):
             redis_url=queue.url,
             database_url=self.database_url,
             rate_limit=RATE_LIMIT,
+            bulk_limit=RATE_LIMIT,
             http_workers=processes,
             worker_concurrency=workers,
         )

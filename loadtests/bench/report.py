@@ -28,7 +28,7 @@ def opening(options: argparse.Namespace, findings: Findings, database: DatabaseS
         "database": f"{database.title} {database.version()}; " + ", ".join(f"{k}={v}" for k, v in OPTIONS.items()),
         "load": f"wrk, one thread, on the same cores; a lead of {LEAD_BYTES} bytes with a new e-mail in every request",
         "processes": f"{options.processes} API processes each; workers of {options.workers} pool processes",
-        "settings": "ours: as they come, but for LEADS_REDIS_TIMEOUT=10 and a rate limit that is too high to reach",
+        "settings": "ours: as they come, but for LEADS_REDIS_TIMEOUT=10 and limits that are too high to reach",
     }
     findings.figures["how"] = how
     print("Lead Ingest, benchmark")

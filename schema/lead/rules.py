@@ -17,12 +17,23 @@ DATE_OF_BIRTH_MIN = date(1900, 1, 1)
 ADDITIONAL_DATA_MAX_BYTES = 16 * 1024
 ADDITIONAL_DATA_MAX_DEPTH = 16
 
+# Most fields of an object that is checked as a lead, which has six; with more it is something else. Checking a thousand
+# unknown ones takes some milliseconds.
+FIELDS_MAX = 50
+
+# Most unknown fields that errors name, and most characters of such a name, so that errors are no larger than leads.
+UNKNOWN_NAMED_MAX = 20
+UNKNOWN_NAME_MAX = 64
+
 BLANK = "This value should not be blank."
 NOT_TEXT = "This value should be a string."
 NOT_EMAIL = "This value is not a valid email address"
 NOT_PHONE = f"This value should match pattern: /{PHONE_PATTERN}/"
 NOT_OBJECT = "This value should be a JSON object."
 UNKNOWN_FIELD = "This field is not known."
+TOO_MANY_FIELDS = f"A lead should have at most {FIELDS_MAX} fields."
+TOO_DEEP = f"This value should be at most {ADDITIONAL_DATA_MAX_DEPTH} levels deep."
+TOO_LONG_INTEGER = "Integers in this value should fit into 64 bits."
 
 _phone = re.compile(PHONE_PATTERN, re.ASCII)
 _date = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -106,10 +117,16 @@ class AdditionalData(fields.Raw):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise self.make_error("invalid")
-        if _deeper_than(value, ADDITIONAL_DATA_MAX_DEPTH):
-            raise ValidationError(f"This value should be at most {ADDITIONAL_DATA_MAX_DEPTH} levels deep.")
-        if len(orjson.dumps(value)) > ADDITIONAL_DATA_MAX_BYTES:
+        try:
+            encoded = orjson.dumps(value)
+        except TypeError:
+            # orjson reads what is nested deeper than it writes; integers that are too long come from the codec alone.
+            too_deep = _deeper_than(value, ADDITIONAL_DATA_MAX_DEPTH)
+            raise ValidationError(TOO_DEEP if too_deep else TOO_LONG_INTEGER) from None
+        if len(encoded) > ADDITIONAL_DATA_MAX_BYTES:
             raise ValidationError(f"This value should be at most {ADDITIONAL_DATA_MAX_BYTES} bytes as JSON.")
+        if _deeper_than(value, ADDITIONAL_DATA_MAX_DEPTH):
+            raise ValidationError(TOO_DEEP)
         return value
 
 
@@ -119,7 +136,7 @@ def _deeper_than(value: Any, levels: int) -> bool:
         value = value.values()
     elif not isinstance(value, list):
         return False
-    return levels == 0 or any(_deeper_than(item, levels - 1) for item in value)
+    return levels == 0 or any(_deeper_than(item, levels - 1) for item in value if isinstance(item, dict | list))
 
 
 # The same rules in JSON Schema, as far as it can express them. Patterns avoid \\s and \\d, whose meaning depends on the
@@ -183,7 +200,8 @@ _known = frozenset(FIELDS)
 def validate(data: object) -> dict[str, Any]:
     """Validate a decoded JSON value as a lead; return its fields, names trimmed, in the order of FIELDS.
 
-    Raises marshmallow's ValidationError, whose `messages` map each broken field to its messages.
+    Raises marshmallow's ValidationError, whose `messages` map each broken field to its messages. They name at most
+    UNKNOWN_NAMED_MAX unknown fields, by their first UNKNOWN_NAME_MAX characters.
     """
     if not isinstance(data, dict):
         raise ValidationError({"body": [NOT_OBJECT]})
@@ -195,5 +213,20 @@ def validate(data: object) -> dict[str, Any]:
             return fields
         except (KeyError, ValidationError):
             pass
-    loaded: dict[str, Any] = LEAD.load(data)
+    if len(data) > FIELDS_MAX:
+        raise ValidationError({"body": [TOO_MANY_FIELDS]})
+    try:
+        loaded: dict[str, Any] = LEAD.load(data)
+    except ValidationError as error:
+        raise ValidationError(_bounded(error.messages_dict)) from None
     return loaded
+
+
+def _bounded(messages: dict[str, Any]) -> dict[str, Any]:
+    """Return the messages with a bounded number of unknown fields, whose names are cut."""
+    bounded = {name: texts for name, texts in messages.items() if name in _known}
+    unknown = [name for name in messages if name not in _known]
+    bounded.update((name[:UNKNOWN_NAME_MAX], messages[name]) for name in unknown[:UNKNOWN_NAMED_MAX])
+    if len(unknown) > UNKNOWN_NAMED_MAX:
+        bounded["body"] = [f"{len(unknown) - UNKNOWN_NAMED_MAX} more fields are not known."]
+    return bounded

@@ -11,6 +11,7 @@ ACCEPTED = "leads:accepted"
 RATE_PREFIX = "leads:rate:"
 LOGIN_FAILURES_PREFIX = "leads:login:failures:"
 LOGIN_KNOWN_PREFIX = "leads:login:known:"
+BULK_RATE_PREFIX = "leads:bulk:"
 IDEMPOTENCY_PREFIX = "leads:key:"
 REQUESTS = "leads:requests"
 REQUESTS_HELD = f"{REQUESTS}:held"
@@ -90,6 +91,12 @@ DOCUMENTED = (
         "string",
         "An account that logged in from an address; expires 30 days after the last time.",
         "the API",
+    ),
+    (
+        f"{BULK_RATE_PREFIX}<sha-256>",
+        "string",
+        "Leads that a user, by the hash of its name, sent in bulk in its window; expires with it.",
+        "the API, in the append",
     ),
     (
         f"{IDEMPOTENCY_PREFIX}<sha-256>",

@@ -44,6 +44,12 @@ class HttpSettings:
         1000, "Requests a window for each client IP; 0 turns the limit off.", unit="requests", low=0
     )
     rate_limit_window: int = number(60, "Length of a rate-limit window.", unit="seconds", low=1, high=86400)
+    bulk_limit: int = number(
+        100_000,
+        "Leads that each user may send in bulk in a rate-limit window. 0, or `LEADS_RATE_LIMIT=0`, turns it off.",
+        unit="leads",
+        low=0,
+    )
     rate_limit_timeout: float = number(
         0.05,
         "Longest time that a request which appends no lead waits to be counted; after it it goes on without a limit.",

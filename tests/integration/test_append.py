@@ -77,6 +77,32 @@ def test_a_window_is_not_prolonged_by_requests_within_it(backend: Backend):
     assert backend.client.pttl("leads:rate:192.0.2.1") <= 30_000
 
 
+def test_leads_in_bulk_are_counted_exactly_over_two_processes_and_apart_from_requests(backend: Backend):
+    async def work(first: Line, second: Line) -> list[AppendResult]:
+        ip = AppendRequest(f"{keys.RATE_PREFIX}192.0.2.1")
+        ada, grace = f"{keys.BULK_RATE_PREFIX}ada", f"{keys.BULK_RATE_PREFIX}grace"
+        await first.submit(ip)
+        bulks = [AppendRequest(ada, one_lead().leads, cost=10) for _ in range(30)]
+        return [
+            *await asyncio.gather(*map(first.submit, bulks[:15]), *map(second.submit, bulks[15:])),
+            await first.submit(ip),
+            await first.submit(AppendRequest(ada, cost=0)),
+            await first.submit(AppendRequest(grace, cost=0)),
+        ]
+
+    *bulks, request, used_up, other = run(backend, work, lines=2, rate_limit=2, bulk_limit=95)
+
+    # The tenth finds 90 of 95 used.
+    assert Counter(answer.verdict for answer in bulks) == {Verdict.APPENDED: 10, Verdict.RATE_LIMITED: 20}
+    assert backend.waiting() == 10
+    assert (request.verdict, request.used) == (Verdict.APPENDED, 2)
+    assert used_up.verdict is Verdict.RATE_LIMITED
+    assert 59_000 < used_up.window_left <= 60_000
+    assert (other.verdict, other.used) == (Verdict.APPENDED, 0)
+    assert not backend.client.exists(f"{keys.BULK_RATE_PREFIX}grace")
+    assert backend.client.pttl(f"{keys.BULK_RATE_PREFIX}ada") > 0
+
+
 def test_a_key_used_again_with_the_same_body_answers_the_same_id_and_appends_nothing(backend: Backend):
     async def work(line: Line) -> tuple[LeadId, AppendResult, AppendResult]:
         first = with_key("key", b"body")

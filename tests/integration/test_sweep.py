@@ -145,7 +145,7 @@ def test_a_sweep_that_finds_redis_away_ends_quietly_and_the_next_one_works(backe
     sweeper = sweeper_of(backend)
     backend.queue.kill()
     try:
-        assert sweeper.run() == {"keys": 0, "consumers": 0, "audit_events": 0}
+        assert sweeper.run() == {"keys": 0, "consumers": 0, "audit_events": 0, "failed": 3}
     finally:
         backend.queue.start()
 

@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
-from tests.kit.leads import a_lead
+from tests.kit.leads import a_lead, assert_error
 from tests.kit.servers import until
-from tests.kit.service import Service
+from tests.kit.service import PASSWORD, Service
 
 from . import raw
 
@@ -23,6 +24,9 @@ SEND_TIMEOUT = 5  # seconds
 
 # What a process may grow by while it sends an export of thirty times as much, the reads beside it included.
 GROWTH = 24 * 1024 * 1024
+
+
+USERS = ("one@example.com", "two@example.com")
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +41,14 @@ def bulky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
-def ask(service: Service) -> socket.socket:
+def ask(service: Service, token: str = "") -> socket.socket:
     """Ask for everything on a connection that takes little at a time."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.settimeout(30)
     connection.connect(("127.0.0.1", service.port))
-    connection.sendall(raw.request(service, "GET", "/api/leads/export?format=ndjson"))
+    authorization = service.headers(token)["Authorization"]
+    connection.sendall(raw.request(service, "GET", "/api/leads/export?format=ndjson", Authorization=authorization))
     return connection
 
 
@@ -94,6 +99,36 @@ def raw_lines(answer: bytes) -> list[str]:
         body += rest[:length]
         rest = rest[length + 2 :]
     return body.decode().split("\n")[:-1]
+
+
+def test_a_user_has_one_export_and_a_process_two_and_nobody_else_waits_for_them(bulky: Service):
+    for name in USERS:
+        assert bulky.user("create", name, "--role", "read", password=PASSWORD).returncode == 0
+    tokens = [bulky.token(name, PASSWORD) for name in USERS]
+
+    def export(token: str = "") -> httpx.Response:
+        return bulky.get("/api/leads/export?format=ndjson&email=nobody@example.com", token=token)
+
+    with ask(bulky) as first:
+        assert first.recv(1000).startswith(b"HTTP/1.1 200")
+        again = export()
+        body = assert_error(again, 429, "You have an export already.")
+        assert again.headers["Retry-After"] == str(body["retry_after"])
+        # Others have the second place, one after the other,
+        assert [export(token).status_code for token in tokens] == [200, 200]
+        with ask(bulky, tokens[0]) as second:
+            assert second.recv(1000).startswith(b"HTTP/1.1 200")
+            # and while it is taken they come later.
+            assert_error(export(tokens[1]), 503, "Too many exports are being sent.")
+            assert bulky.client.head("/api/leads/export", headers=bulky.headers(tokens[1])).status_code == 503
+            assert bulky.get("/api/leads?limit=100").status_code == 200
+            login = {"email": USERS[1], "password": PASSWORD}
+            assert bulky.post("/api/login_check", login, token=None).status_code == 200
+        until(lambda: export(tokens[1]).status_code == 200)
+    until(lambda: export().status_code == 200)
+    for _ in range(3):
+        assert bulky.client.head("/api/leads/export", headers=bulky.headers()).status_code == 200
+        assert_error(bulky.get("/api/leads/export?page=1"), 400)
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux's kernel breaks it off")

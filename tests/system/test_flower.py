@@ -2,6 +2,7 @@
 
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -115,6 +116,45 @@ def test_the_broker_page_shows_the_tickets_that_wait(watched: Service, page: Bro
     finally:
         for process in pool:
             process.resume()
+
+
+def listed(service: Service, name: str) -> list[str]:
+    """Return what each run of a task that Flower lists returned."""
+    found = httpx.get(service.flower_url + "/api/tasks", auth=(EMAIL, PASSWORD), timeout=20).json().values()
+    return [str(task["result"]) for task in found if task["name"] == name]
+
+
+def wait_for_sweeps(service: Service, number: int) -> None:
+    """Wait until beat has sent so many sweeps, and workers have fetched them."""
+    sent = service.data / "beat.alive"
+    for _ in range(number):
+        before = sent.stat().st_mtime if sent.exists() else 0
+        until(lambda before=before: sent.exists() and sent.stat().st_mtime > before, 30, 0.05)
+    until(lambda: "leads_sweeps_waiting 0.0" in service.get("/metrics").text, 30, 0.1)
+
+
+def test_a_sweep_is_listed_when_it_did_something_or_failed_and_not_otherwise(tmp_path: Path):
+    with Service(tmp_path, idempotency_ttl=3, sweep_interval=0.5, database_timeout=1) as quiet:
+        wait_for_sweeps(quiet, 5)
+        service_tasks = httpx.get(quiet.flower_url + "/api/tasks", auth=(EMAIL, PASSWORD), timeout=20).json()
+        assert {task["name"] for task in service_tasks.values()} <= {"store_leads"}
+
+        # An Idempotency-Key whose time is over is deleted by a sweep.
+        assert quiet.post("/api/leads", a_lead(), Idempotency_Key="once").status_code == 202
+        until(lambda: listed(quiet, "sweep") == ["{'keys': 1, 'consumers': 0}"], 30, 0.2)
+
+        # A sweep that the database refuses has failed.
+        locked = sqlite3.connect(quiet.data / "leads.db", isolation_level=None)
+        locked.execute("BEGIN EXCLUSIVE")
+        try:
+            until(lambda: any("'failed': 1" in result for result in listed(quiet, "sweep")), 30, 0.2)
+        finally:
+            locked.close()
+        wait_for_sweeps(quiet, 3)
+        failed = listed(quiet, "sweep")
+        wait_for_sweeps(quiet, 5)
+
+        assert listed(quiet, "sweep") == failed
 
 
 @pytest.mark.slow

@@ -72,6 +72,35 @@ def assert_imported(service: Service, file: Path, phone: str, good: set[str], ba
     assert {row["email"] for row in rows} == {"nobody"}
 
 
+def test_every_bad_row_has_its_reasons_however_many_there_are_in_a_request(embedded: Service, tmp_path: Path):
+    file = tmp_path / "bad.ndjson"
+    broken = [a_lead(email="nobody"), a_lead(phone="x"), a_lead(additionalData={"n": 2**70}), 5]
+    file.write_text("".join(json.dumps(each) + "\n" for each in [a_lead(), *broken * 60]))
+
+    done = run(embedded, file)
+
+    assert done.returncode == 0, done.stderr
+    rejects = [json.loads(line) for line in (tmp_path / "bad.rejects.ndjson").read_text().splitlines()]
+    assert [[*each["errors"]] for each in rejects] == [["email"], ["phone"], ["additionalData"], ["body"]] * 60
+    assert len({str(each["errors"]) for each in rejects}) == 4
+
+
+def test_an_integer_that_json_in_a_csv_cannot_carry_is_a_reject(embedded: Service, tmp_path: Path):
+    file = tmp_path / "wide.csv"
+    lead = a_lead()
+    with file.open("w", newline="") as out:
+        writer = csv.DictWriter(out, [*lead, "additionalData"])
+        writer.writeheader()
+        writer.writerow({**lead, "additionalData": json.dumps({"n": 2**64 - 1})})
+        writer.writerow({**lead, "additionalData": json.dumps({"n": 2**64})})
+
+    done = run(embedded, file)
+
+    assert done.returncode == 0, done.stderr
+    (reject,) = csv.DictReader((tmp_path / "wide.rejects.csv").read_text().splitlines())
+    assert reject["_errors"] == "additionalData: Integers in this value should fit into 64 bits."
+
+
 def test_good_rows_are_stored_and_bad_rows_rejected_with_their_reasons(embedded: Service, tmp_path: Path):
     file = tmp_path / "leads.csv"
     good, bad = written(file, 450, "+49301000001")

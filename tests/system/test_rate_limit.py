@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.kit.leads import a_lead, assert_error
+from tests.kit.leads import a_lead, assert_common_headers, assert_error
 from tests.kit.service import Service
 
 LIMIT = 20
@@ -102,6 +102,14 @@ def test_every_request_counts_once_whatever_becomes_of_it(peer: httpx.Client, me
         answer = peer.request(method, path, **options)
 
         assert int(answer.headers["X-RateLimit-Remaining"]) == left, answer.text
+
+
+@pytest.mark.parametrize("path", ["/api/leads", "/api/nothing", "/health/live", "/health/ready", "/metrics", "/"])
+def test_every_answer_has_the_headers_counted_or_not(peer: httpx.Client, path: str):
+    answer = peer.get(path)
+
+    assert_common_headers(answer)
+    assert answer.headers["X-RateLimit-Limit"] == "20"
 
 
 def test_refused_requests_use_up_the_window(peer: httpx.Client):

@@ -46,9 +46,3 @@ def test_what_is_wrong_is_told_without_quoting_the_body():
         body.decode(b'{"email": "ada@example.com", }')
 
     assert "ada@example.com" not in str(caught.value)
-
-
-def test_ndjson_is_split_at_line_feeds_and_blank_lines_do_not_count():
-    content = b'{"a":1}\r\n\n  \n{"b":"\xe2\x80\xa8"}\n'
-
-    assert [body.decode(line) for line in body.lines(content)] == [{"a": 1}, {"b": "\u2028"}]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError, validate
 
-from schema.lead import rules
+from schema.lead import codec, rules
 from schema.lead.rules import BLANK, NOT_OBJECT, NOT_TEXT, UNKNOWN_FIELD
 
 VALID: dict[str, Any] = {
@@ -265,3 +265,62 @@ def test_a_rule_that_is_added_with_validate_holds_for_good_looking_leads_too(mon
 
     assert errors_of(VALID) == {"lastName": ["Not her."]}
     assert rules.validate({**VALID, "lastName": "Hopper"})["lastName"] == "Hopper"
+
+
+def test_an_object_with_more_fields_than_fifty_is_not_looked_at():
+    many = {f"field{number}": number for number in range(51)}
+
+    assert errors_of(many) == {"body": ["A lead should have at most 50 fields."]}
+    assert "body" in errors_of(VALID | {"email": "x", **{f"field{number}": 1 for number in range(46)}})
+
+
+def test_at_most_twenty_unknown_fields_are_named_and_their_number_is():
+    errors = errors_of(VALID | {"email": "x"} | {f"field{number}": number for number in range(40)})
+
+    named = {name: messages for name, messages in errors.items() if messages == [UNKNOWN_FIELD]}
+    assert len(named) == 20
+    assert errors["email"] == [NOT_EMAIL]
+    assert errors["body"] == ["20 more fields are not known."]
+    assert len(errors) == 22
+
+
+def test_a_long_name_is_cut_where_it_is_told():
+    assert errors_of(VALID | {"x" * 100_000: 1}) == {"x" * 64: [UNKNOWN_FIELD]}
+
+
+WIDEST = [2**64 - 1, -(2**63), 2**63, 1234567890123456789]
+TOO_WIDE = ["18446744073709551616", "-9223372036854775809", "20000000000000000000", "1" + "0" * 30, "-1" + "0" * 300]
+
+
+@pytest.mark.parametrize("value", WIDEST)
+def test_an_integer_of_64_bits_stays_what_it_is(value: int):
+    text = orjson.dumps(VALID | {"additionalData": {"a": [value]}})
+
+    assert rules.validate(codec.decode(text))["additionalData"] == {"a": [value]}
+
+
+@pytest.mark.parametrize("number", TOO_WIDE, ids=["2^64", "-2^63-1", "2e19", "1e30", "-1e300"])
+@pytest.mark.parametrize("before", ['{"a":', '{"a": \n ', '{"a":[1,', '{"a":{"b":[ '])
+def test_an_integer_over_64_bits_is_refused_wherever_it_stands(number: str, before: str):
+    closing = "".join({"{": "}", "[": "]"}[each] for each in reversed(before) if each in "{[")
+    text = f'{orjson.dumps(VALID).decode()[:-1]}, "additionalData": {before}{number}{closing}}}'
+
+    message = "Integers in this value should fit into 64 bits."
+    assert errors_of(codec.decode(text.encode())) == {"additionalData": [message]}
+
+
+@pytest.mark.parametrize(
+    "value", ["1" * 40, {"n": 0.1234567890123456789012}, {"n": 12345678901234567890.5}, {"n": 1e30}, "," + "9" * 25]
+)
+def test_texts_and_fractions_may_have_any_number_of_digits(value: object):
+    lead = VALID | {"additionalData": {"a": value}}
+
+    assert rules.validate(codec.decode(orjson.dumps(lead)))["additionalData"] == {"a": value}
+
+
+def test_what_is_nested_too_deep_is_said_to_be_so_whatever_its_integers():
+    text = b'{"a":' * 1000 + b"99999999999999999999999" + b"}" * 1000
+
+    assert errors_of(VALID | {"additionalData": codec.decode(text)}) == {
+        "additionalData": ["This value should be at most 16 levels deep."]
+    }

@@ -35,7 +35,7 @@ class Maintenance:
     def run(self) -> dict[str, int]:
         """Compact, make and remove; return the numbers of minutes, partitions, expired leads and audit events.
 
-        A step that the database refuses is left to the next run.
+        A step that the database refuses is left to the next run; `failed` has the number of those.
         """
         done = {"minutes": 0, "months": 0, "expired": 0, "audit_events": 0}
         steps = {
@@ -48,6 +48,7 @@ class Maintenance:
             try:
                 done[name] = step()
             except SQLAlchemyError as error:
+                done["failed"] = done.get("failed", 0) + 1
                 log.warning("maintenance cut short", step=name, reason=reason_of(error))
         if done["expired"]:
             log.info("leads past the retention removed", leads=done["expired"])

@@ -42,23 +42,27 @@ class Sweep:
     def run(self) -> dict[str, int]:
         """Copy the counts of accepted leads, store audit events, delete old keys and consumers; return the numbers.
 
-        A step that Redis or the database refuses is left to the next sweep.
+        A step that Redis or the database refuses is left to the next sweep; `failed` has the number of those.
         """
         done = {"keys": 0, "consumers": 0, "audit_events": 0}
         try:
             self._copy_accepted()
             done["keys"] = self._forget_keys()
         except SQLAlchemyError as error:
+            done["failed"] = 1
             log.warning("sweep without the database", reason=reason_of(error))
         except RedisError as error:
+            done["failed"] = 1
             log.warning("sweep cut short", reason=type(error).__name__)
         try:
             done["audit_events"] = self._audit_events.move()
         except (SQLAlchemyError, RedisError) as error:
+            done["failed"] = done.get("failed", 0) + 1
             log.warning("audit events not stored", reason=reason_of(error))
         try:
             done["consumers"] = self._forget_consumers()
         except RedisError as error:
+            done["failed"] = done.get("failed", 0) + 1
             log.warning("sweep cut short", reason=type(error).__name__)
         return done
 
