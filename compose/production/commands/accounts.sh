@@ -29,13 +29,15 @@ with_secrets() { # COMMAND...: run it with the secrets in its environment
 # What runs gets them as well, so that a new release's services find theirs before MySQL and Redis are replaced.
 make_accounts() {
     check_secrets
-    with_secrets sh production/mysql/accounts | sql || fail "MySQL's accounts were not made: make start"
-    with_secrets sh production/redis/users | sed 's/^user \([a-z]*\)/ACL SETUSER \1 reset/' |
-        compose exec -T redis redis-cli -e >/dev/null || fail "Redis's users were not made: make start"
+    with_secrets sh production/mysql/accounts | sql || fail "MySQL's accounts were not made: MySQL says why, above."
+    said=$(with_secrets sh production/redis/users | sed 's/^user \([a-z]*\)/ACL SETUSER \1 reset/' |
+        compose exec -T redis redis-cli) || fail "Redis does not answer: make start"
+    # redis-cli ends well whatever Redis answers to lines that it reads.
+    ! echo "$said" | grep -v '^OK$' || fail "Redis's users were not made: Redis says why, above."
 }
 
 grant() { # Once the tables are there
-    sql <production/mysql/grants.sql || fail "The rights of MySQL's accounts were not given: make start"
+    sql <production/mysql/grants.sql || fail "The rights of MySQL's accounts were not given: MySQL says why, above."
 }
 
 # Release 0.1 had one account for all. Locked, not dropped: docs/operations.md says how to go back.
