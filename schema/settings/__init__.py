@@ -151,5 +151,7 @@ def load() -> Settings:
         raise SettingsError(f"{variable('jwt_private_key')} and {variable('jwt_public_key')} are set together or not")
     weak = weakness(settings.flower_password)
     if weak and not settings.flower_host.startswith(LOOPBACK):
-        raise SettingsError(f"{variable('flower_password')}: {weak}: {variable('flower_host')} is {settings.flower_host}")
+        raise SettingsError(
+            f"{variable('flower_password')}: {weak}: {variable('flower_host')} is {settings.flower_host}"
+        )
     return dataclasses.replace(settings, data_dir=settings.data_dir.expanduser().resolve())

@@ -38,7 +38,9 @@ DENIED = {1044, 1045, 1142, 1143, 1227, 1410, 1419}
 
 def printed(script: str) -> str:
     """Return what a script of the production form prints; each password is the account's name and some."""
-    secrets = {f"{server}_{name.upper()}_PASSWORD": f"{name}-secret" for name in ACCOUNTS for server in ("MYSQL", "REDIS")}
+    secrets = {
+        f"{server}_{name.upper()}_PASSWORD": f"{name}-secret" for name in ACCOUNTS for server in ("MYSQL", "REDIS")
+    }
     secrets |= {"REDIS_FLOWER_PASSWORD": "flower-secret", "REDIS_PASSWORD": "default-secret"}
     command = ["sh", str(PRODUCTION / script)]
     return subprocess.run(command, env={**os.environ, **secrets}, capture_output=True, text=True, check=True).stdout

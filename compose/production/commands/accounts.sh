@@ -5,16 +5,19 @@
 SECRETS="MYSQL_API_PASSWORD MYSQL_WORKER_PASSWORD MYSQL_MIGRATE_PASSWORD
     REDIS_API_PASSWORD REDIS_WORKER_PASSWORD REDIS_FLOWER_PASSWORD REDIS_MIGRATE_PASSWORD"
 
+complain() {
+    echo "$*" >&2
+    return 1
+}
+
 check_secrets() {
     for name in $SECRETS; do
-        value=$(setting "$name" '')
-        case $value in
-        *[!A-Za-z0-9._~-]*) fail "$name: only letters, digits and ._~- need no escaping in a URL, in SQL and in Redis's file" ;;
+        case $(setting "$name" '') in
+        *[!A-Za-z0-9._~-]*) complain "$name: only letters, digits and ._~- need no escaping in a URL, SQL and Redis's file" || return ;;
         ????????????*) ;;
-        *) fail "$name: the password has less than 12 characters" ;;
+        *) complain "$name: the password has less than 12 characters" || return ;;
         esac
     done
-    [ -n "$(setting REDIS_PASSWORD '')" ] || fail "REDIS_PASSWORD is not set: run make build"
 }
 
 with_secrets() { # COMMAND...: run it with the secrets in its environment
@@ -28,16 +31,16 @@ with_secrets() { # COMMAND...: run it with the secrets in its environment
 
 # What runs gets them as well, so that a new release's services find theirs before MySQL and Redis are replaced.
 make_accounts() {
-    check_secrets
-    with_secrets sh production/mysql/accounts | sql || fail "MySQL's accounts were not made: MySQL says why, above."
+    check_secrets || return
+    with_secrets sh production/mysql/accounts | sql || complain "MySQL's accounts were not made." || return
     said=$(with_secrets sh production/redis/users | sed 's/^user \([a-z]*\)/ACL SETUSER \1 reset/' |
-        compose exec -T redis redis-cli) || fail "Redis does not answer: make start"
+        compose exec -T redis redis-cli) || complain "Redis does not answer." || return
     # redis-cli ends well whatever Redis answers to lines that it reads.
-    ! echo "$said" | grep -v '^OK$' || fail "Redis's users were not made: Redis says why, above."
+    ! echo "$said" | grep -vx -e OK -e '' || complain "Redis's users were not made."
 }
 
 grant() { # Once the tables are there
-    sql <production/mysql/grants.sql || fail "The rights of MySQL's accounts were not given: MySQL says why, above."
+    sql <production/mysql/grants.sql || complain "MySQL's accounts did not get their rights."
 }
 
 # Release 0.1 had one account for all. Locked, not dropped: docs/operations.md says how to go back.

@@ -57,7 +57,7 @@ stop() {
 }
 
 migrate() {
-    make_accounts
+    make_accounts || return 1
     up migrate || return 1
     [ "$(docker wait "$(containers migrate --all)")" = 0 ] || {
         compose logs --no-color --tail 20 migrate >&2
@@ -78,9 +78,8 @@ operate() { # MODULE [ARGUMENT...]
 # Rolling upgrade: starts new API containers beside the old ones, removes those once the new are healthy, then replaces
 # the workers: new code reads what either writes. Migrations that break the old code run last.
 upgrade() {
-    make_accounts
-    compose run --rm -T migrate python -m compose.production --before || fail "The stack was not changed."
-    grant
+    make_accounts && compose run --rm -T migrate python -m compose.production --before && grant ||
+        fail "The stack was not changed."
     old=$(containers api)
     number=$(setting API_REPLICAS 2)
     up --no-recreate --scale "api=$(($(echo "$old" | wc -w) + number))" api
