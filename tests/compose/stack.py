@@ -57,14 +57,25 @@ class Stack:
         """Clone what is committed."""
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self.directory)], check=True)
 
-    def make(self, *arguments: str, ok: bool = True, **changes: str) -> str:
-        """Run a command of the Makefile; return what it wrote."""
+    def check_out(self, commit: str) -> None:
+        """Take another commit's code, as `git pull` would."""
+        git = ["git", "-C", str(self.directory)]
+        subprocess.run([*git, "fetch", "--quiet", str(ROOT), commit], check=True)
+        subprocess.run([*git, "checkout", "--quiet", "--force", "FETCH_HEAD"], check=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of this stack's commands."""
         # Not as a part of the `make test-compose` that this may run in: it would say which directory it is in.
         inherited = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+        return {**inherited, **self.settings}
+
+    def make(self, *arguments: str, ok: bool = True, **changes: str) -> str:
+        """Run a command of the Makefile; return what it wrote."""
         done = subprocess.run(
             ["make", *arguments],
             cwd=self.directory,
-            env={**inherited, **self.settings, **changes},
+            env={**self.environment, **changes},
             capture_output=True,
             text=True,
             timeout=COMMAND_DEADLINE,

@@ -121,8 +121,7 @@ def is_denied(engine: Engine, statement: str) -> bool:
         with engine.connect() as connection:
             connection.execute(text(statement))
     except DBAPIError as error:
-        assert error.orig is not None
-        return error.orig.args[0] in DENIED
+        return getattr(error.orig, "args", [0])[0] in DENIED
     return False
 
 

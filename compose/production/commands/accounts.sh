@@ -31,7 +31,6 @@ with_secrets() { # COMMAND...: run it with the secrets in its environment
 
 # What runs gets them as well, so that a new release's services find theirs before MySQL and Redis are replaced.
 make_accounts() {
-    check_secrets || return
     with_secrets sh production/mysql/accounts | sql || complain "MySQL's accounts were not made." || return
     said=$(with_secrets sh production/redis/users | sed 's/^user \([a-z]*\)/ACL SETUSER \1 reset/' |
         compose exec -T redis redis-cli) || complain "Redis does not answer." || return

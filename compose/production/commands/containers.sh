@@ -32,6 +32,7 @@ wait_until_healthy() { # SERVICE...
 }
 
 start() {
+    check_secrets || fail "Nothing was started."
     up mysql redis
     wait_until_healthy mysql redis
     migrate || fail "The stack did not start."
@@ -78,7 +79,7 @@ operate() { # MODULE [ARGUMENT...]
 # Rolling upgrade: starts new API containers beside the old ones, removes those once the new are healthy, then replaces
 # the workers: new code reads what either writes. Migrations that break the old code run last.
 upgrade() {
-    make_accounts && compose run --rm -T migrate python -m compose.production --before && grant ||
+    check_secrets && make_accounts && compose run --rm -T migrate python -m compose.production --before && grant ||
         fail "The stack was not changed."
     old=$(containers api)
     number=$(setting API_REPLICAS 2)
