@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from schema.database.tables import metadata
+from schema.queue import keys
 from schema.settings import Settings, variable
 
 COMPOSE = Path(__file__).parents[2] / "compose"
@@ -163,13 +164,27 @@ def test_a_service_gets_the_settings_that_its_code_reads(name: str, room: str, n
     assert not {each for each in SERVICES[name]["environment"] if each.startswith("LEADS_FIRST_")}
 
 
-def test_each_table_is_one_that_workers_write_or_says_why_not():
+def test_the_rights_of_workers_are_said_for_each_table():
     grants = (PRODUCTION / "mysql" / "grants.sql").read_text()
-    written = set(
-        re.findall(r"^GRANT SELECT, INSERT\b[A-Z, ]* ON leads\.(\w+) TO leads_worker;$", grants, re.MULTILINE)
-    )
+    named = set(re.findall(r"^GRANT SELECT\b[A-Z, ]* ON leads\.(\w+) TO leads_worker;$", grants, re.MULTILINE))
 
-    assert written == set(metadata.tables) - {"users"}
+    assert named == set(metadata.tables) - {"users"}
+    assert not re.search(r"ON leads\.(\*|users|alembic_version) TO leads_worker", grants)
+
+
+def test_each_key_has_the_prefix_that_the_users_of_redis_are_let_to():
+    users = subprocess.run(
+        ["sh", str(PRODUCTION / "redis" / "users")],
+        env={**os.environ, **dict.fromkeys(SECRETS["redis"], "x")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+
+    assert all(name.startswith("leads:") for name, *_ in keys.DOCUMENTED)
+    let = {line.split()[1]: line.split() for line in users}
+    assert {name for name, rules in let.items() if "~leads:*" in rules} == {"api", "worker", "migrate"}
+    assert {name for name, rules in let.items() if "~*" in rules or "+@all" in rules} == {"default"}
 
 
 def test_a_build_adds_the_secrets_that_an_earlier_release_had_not(tmp_path: Path):
