@@ -1,14 +1,12 @@
 """What `make run` keeps is for the user who runs it: leads, hashes of passwords, the queue's socket."""
 
 import os
-import shutil
 import stat
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from schema.settings import Settings
 from tests.kit.leads import a_lead
 from tests.kit.service import Service
 
@@ -57,20 +55,20 @@ def test_a_directory_that_is_for_all_is_refused(own: Service):
     assert mode(own.data) == 0o1777
 
 
-def test_the_socket_of_a_long_data_dir_is_in_a_directory_that_nobody_else_has_made(tmp_path: Path):
-    data = tmp_path / ("long" * 25)
-    directory = Settings(data_dir=data).redis_socket.parent
-    assert directory.parent == Path(tempfile.gettempdir())
-    own = Service(tmp_path, data_dir=data)
-    try:
+def test_the_socket_of_a_long_data_dir_is_in_a_directory_that_nobody_else_has_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    own = Service(tmp_path, data_dir=tmp_path / ("long" * 25))
+    with tempfile.TemporaryDirectory() as temporary:
+        monkeypatch.setenv("TMPDIR", temporary)
         with own:
             own.wait_until_stored(*own.accept(a_lead()))
+            (directory,) = Path(temporary).glob("lead-ingest-*")
             assert mode(directory) == 0o700
+            assert {path.name for path in directory.iterdir()} == {"redis.sock"}
             own.stop()
 
         # Such as one in which somebody else waits for what we write.
         directory.chmod(0o777)
         assert own.launch().wait(30) == 2
         assert "not this user's alone" in own.errors
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
