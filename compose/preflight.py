@@ -1,7 +1,10 @@
 """Preflight: checks and preparations before the first process starts. A failed one raises CannotStart."""
 
 import fcntl
+import os
+import stat
 import time
+from pathlib import Path
 from typing import IO, Any, cast
 
 from marshmallow import ValidationError
@@ -38,13 +41,22 @@ class CannotStart(Exception):
 def take_data_dir(settings: Settings) -> IO[str]:
     """Make the data dir and lock it for this run. The lock lasts as long as the returned file is open.
 
-    Blocks for at most RELEASE_TIMEOUT. Raises CannotStart when it is not writable or another run has the lock.
+    From here on only this user can read what this process and its children write, and what is in the data dir.
+    Blocks for at most RELEASE_TIMEOUT. Raises CannotStart when it is not writable or of others, or another run has the
+    lock.
     """
     path = settings.data_dir
     name = variable("data_dir")
+    os.umask(0o077)
     try:
+        path.mkdir(parents=True, exist_ok=True)
+        if path.stat().st_mode & stat.S_ISVTX:
+            raise CannotStart(f"{name}: {path} is for all users of the machine; name a directory in it")
+        path.chmod(0o700)
         for part in ("redis", "logs", "beat", "flower"):
-            (path / part).mkdir(parents=True, exist_ok=True)
+            (path / part).mkdir(exist_ok=True)
+        if not settings.redis_socket.is_relative_to(path):
+            _make_socket_dir(settings.redis_socket.parent)
         lock = (path / "lock").open("a+")
     except OSError as error:
         raise CannotStart(f"{name}: cannot write to {path}: {error.strerror}") from None
@@ -58,6 +70,15 @@ def take_data_dir(settings: Settings) -> IO[str]:
                 raise CannotStart(f"{name}: {path} is in use by another run") from None
             time.sleep(0.1)
     return lock
+
+
+def _make_socket_dir(path: Path) -> None:
+    """Make the directory of the embedded queue's socket. Raises CannotStart when it is another user's."""
+    path.mkdir(exist_ok=True)
+    found = path.lstat()
+    # Its name under the temporary dir can be guessed, so that somebody else may have made it.
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise CannotStart(f"{path} is not this user's alone: remove it, or set a shorter {variable('data_dir')}")
 
 
 def check_ports(settings: Settings) -> None:

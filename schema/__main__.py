@@ -27,7 +27,7 @@ def migrate(revision: str, before: bool) -> None:
     """Bring the tables to a revision."""
     settings = load_settings()
     if not settings.database_url:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _migration_errors():
         runner.migrate(settings.primary_url, revision, before=before)
     click.echo("The tables are up to date.")

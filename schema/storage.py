@@ -15,7 +15,8 @@ Made from `schema/queue/keys.py` and `schema/database/tables.py` by `make docs`;
 """
 
 TABLES = """
-Kombu, Celery's transport, has keys of its own (`unacked*`, `_kombu.*`): they hold messages, never a lead.
+Kombu, Celery's transport, has keys of its own (`unacked*`, `_kombu.*`, `celeryev.*`, `*.pidbox`): they hold messages,
+never a lead.
 
 ## Database
 

@@ -58,6 +58,8 @@ def flower(settings: Settings) -> ProcessCommand:
         "FLOWER_STATE_SAVE_INTERVAL": str(FLOWER_SAVE_INTERVAL),
         "FLOWER_MAX_TASKS": str(FLOWER_TASKS),
         "FLOWER_TASKS_COLUMNS": FLOWER_COLUMNS,
+        # Its pages could stop workers and start tasks.
+        "FLOWER_READ_ONLY": "true",
     }
     return ProcessCommand(_celery("flower"), environment)
 

@@ -34,7 +34,7 @@ PAGE = """\
 </html>
 """
 
-START = 'SwaggerUIBundle({url: "openapi.json", dom_id: "#ui", deepLinking: true, persistAuthorization: true});\n'
+START = 'SwaggerUIBundle({url: "openapi.json", dom_id: "#ui", deepLinking: true});\n'
 
 _POLICY = (
     "Content-Security-Policy",

@@ -13,9 +13,10 @@ import environs
 from schema.settings.auth import AuthSettings
 from schema.settings.database import DatabaseSettings
 from schema.settings.declare import Network, is_loopback, networks_of, setting
-from schema.settings.flower import WELL_KNOWN_PASSWORD, FlowerSettings
+from schema.settings.flower import FlowerSettings
 from schema.settings.http import HttpSettings
 from schema.settings.logs import LogSettings
+from schema.settings.passwords import WELL_KNOWN_PASSWORD, weakness
 from schema.settings.queue import QueueSettings
 from schema.settings.workers import WorkerSettings
 
@@ -61,12 +62,15 @@ class Settings(
 
     @property
     def redis_socket(self) -> Path:
-        """The embedded server's unix socket: in the data dir, or in the temporary dir when that path is too long."""
+        """The embedded server's unix socket: in the data dir, or when that path is too long in a directory of its own.
+
+        That one is under the temporary dir; compose.preflight makes it for this user alone.
+        """
         path = self.data_dir / "redis" / "redis.sock"
         if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
             return path
         digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"lead-ingest-{digest}.sock"
+        return Path(tempfile.gettempdir()) / f"lead-ingest-{os.getuid()}-{digest}" / "redis.sock"
 
     @property
     def queue_url(self) -> str:
@@ -143,9 +147,9 @@ def load() -> Settings:
         )
     if (settings.jwt_private_key is None) != (settings.jwt_public_key is None):
         raise SettingsError(f"{variable('jwt_private_key')} and {variable('jwt_public_key')} are set together or not")
-    if settings.flower_password == WELL_KNOWN_PASSWORD and not is_loopback(settings.flower_host):
+    weak = weakness(settings.flower_password)
+    if weak and not is_loopback(settings.flower_host):
         raise SettingsError(
-            f"{variable('flower_password')}: the well-known password is for loopback only, "
-            f"and {variable('flower_host')} is {settings.flower_host}"
+            f"{variable('flower_password')}: {weak}: {variable('flower_host')} is {settings.flower_host}"
         )
     return dataclasses.replace(settings, data_dir=settings.data_dir.expanduser().resolve())

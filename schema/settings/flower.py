@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schema.settings.declare import number, setting
-
-# Password of the test user of the embedded run, published in its banner and the README.
-WELL_KNOWN_PASSWORD = "password123"  # noqa: S105 (no secret)
+from schema.settings.passwords import WELL_KNOWN_PASSWORD
 
 
 @dataclass(frozen=True)
@@ -17,7 +15,9 @@ class FlowerSettings:
     flower_port: int = number(5555, "Port Flower listens on.", unit="port", low=1, high=65535)
     flower_user: str = setting("test@example.com", "User of Flower's pages (HTTP basic).")
     flower_password: str = setting(
-        WELL_KNOWN_PASSWORD, "Password of Flower's pages. The default is refused when Flower listens off loopback."
+        WELL_KNOWN_PASSWORD,
+        "Password of Flower's pages. The default, and one of less than 12 characters, are refused when Flower listens "
+        "off loopback.",
     )
     flower_database: Path | None = setting(
         None,

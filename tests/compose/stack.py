@@ -56,14 +56,25 @@ class Stack:
         """Clone what is committed."""
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self.directory)], check=True)
 
-    def make(self, *arguments: str, ok: bool = True, **changes: str) -> str:
-        """Run a command of the Makefile; return what it wrote."""
+    def check_out(self, commit: str) -> None:
+        """Take another commit's code, as `git pull` would."""
+        git = ["git", "-C", str(self.directory)]
+        subprocess.run([*git, "fetch", "--quiet", str(ROOT), commit], check=True)
+        subprocess.run([*git, "checkout", "--quiet", "--force", "FETCH_HEAD"], check=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of this stack's commands."""
         # Not as a part of the `make test-compose` that this may run in: it would say which directory it is in.
         inherited = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+        return {**inherited, **self.settings}
+
+    def make(self, *arguments: str, ok: bool = True, **changes: str) -> str:
+        """Run a command of the Makefile; return what it wrote."""
         done = subprocess.run(
             ["make", *arguments],
             cwd=self.directory,
-            env={**inherited, **self.settings, **changes},
+            env={**self.environment, **changes},
             capture_output=True,
             text=True,
             timeout=COMMAND_DEADLINE,
@@ -71,6 +82,21 @@ class Stack:
         )
         assert (done.returncode == 0) == ok, done.stdout[-2000:] + done.stderr[-4000:]
         return done.stdout + done.stderr
+
+    def run(self, *command: str, said: str = "") -> str:
+        """Run a command for operators, with `said` as its input; return what it wrote."""
+        done = subprocess.run(
+            ["compose/production/stack", "run", *command],
+            cwd=self.directory,
+            env=self.environment,
+            input=said,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def secret(self, name: str) -> str:
         """Return a value of the file that `make build` wrote."""

@@ -60,4 +60,6 @@ def test_a_person_logs_in_sends_a_lead_and_sees_it(embedded: Service, tmp_path: 
         assert lead_id in answer
         assert '"state": "stored"' in answer
         assert '"total": 1' in answer
+        # The token is in the memory of the page alone.
+        assert page.driver.execute_script("return JSON.stringify([localStorage, sessionStorage])") == "[{},{}]"
         assert page.errors() == []

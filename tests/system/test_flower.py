@@ -158,6 +158,25 @@ def test_a_sweep_is_listed_when_it_did_something_or_failed_and_not_otherwise(tmp
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "path",
+    [
+        "worker/shutdown/{}",
+        "worker/pool/restart/{}",
+        "worker/queue/cancel-consumer/{}?queue=x",
+        "task/async-apply/sweep",
+    ],
+)
+def test_no_worker_is_stopped_and_no_task_started_from_its_pages(watched: Service, path: str):
+    with httpx.Client(base_url=watched.flower_url + "/api", auth=(EMAIL, PASSWORD), timeout=20) as flower:
+        worker = next(iter(flower.get("/workers", params={"refresh": 1}).json()))
+
+        answer = flower.post("/" + path.format(worker), json={})
+
+        assert (answer.status_code, answer.text) == (403, "Read only mode is enabled")
+        assert worker in flower.get("/workers", params={"status": 1}).json()
+
+
 def test_what_flower_has_seen_outlives_a_restart(watched: Service):
     before = tasks(watched)
     assert before

@@ -39,6 +39,9 @@ def settings(locked: RedisServer, mysql_server: MySQLServer, tmp_path: Path) -> 
         "LEADS_DATABASE_URL": f"mysql+pymysql://strong:{SECRET}@127.0.0.1:{mysql_server.port}/{name}",
         "LEADS_FIRST_USER": "boss@example.com",
         "LEADS_FIRST_PASSWORD": "correct horse battery staple",
+        "LEADS_FLOWER_HOST": "0.0.0.0",
+        "LEADS_FLOWER_PASSWORD": SECRET,
+        "GRAFANA_PASSWORD": SECRET,
     }
 
 
@@ -76,6 +79,10 @@ def test_it_makes_tables_keys_and_the_first_user_once(settings: dict[str, str]):
         ("LEADS_REDIS_URL", "redis://127.0.0.1:6379/0"),
         ("LEADS_DATABASE_URL", ""),
         ("LEADS_DATABASE_URL", "mysql+pymysql://leads:Secret@127.0.0.1:3306/leads"),
+        ("LEADS_FLOWER_PASSWORD", "password123"),
+        ("LEADS_FLOWER_PASSWORD", "admin"),
+        ("GRAFANA_PASSWORD", "admin"),
+        ("GRAFANA_PASSWORD", ""),
     ],
 )
 def test_it_refuses_what_everybody_knows_in_one_line(settings: dict[str, str], name: str, value: str):

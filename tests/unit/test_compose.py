@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from schema.database.tables import metadata
+from schema.queue import keys
 from schema.settings import Settings, variable
 
 COMPOSE = Path(__file__).parents[2] / "compose"
@@ -113,11 +115,118 @@ def test_who_may_name_a_client_is_in_a_network_that_nobody_else_reaches():
     ]
 
 
-def test_ours_run_without_rights_they_do_not_need():
-    for name in ("api", "worker", "beat", "flower", "migrate"):
-        assert SERVICES[name]["cap_drop"] == ["ALL"]
-        assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_runs_without_rights_it_does_not_need(name: str):
+    service = SERVICES[name]
+
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert service["pids_limit"]
+    assert name == "nginx" or "cap_add" not in service
+    assert "privileged" not in service
+    assert not [volume for volume in service.get("volumes", ()) if "docker.sock" in volume]
+
+
+def test_nothing_but_nginx_starts_as_root():
     assert "\nUSER leads\n" in (PRODUCTION / "Dockerfile").read_text()
+    # Those images bring a user of their own.
+    others = {"prometheus", "alertmanager", "grafana"}
+    root = {
+        name
+        for name, service in SERVICES.items()
+        if name not in others and "user" not in service and not service["image"].startswith("lead-ingest:")
+    }
+    assert root == {"nginx"}
+
+
+# Every secret that a container holds, by its name in production.env.
+SECRETS = {
+    "nginx": set(),
+    "api": {"MYSQL_API_PASSWORD", "REDIS_API_PASSWORD"},
+    "worker": {"MYSQL_WORKER_PASSWORD", "REDIS_WORKER_PASSWORD"},
+    "beat": {"REDIS_WORKER_PASSWORD"},
+    "flower": {"REDIS_FLOWER_PASSWORD", "LEADS_FLOWER_PASSWORD"},
+    "migrate": {
+        "MYSQL_MIGRATE_PASSWORD",
+        "REDIS_MIGRATE_PASSWORD",
+        "LEADS_FIRST_PASSWORD",
+        "LEADS_FLOWER_PASSWORD",
+        "GRAFANA_PASSWORD",
+    },
+    "mysql": {"MYSQL_ROOT_PASSWORD"},
+    "redis": {
+        "REDIS_PASSWORD",
+        "REDIS_API_PASSWORD",
+        "REDIS_WORKER_PASSWORD",
+        "REDIS_FLOWER_PASSWORD",
+        "REDIS_MIGRATE_PASSWORD",
+    },
+    "prometheus": set(),
+    "alertmanager": set(),
+    "grafana": {"GRAFANA_PASSWORD"},
+}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_holds_its_own_secrets_alone(name: str):
+    assert set(re.findall(r"\$\{(\w*PASSWORD\w*)", str(SERVICES[name]))) == SECRETS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "room", "not_its"), [("api", "ingest_api", ""), ("worker", "workers", "flower"), ("beat", "", "")]
+)
+def test_a_service_gets_the_settings_that_its_code_reads(name: str, room: str, not_its: str):
+    files = (COMPOSE.parent / room).rglob("*.py") if room else ()
+    read = {found for file in files for found in re.findall(r"\bsettings\.([a-z_]+)", file.read_text())}
+    names = {variable(each) for each in read if not (not_its and each.startswith(not_its))}
+
+    assert (names & VARIABLES) - FIXED <= SERVICES[name]["environment"].keys()
+    assert not {each for each in SERVICES[name]["environment"] if each.startswith("LEADS_FIRST_")}
+
+
+def test_the_rights_of_workers_are_said_for_each_table():
+    grants = (PRODUCTION / "mysql" / "grants.sql").read_text()
+    named = set(re.findall(r"^GRANT SELECT\b[A-Z, ]* ON leads\.(\w+) TO leads_worker;$", grants, re.MULTILINE))
+
+    assert named == set(metadata.tables) - {"users"}
+    assert not re.search(r"ON leads\.(\*|users|alembic_version) TO leads_worker", grants)
+
+
+def test_each_key_has_the_prefix_that_the_users_of_redis_are_let_to():
+    users = subprocess.run(
+        ["sh", str(PRODUCTION / "redis" / "users")],
+        env={**os.environ, **dict.fromkeys(SECRETS["redis"], "x")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+
+    assert all(name.startswith("leads:") for name, *_ in keys.DOCUMENTED)
+    let = {line.split()[1]: line.split() for line in users}
+    assert {name for name, rules in let.items() if "~leads:*" in rules} == {"api", "worker", "migrate"}
+    assert {name for name, rules in let.items() if "~*" in rules or "+@all" in rules} == {"default"}
+
+
+def test_a_build_adds_the_secrets_that_an_earlier_release_had_not(tmp_path: Path):
+    given = "MYSQL_ROOT_PASSWORD=a\nMYSQL_PASSWORD=b\nREDIS_PASSWORD=c\nGRAFANA_PASSWORD=d\n"
+    file = tmp_path / "compose" / "production.env"
+
+    first_build(tmp_path, existing=given)
+    before = file.read_text()
+    build(tmp_path)
+
+    assert before.startswith(given)
+    lines = dict(line.split("=") for line in before.splitlines())
+    new = {name: value for name, value in lines.items() if name not in given}
+    assert new.keys() == {
+        *(f"MYSQL_{name}_PASSWORD" for name in ("API", "WORKER", "MIGRATE")),
+        *(f"REDIS_{name}_PASSWORD" for name in ("API", "WORKER", "FLOWER", "MIGRATE")),
+    }
+    assert len(set(new.values())) == len(new)
+    assert all(len(value) == 40 for value in new.values())
+    assert file.stat().st_mode & 0o077 == 0
+    assert file.read_text() == before
 
 
 def test_every_setting_is_passed_on_or_fixed_by_the_container():
@@ -166,10 +275,12 @@ def test_what_is_set_at_the_first_build_stays_set(tmp_path: Path):
     assert len(names) == len(set(names))
 
 
-def first_build(directory: Path, *arguments: str, **environment: str) -> list[str]:
+def first_build(directory: Path, *arguments: str, existing: str = "", **environment: str) -> list[str]:
     """Run `make build` with a Docker that fails when it shall build; return what that was asked for."""
     ignored = shutil.ignore_patterns("*.env", "backups", "tls")
     shutil.copytree(COMPOSE, directory / "compose", ignore=ignored)
+    if existing:
+        (directory / "compose" / "production.env").write_text(existing)
     shutil.copy(COMPOSE.parent / "Makefile", directory)
     docker = directory / "bin" / "docker"
     docker.parent.mkdir()
@@ -177,8 +288,13 @@ def first_build(directory: Path, *arguments: str, **environment: str) -> list[st
         f'#!/bin/sh\ncase $1 in\nbuild) echo "$@" >{directory}/asked; exit 1 ;;\nvolume) exit 1 ;;\nesac\n'
     )
     docker.chmod(0o755)
+    return build(directory, *arguments, **environment)
+
+
+def build(directory: Path, *arguments: str, **environment: str) -> list[str]:
+    """Run `make build` there; return what Docker was asked for."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
-    inherited["PATH"] = f"{docker.parent}:{inherited['PATH']}"
+    inherited["PATH"] = f"{directory / 'bin'}:{inherited['PATH']}"
 
     command = ["make", "build", *arguments]
     subprocess.run(command, cwd=directory, env={**inherited, **environment}, capture_output=True, timeout=60)

@@ -3,6 +3,7 @@
 import dataclasses
 import ipaddress
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -148,8 +149,27 @@ def test_a_data_dir_with_a_long_name_has_its_socket_elsewhere(tmp_path: Path):
     long, other = (Settings(data_dir=tmp_path / (letter * 120)) for letter in "ab")
 
     assert len(os.fsencode(long.redis_socket)) <= settings.SOCKET_PATH_MAX
+    # In a directory of its own, which nobody else may enter: compose.preflight makes it.
+    assert long.redis_socket.parent.parent == Path(tempfile.gettempdir())
     assert long.redis_socket != other.redis_socket
     assert long.redis_socket == Settings(data_dir=long.data_dir).redis_socket
+
+
+@pytest.mark.parametrize("password", ["password123", "admin", "", "a-short-one"])
+def test_flower_is_not_for_others_on_a_weak_password(password: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LEADS_FLOWER_PASSWORD", password)
+    assert settings.load().flower_host == "127.0.0.1"
+    monkeypatch.setenv("LEADS_FLOWER_HOST", "0.0.0.0")
+
+    with pytest.raises(SettingsError, match="LEADS_FLOWER_PASSWORD"):
+        settings.load()
+
+
+def test_flower_is_for_others_on_a_strong_password(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LEADS_FLOWER_PASSWORD", "correct horse battery staple")
+    monkeypatch.setenv("LEADS_FLOWER_HOST", "0.0.0.0")
+
+    assert settings.load().flower_host == "0.0.0.0"
 
 
 def test_a_replica_may_be_set_apart():

@@ -32,9 +32,11 @@ wait_until_healthy() { # SERVICE...
 }
 
 start() {
+    check_secrets || fail "Nothing was started."
     up mysql redis
     wait_until_healthy mysql redis
     migrate || fail "The stack did not start."
+    lock_old_account
     # shellcheck disable=SC2046 # words, not one argument
     up $(replicas) api worker beat flower
     wait_until_healthy api worker beat flower
@@ -56,17 +58,29 @@ stop() {
 }
 
 migrate() {
+    make_accounts || return 1
     up migrate || return 1
     [ "$(docker wait "$(containers migrate --all)")" = 0 ] || {
         compose logs --no-color --tail 20 migrate >&2
         return 1
     }
+    grant
+}
+
+# A command that may change users, tables and what is in the queue, with the rights of `migrate`.
+operate() { # MODULE [ARGUMENT...]
+    [ $# -gt 0 ] || fail "run MODULE: ingest_api, schema or workers, and its command"
+    terminal=
+    [ -t 0 ] || terminal=-T
+    # shellcheck disable=SC2086 # a word or none
+    compose run --rm $terminal migrate python -m "$@"
 }
 
 # Rolling upgrade: starts new API containers beside the old ones, removes those once the new are healthy, then replaces
 # the workers: new code reads what either writes. Migrations that break the old code run last.
 upgrade() {
-    compose run --rm -T migrate python -m compose.production --before || fail "The stack was not changed."
+    check_secrets && make_accounts && compose run --rm -T migrate python -m compose.production --before && grant ||
+        fail "The stack was not changed."
     old=$(containers api)
     number=$(setting API_REPLICAS 2)
     up --no-recreate --scale "api=$(($(echo "$old" | wc -w) + number))" api
@@ -79,6 +93,7 @@ upgrade() {
     up beat flower redis mysql
     wait_until_healthy mysql redis api worker beat flower
     migrate || fail "The new release runs, but the tables are not up to date."
+    lock_old_account
     start_nginx
 }
 

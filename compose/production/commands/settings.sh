@@ -19,8 +19,21 @@ random_hex() { # BYTES random bytes in hexadecimal, which needs no escaping in a
     od -An -N "$1" -tx1 /dev/urandom | tr -d ' \n'
 }
 
+# An installation of an earlier release lacks those that came later.
+add_secrets() {
+    for name in $SECRETS; do
+        grep -q "^$name=" "$ENV_FILE" || {
+            eval "value=\${$name:-}"
+            save_setting "$name" "${value:-$(random_hex 20)}"
+        }
+    done
+}
+
 make_secrets() {
-    [ ! -e "$ENV_FILE" ] || return 0
+    if [ -e "$ENV_FILE" ]; then
+        add_secrets
+        return 0
+    fi
     if docker volume inspect "${PROJECT}_mysql" >/dev/null 2>&1; then
         fail "Docker keeps the data of an installation named $PROJECT, and its secrets are not here. Put its" \
             "compose/$ENV_FILE back; or name this one otherwise (LEADS_PROJECT=...); or, if that data is of no use" \
@@ -32,7 +45,6 @@ make_secrets() {
 # The secrets of this installation, made by make build. Keep a copy in a safe place, and keep it out of git.
 # Any setting of compose.yml's may be added here, and any LEADS_ setting of docs/configuration.md that it passes on.
 MYSQL_ROOT_PASSWORD=$(random_hex 20)
-MYSQL_PASSWORD=$(random_hex 20)
 REDIS_PASSWORD=$(random_hex 20)
 LEADS_FIRST_USER=${LEADS_FIRST_USER:-admin@example.com}
 LEADS_FIRST_PASSWORD=${LEADS_FIRST_PASSWORD:-$(random_hex 12)}
@@ -56,4 +68,5 @@ FILE
     done
     chmod 600 "$draft"
     mv "$draft" "$ENV_FILE"
+    add_secrets
 }
