@@ -1,4 +1,4 @@
-"""`python -m schema`: the database's tables, and the reference of the settings."""
+"""`python -m schema`: the database's tables, one person's data, and the references."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +11,15 @@ from schema.counts import maintain
 from schema.database import engines
 from schema.database.migrations import runner
 from schema.database.migrations.runner import MigrationFailed
+from schema.person.command import person
 
 
 @click.group()
 def main() -> None:
     """Look after what both sides agree on."""
+
+
+main.add_command(person)
 
 
 @main.command()

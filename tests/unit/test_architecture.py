@@ -66,6 +66,7 @@ ROOMS = {
         "configuration",
         "storage",
         "cli",
+        "person",
     ),
     "ingest_api": (
         "metrics",

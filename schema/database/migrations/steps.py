@@ -25,6 +25,18 @@ def create_index(name: str, table: str, columns: list[str]) -> None:
         op.create_index(name, table, columns)
 
 
+def add_column(table: str, column: sa.Column[Any]) -> None:
+    """Add a column, unless it is there. MySQL has no ADD COLUMN IF NOT EXISTS."""
+    if column.name not in _columns(table):
+        op.add_column(table, column)
+
+
+def drop_column(table: str, name: str) -> None:
+    """Drop a column, unless it is gone."""
+    if name in _columns(table):
+        op.drop_column(table, name)
+
+
 def has_table(name: str) -> bool:
     """Tell whether a table is there."""
     return sa.inspect(op.get_bind()).has_table(name)
@@ -32,5 +44,8 @@ def has_table(name: str) -> bool:
 
 def is_bigint(table: str, column: str) -> bool:
     """Tell whether a column is a BIGINT."""
-    columns = {each["name"]: each["type"] for each in sa.inspect(op.get_bind()).get_columns(table)}
-    return isinstance(columns[column], sa.BigInteger)
+    return isinstance(_columns(table)[column], sa.BigInteger)
+
+
+def _columns(table: str) -> dict[str, Any]:
+    return {each["name"]: each["type"] for each in sa.inspect(op.get_bind()).get_columns(table)}
