@@ -41,10 +41,10 @@ def rewrite_queue(client: redis.Redis, timeout: float = REWRITE_TIMEOUT) -> None
         with suppress(_AlreadyRunning):
             _begin(client)
         _wait(client, deadline)
-    except ResponseError as error:
+    except ResponseError:
         raise FilesKept(
-            "Redis does not allow its append-only file to be rewritten, and it may hold erased data until then: "
-            f"run BGREWRITEAOF as its administrator ({str(error).split()[0]})"
+            "Redis does not allow its append-only file to be rewritten, and until then it may hold erased data: "
+            "run BGREWRITEAOF as its administrator"
         ) from None
     if _state(client)["aof_last_bgrewrite_status"] != "ok":
         raise FilesKept("Redis could not rewrite its append-only file, see its log: it may hold erased data until then")

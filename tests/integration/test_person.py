@@ -323,9 +323,10 @@ def test_a_queue_that_forbids_the_rewriting_is_one_clear_line(backend: Backend, 
         result = run(backend, "erase", "--yes", "--email", ANN["email"])
     finally:
         backend.client.execute_command("ACL", "SETUSER", "default", "+@all")
+        backend.client.config_set("appendonly", "no")
 
     assert result.exit_code == 1
-    assert "run BGREWRITEAOF as its administrator (NOPERM)" in result.output
+    assert "run BGREWRITEAOF as its administrator" in result.output
 
 
 @pytest.mark.parametrize(
@@ -337,8 +338,8 @@ def test_a_queue_that_forbids_the_rewriting_is_one_clear_line(backend: Backend, 
     ],
 )
 def test_who_names_nobody_is_told_so(backend: Backend, arguments: list[str], said: str):
-    for each in ("show", "erase"):
-        result = run(backend, each, *arguments)
+    for each in (["show"], ["erase", "--yes"]):
+        result = run(backend, *each, *arguments)
 
         assert result.exit_code == 2
         assert said in result.output
@@ -369,14 +370,8 @@ def test_many_leads_of_a_busy_minute_are_erased_and_found_by_their_place(backend
 def test_addresses_are_found_in_any_spelling():
     person = Person.of("Ann@x.org", "+44 (20) 7123-4567")
 
-    for text in (
-        "ANN@X.ORG",
-        "email=ann%40x.org&",
-        "a%2540",
-        '"ann\\u0040x.org"',
-        "+442071234567",
-        "0044 20 7123 4567",
-    ):
-        assert person.is_named_in([text]) == (text != "a%2540"), text
+    for text in ("ANN@X.ORG", "email=ann%40x.org&", "ann%2540x.org", '"ann\\u0040x.org"', "+442071234567"):
+        assert person.is_named_in([text]), text
+    assert person.is_named_in(["call 0044 (20) 7123 4567 now"])
     for text in ("joann@x.org", "ann@x.org.uk", "ann@x.organic", "442071234567890", "ann"):
         assert not person.is_named_in([text]), text

@@ -82,28 +82,25 @@ def _store(
             if rows:
                 insert_rows(connection, rows)
             ids = [row.id for row in rows]
-            _complete(connection, ids, slot, keys, kept_out)
+            write.add(connection, ids, slot)
+            _complete(connection, ids, keys, kept_out)
         return Inserted(stored=ids, erased=list(kept_out))
     except (SQLAlchemyError, UnicodeError) as error:
         if reaction_to(error) not in (Reaction.DUPLICATE, Reaction.REJECT_ROW):
             raise
     with connection.begin():
         inserted = _bisect(connection, rows, check)
+        write.add(connection, inserted.stored, slot)
         stored = set(inserted.stored)
-        _complete(connection, inserted.stored, slot, [key for key in keys if key.lead in stored], kept_out)
+        _complete(connection, inserted.stored, [key for key in keys if key.lead in stored], kept_out)
     inserted.erased.extend(kept_out)
     return inserted
 
 
 def _complete(
-    connection: Connection,
-    ids: list[LeadId],
-    slot: int,
-    keys: Sequence[Remembered],
-    kept_out: Sequence[LeadId],
+    connection: Connection, ids: list[LeadId], keys: Sequence[Remembered], kept_out: Sequence[LeadId]
 ) -> None:
-    """Write what belongs to the rows that were inserted in the open transaction. Raises _Erased."""
-    write.add(connection, ids, slot)
+    """Write what belongs to the rows that were inserted and counted in the open transaction. Raises _Erased."""
     # After the counts: whoever notes leads as erased locks those first, so it comes before this or after the COMMIT.
     if ids:
         found = removal.erased_between(connection, min(ids), max(ids)).intersection(ids)
