@@ -1,5 +1,6 @@
 """Makes the files forget what was erased: Redis's append-only file, and SQLite's database with its log."""
 
+import sqlite3
 import time
 from contextlib import suppress
 from typing import Any
@@ -83,8 +84,8 @@ def _wait(client: Any, deadline: float) -> None:
 def compact_sqlite(connection: Connection, timeout: float = CHECKPOINT_TIMEOUT) -> None:
     """Write SQLite's file anew without free space, and empty its log. Does nothing on other databases.
 
-    The connection must be in no transaction. Raises FilesKept when readers hold the log for longer than `timeout`
-    seconds, or when writers did not let it begin.
+    The connection must be in no transaction. Raises FilesKept when others keep the file or its log busy for longer
+    than `timeout` seconds.
     """
     if connection.dialect.name != "sqlite":
         return
@@ -92,9 +93,24 @@ def compact_sqlite(connection: Connection, timeout: float = CHECKPOINT_TIMEOUT) 
     connection.rollback()
     # The driver's own cursor: neither statement may run in a transaction, which SQLAlchemy would begin.
     cursor: Any = connection.connection.cursor()
-    cursor.execute("VACUUM")
-    while cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-        if time.monotonic() > deadline:
-            raise FilesKept("readers keep the database's log open, and it may hold erased data: run this again")
-        time.sleep(_PAUSE)
+    for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+        while not _runs(cursor, statement):
+            if time.monotonic() > deadline:
+                raise FilesKept("others keep the database busy, whose file may still hold erased data: run this again")
+            time.sleep(_PAUSE)
     cursor.close()
+
+
+def _runs(cursor: Any, statement: str) -> bool:
+    """Tell whether SQLite ran a statement, and was not kept from it by other connections."""
+    try:
+        cursor.execute(statement)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return False
+        raise FilesKept(
+            f"SQLite did not write its file anew ({error.sqlite_errorname}): it may hold erased data"
+        ) from None
+    # A checkpoint answers whether it was kept from it.
+    row = cursor.fetchone()
+    return row is None or not row[0]
