@@ -21,6 +21,7 @@ DIGEST = sa.LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")
 MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 erased_leads = sa.table("erased_leads", sa.column("lead_id", LEAD_ID), sa.column("erased_at", MOMENT))
+totals = sa.table("lead_totals", sa.column("total_stored"), sa.column("erased"))
 dropped_leads = sa.table("dropped_leads", sa.column("lead_id", LEAD_ID), sa.column("dropped_at", MOMENT))
 
 
@@ -52,12 +53,15 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them. Release 0.1 has no place for erased leads: its ledger counts them as dropped."""
-    steps.drop_column("lead_totals", "erased")
-    steps.drop_table("kept_out_salt")
-    steps.drop_table("kept_out")
+    """Drop them. Release 0.1 has no place for erased leads: its ledger counts them as dropped, and no row of theirs."""
+    # Until the table is gone the column is there.
     if steps.has_table("erased_leads"):
+        less = totals.c.total_stored - totals.c.erased
+        op.execute(sa.update(totals).ordered_values((totals.c.total_stored, less), (totals.c.erased, 0)))
         known = sa.select(dropped_leads.c.lead_id)
         moved = sa.select(erased_leads.c.lead_id, erased_leads.c.erased_at).where(erased_leads.c.lead_id.not_in(known))
         op.execute(sa.insert(dropped_leads).from_select(["lead_id", "dropped_at"], moved))
     steps.drop_table("erased_leads")
+    steps.drop_table("kept_out_salt")
+    steps.drop_table("kept_out")
+    steps.drop_column("lead_totals", "erased")
