@@ -311,7 +311,8 @@ def test_a_batch_without_erased_leads_asks_once_more_and_no_more(backend: Backen
     worker.run()
 
     assert sum("erased_leads" in each for each in statements) == 1
-    assert not any("kept_out" in each for each in statements)
+    # Which is read every two seconds, however many batches there are.
+    assert sum("kept_out" in each for each in statements) <= 1
 
 
 def test_a_queue_that_forbids_the_rewriting_is_one_clear_line(backend: Backend, monkeypatch: pytest.MonkeyPatch):
