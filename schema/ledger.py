@@ -1,4 +1,4 @@
-"""The ledger: every accepted lead is stored, expired, dead, dropped or waiting.
+"""The ledger: every accepted lead is stored, expired, dead, dropped, erased or waiting.
 
 Redis and the database are not read at the same moment, and a lead is both a row and waiting between COMMIT and its
 acknowledgement. So the ledger may be off by the batches in flight; with no traffic it balances exactly.
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import cast
 
 import redis
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from schema.counts import totals
-from schema.database.tables import dropped_leads, leads
+from schema.database.tables import dropped_leads, erased_leads, leads
 from schema.queue import accepted_counts, keys
 from schema.queue.accepted_counts import Accepted
 
@@ -25,22 +25,24 @@ class Ledger:
     expired: int  # former rows, removed because they were older than the retention
     dead: int  # dead letters
     dropped: int  # dead letters that an operator deleted
+    erased: int  # removed with their person, wherever they were
     waiting: int  # in the stream, those being stored too
 
     @property
     def imbalance(self) -> int:
         """How many accepted leads are nowhere; negative when more are somewhere than were accepted."""
-        return self.accepted - self.stored - self.expired - self.dead - self.dropped - self.waiting
+        somewhere = self.stored + self.expired + self.dead + self.dropped + self.erased + self.waiting
+        return self.accepted - somewhere
 
     def verdict(self) -> str:
         """Say in one sentence whether the ledger balances, or which way it is off."""
         if self.imbalance == 0:
-            return "Balanced: accepted = stored + expired + dead + dropped + waiting."
+            return "Balanced: accepted = stored + expired + dead + dropped + erased + waiting."
         if self.imbalance > 0:
             return f"Off: {self.imbalance} accepted leads are nowhere. Redis or the database has lost data."
         return (
-            f"Off: {-self.imbalance} more leads are stored, expired, dead, dropped or waiting than were accepted. "
-            "Something else writes to the queue or the table, or the accepted counts were lost."
+            f"Off: {-self.imbalance} more leads are stored, expired, dead, dropped, erased or waiting than were "
+            "accepted. Something else writes to the queue or the table, or the accepted counts were lost."
         )
 
 
@@ -51,12 +53,16 @@ def read_ledger(connection: Connection, client: redis.Redis) -> Ledger:
     """
     fresh = Accepted.parse(cast(dict[bytes, bytes], client.hgetall(keys.ACCEPTED)))
     came = accepted_counts.total(connection, fresh)
-    dropped = connection.execute(select(func.count()).select_from(dropped_leads)).scalar_one()
+    dropped, erased = (_count(connection, table) for table in (dropped_leads, erased_leads))
     waiting, dead = client.xlen(keys.STREAM), client.xlen(keys.DEAD)
     version = totals.version(connection)
-    return Ledger(came, version.total, version.expired, dead, int(dropped), waiting)
+    return Ledger(came, version.total, version.expired, dead, dropped, erased, waiting)
 
 
 def count_rows(connection: Connection) -> int:
     """Count the rows of the table `leads`. Scans a whole index: for checks, never for requests."""
-    return int(connection.execute(select(func.count()).select_from(leads)).scalar_one())
+    return _count(connection, leads)
+
+
+def _count(connection: Connection, table: Table) -> int:
+    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())

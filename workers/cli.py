@@ -104,7 +104,7 @@ def drop(letter: str | None, everything: bool) -> None:
 @main.command()
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait for numbers that hold still.")
 def ledger(timeout: float) -> None:
-    """Check that accepted = stored + expired + dead + dropped + waiting, and that the counts equal the rows.
+    """Check that accepted = stored + expired + dead + dropped + erased + waiting, and that the counts equal the rows.
 
     The exit status is 1 when they do not. While leads come in, numbers move; the check waits
     until they hold still, or else judges the last.

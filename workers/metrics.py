@@ -27,6 +27,7 @@ log = logs.get(__name__)
 STORED = Counter("leads_stored", "Leads whose rows a worker committed.")
 DUPLICATES = Counter("leads_duplicates", "Leads that a worker found stored already: delivered twice, stored once.")
 DEAD_LETTERED = Counter("leads_dead_lettered", "Leads that a worker made dead letters.")
+ERASED = Counter("leads_erased", "Leads that a worker did not store: their person was erased or is kept out.")
 BATCH_LEADS = Histogram(
     "leads_batch_leads", "Leads in one batch.", buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
 )
@@ -58,6 +59,7 @@ class Outcome(Protocol):
     stored: int
     duplicates: int
     dead: int
+    erased: int
 
 
 @contextmanager
@@ -75,7 +77,8 @@ def batch(outcome: Outcome) -> Iterator[None]:
         STORED.inc(outcome.stored)
         DUPLICATES.inc(outcome.duplicates)
         DEAD_LETTERED.inc(outcome.dead)
-        leads = outcome.stored + outcome.duplicates + outcome.dead
+        ERASED.inc(outcome.erased)
+        leads = outcome.stored + outcome.duplicates + outcome.dead + outcome.erased
         if leads:
             BATCH_LEADS.observe(leads)
             BATCH_SECONDS.observe(time.perf_counter() - started)

@@ -107,7 +107,8 @@ def letters() -> dict[str, Any]:
 
 def ready() -> dict[str, Any]:
     """Return the answer of a ready service."""
-    ledger = {"accepted": 2000, "stored": 1990, "expired": 0, "dead": 0, "dropped": 0, "waiting": 10, "imbalance": 0}
+    ledger = {"accepted": 2000, "stored": 1990, "expired": 0, "dead": 0, "dropped": 0, "erased": 0, "waiting": 10}
+    ledger["imbalance"] = 0
     return {"queue": True, "database": True, "ledger": ledger}
 
 

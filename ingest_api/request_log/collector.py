@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from ingest_api import metrics
 from ingest_api.http.client_ip import ClientAddresses
 from ingest_api.http.context import Request
-from ingest_api.request_log import redaction
+from ingest_api.request_log import masking, redaction
 from ingest_api.request_log.record import (
     HEADERS_MAX,
     LEADS,
@@ -29,9 +29,9 @@ from ingest_api.request_log.record import (
     kept,
     kept_of_accepted,
     kept_of_login,
-    page_of,
 )
 from schema.queue.keys import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD
+from schema.queue.request_pages import page_of
 from schema.queue.script import Script
 from schema.runtime import logs
 from schema.settings import Settings
@@ -58,6 +58,8 @@ NOTED_BYTES = 256 * 1024
 # Size (bytes) at which a page is closed, and most bytes of one write; a write has at least one page.
 PAGE_BYTES = 256 * 1024
 LOG_FLUSH_BYTES = 1024 * 1024
+
+TOO_MANY = 429
 
 # Most requests that one process keeps while Redis is away; beyond that the oldest are dropped.
 RECORDS_WAITING_MAX = 1000
@@ -87,6 +89,7 @@ class RequestLog:
         self._most = settings.request_log
         # Lowest status whose bodies are kept.
         self._least = {"all": 0, "errors": 400, "none": 1000}[settings.request_log_bodies]
+        self._is_masked = settings.request_log_personal == "masked"
         self._addresses = ClientAddresses(settings.trusted_proxies, ())
         self._noted: list[_Noted] = []
         self._noted_bytes = 0
@@ -98,8 +101,12 @@ class RequestLog:
         self._append = client.register_script(APPEND_PAGES.source)
 
     def note(self, req: Request, resp: Response, status: int, seconds: float) -> None:
-        """Buffer one answered request."""
-        if not self._most:
+        """Buffer one answered request.
+
+        Those answered with 429 are left out, so that nobody can push the others out with them; they are counted
+        (leads_rejected_total) and have their line in the access log.
+        """
+        if not self._most or status == TOO_MANY:
             return
         self._noted.append(_Noted(req, resp, status, seconds, time.time()))
         self._noted_bytes += len(req.context.body or b"") + len(resp.data or b"")
@@ -208,27 +215,37 @@ class RequestLog:
         context, scope = req.context, req.scope
         path, query = scope["path"], scope["query_string"]
         given: bytes | None = context.body
-        if status == 202 and path == LEADS and given is not None and self._least <= status:
+        if status == 202 and path == LEADS and given is not None and self._least <= status and not self._is_masked:
             body, body_remark, response, response_remark = kept_of_accepted(given, resp.data or b"")
         elif status >= self._least:
             body, body_remark = _body(given, path)
             response, response_remark = _response(req, resp, status)
+            if self._is_masked:
+                # Of a log-in redaction has left nothing but what it shows on purpose.
+                body = body if path == LOGIN else masking.body(body)
+                response = masking.answer(response)
         else:
             body = response = None
             body_remark = response_remark = "not kept: LEADS_REQUEST_LOG_BODIES"
+        shown_path = redaction.parameters(path) if path != LEADS else path
+        headers = redaction.headers(req.headers.items())
+        parameters = redaction.parameters(query.decode("latin-1")) if query else ""
+        if self._is_masked:
+            shown_path = masking.path(shown_path) if path != LEADS else path
+            headers, parameters = masking.headers(headers), masking.query(parameters) if query else ""
         return encode(
             (
                 int((moment - seconds) * 1_000_000),
                 int(seconds * 1_000_000),
                 context.request_id,
                 req.method,
-                bounded(redaction.parameters(path) if path != LEADS else path, PATH_MAX),
+                bounded(shown_path, PATH_MAX),
                 status,
                 context.reason,
                 self._client(req),
                 context.user,
-                bounded(redaction.headers(req.headers.items()), HEADERS_MAX),
-                bounded(redaction.parameters(query.decode("latin-1")), QUERY_MAX) if query else "",
+                bounded(headers, HEADERS_MAX),
+                bounded(parameters, QUERY_MAX),
                 body,
                 body_remark,
                 response,

@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 
-from ingest_api.request_log.record import Record, records_of
+from ingest_api.request_log.record import Record, records_in
 from schema.queue.keys import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD
 
 PAGES = 8  # in one LRANGE
@@ -55,7 +55,7 @@ class Requests:
 
     def _walk(self, key: str) -> Iterator[Record]:
         """Yield the list's records, newest first. Concurrent appends may repeat a record, but never hide one."""
-        return islice((each for page in self._pages(key) for each in records_of(page)), self._most)
+        return islice((each for page in self._pages(key) for each in records_in(page)), self._most)
 
     def _pages(self, key: str) -> Iterator[bytes]:
         end = -1

@@ -1,4 +1,4 @@
-"""The stored form of a request, a JSON array of Record's fields in order, and of a page of requests."""
+"""The stored form of a request, a JSON array of Record's fields in order, in a page of the log."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,6 +8,7 @@ import orjson
 
 from ingest_api.request_log import redaction
 from ingest_api.request_log.redaction import Unreadable
+from schema.queue import request_pages
 
 # Most bytes kept of the parts of one request; KEPT_BODY_MAX holds for the body and for the response.
 KEPT_BODY_MAX = 8 * 1024
@@ -66,14 +67,9 @@ def encode(fields: tuple[Any, ...]) -> bytes:
     return orjson.dumps(tuple(fields))
 
 
-def page_of(records: list[bytes]) -> bytes:
-    """Encode a page: the number of records, a blank, and a JSON array of them."""
-    return b"%d [%b]" % (len(records), b",".join(records))
-
-
-def records_of(page: bytes) -> Iterator[Record]:
+def records_in(page: bytes) -> Iterator[Record]:
     """Yield the records of a page, last first."""
-    for fields in reversed(orjson.loads(page.partition(b" ")[2])):
+    for fields in reversed(request_pages.records_of(page)):
         yield Record(*fields)
 
 

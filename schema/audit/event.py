@@ -41,6 +41,7 @@ class Action(StrEnum):
     REQUEST_LOG_CLEARED = "request_log_cleared"
     PERSON_SHOWN = "person_shown"
     PERSON_ERASED = "person_erased"
+    PERSON_LET_IN = "person_let_in"
     USER_CREATED = "user_created"
     USER_CHANGED = "user_changed"  # password, roles or enabled: the parameter says which
     USER_DISABLED = "user_disabled"

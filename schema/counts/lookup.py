@@ -74,7 +74,8 @@ class BucketCache:
     """A cache of buckets that stays valid while leads are stored in other buckets.
 
     Leads are added to a bucket and to all wider ones in one transaction, so an unchanged count means unchanged finer
-    buckets. Only retention and a rebuild break that; both change the data version, and that empties the cache.
+    buckets. Only retention, an erasure and a rebuild break that; each changes the data version, which empties the
+    cache.
     """
 
     # Most wider buckets whose finer ones are cached; each has at most some 100 of them.
@@ -85,7 +86,7 @@ class BucketCache:
 
     def of(self, version: DataVersion) -> KnownBuckets:
         """Return the cached buckets that hold at this data version, for `locate` to read and to extend."""
-        history = (version.expired, version.revision, version.retention_cutoff)
+        history = (version.expired, version.erased, version.revision, version.retention_cutoff)
         known, within = self._known
         if known != history or len(within) > self.MOST:
             within = {}

@@ -153,7 +153,7 @@ def rebuild(connection: Connection) -> int:
     # With what a worker of release 0.1 has left there after migration 0009.
     connection.execute(delete(lead_counts))
     number = recount(connection, 0, _END)
-    after = replace(before, total_stored=number + before.expired, revision=before.revision + 1)
+    after = replace(before, total_stored=number + before.expired + before.erased, revision=before.revision + 1)
     totals.replace(connection, after)
     return number
 

@@ -22,19 +22,20 @@ class DataVersion:
     expired: int  # leads removed because they were older than the retention
     revision: int  # number of rebuilds of the counts
     retention_cutoff: int  # while a month is being removed: the first microsecond that is kept; else 0
+    erased: int = 0  # leads removed with their person
 
     @property
     def total(self) -> int:
         """The number of stored leads."""
-        return self.total_stored - self.expired
+        return self.total_stored - self.expired - self.erased
 
     @property
     def progress(self) -> int:
         """A number that only grows; a replica with a smaller one is behind."""
-        return (self.revision << 56) + self.total_stored + self.expired
+        return (self.revision << 56) + self.total_stored + self.expired + self.erased
 
 
-_NAMES = ("total_stored", "expired", "revision", "retention_cutoff")
+_NAMES = ("total_stored", "expired", "revision", "retention_cutoff", "erased")
 
 # Until migration 0009 has run, workers of release 0.1 keep these sums in lead_counts, under width 0.
 _LEGACY_WIDTH = 0
@@ -59,6 +60,8 @@ VERSION_TEXT = select(
     + cast(_numbers[2], String)
     + ":"
     + cast(_numbers[3], String)
+    + ":"
+    + cast(_numbers[4], String)
 ).scalar_subquery()
 
 
@@ -85,14 +88,15 @@ def add(
     expired: int = 0,
     revision: int = 0,
     retention_cutoff: int = 0,
+    erased: int = 0,
 ) -> None:
     """Add to the sums in the open transaction. `slot` (any number) spreads concurrent writers over rows."""
-    ADD(connection, [(slot % SLOTS, total_stored, expired, revision, retention_cutoff)])
+    ADD(connection, [(slot % SLOTS, total_stored, expired, revision, retention_cutoff, erased)])
 
 
 def lock(connection: Connection) -> None:
     """Lock all rows: every writer blocks until the open transaction ends."""
-    ADD(connection, [(slot, 0, 0, 0, 0) for slot in range(SLOTS)])
+    ADD(connection, [(slot, 0, 0, 0, 0, 0) for slot in range(SLOTS)])
 
 
 def replace(connection: Connection, new: DataVersion) -> None:
@@ -105,6 +109,7 @@ def replace(connection: Connection, new: DataVersion) -> None:
         expired=new.expired,
         revision=new.revision,
         retention_cutoff=new.retention_cutoff,
+        erased=new.erased,
     )
 
 

@@ -44,7 +44,7 @@ def changes_of(ids: Iterable[LeadId], slot: int) -> list[tuple[Upsert, list[tupl
     buckets = numbers_of(moments)
     return [
         (_add_to_minutes, [(minute, slot, number) for minute, number in sorted(minutes.items())]),
-        (totals.ADD, [(slot, len(moments), 0, 0, 0)]),
+        (totals.ADD, [(slot, len(moments), 0, 0, 0, 0)]),
         (_add_to_counts, [(width, bucket, slot, number) for (width, bucket), number in sorted(buckets.items())]),
     ]
 

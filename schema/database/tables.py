@@ -86,6 +86,7 @@ lead_totals = Table(
     Column("revision", BigInteger, nullable=False),  # number of rebuilds of the counts
     # While a month is being removed: the first microsecond since 1970 that is kept; else 0.
     Column("retention_cutoff", BigInteger, nullable=False),
+    Column("erased", BigInteger, nullable=False, server_default="0"),  # rows removed with their person
     sqlite_with_rowid=False,
     info=_documented("Sums over all time (`schema/counts/totals.py`).", "workers, with the rows"),
     **OPTIONS,
@@ -162,6 +163,44 @@ audit_trail = Table(
         "The audit trail: who did what, without a value of a lead. Kept for `LEADS_AUDIT_DAYS`.",
         "the sweep, from Redis; the command line",
     ),
+    **OPTIONS,
+)
+
+# Ids of erased leads, wherever they were: see schema.person.
+erased_leads = Table(
+    "erased_leads",
+    metadata,
+    Column("lead_id", LEAD_ID, primary_key=True),
+    Column("erased_at", MOMENT, nullable=False),
+    sqlite_with_rowid=False,
+    info=_documented(
+        "Ids of leads that were erased with their person, or never stored because the person is kept out.",
+        "`python -m schema person erase`; workers",
+    ),
+    **OPTIONS,
+)
+
+# Addresses and numbers that are kept out: see schema.person.kept_out.
+kept_out = Table(
+    "kept_out",
+    metadata,
+    Column("hash", DIGEST, primary_key=True),
+    Column("added_at", MOMENT, nullable=False),
+    sqlite_with_rowid=False,
+    info=_documented(
+        "Addresses and numbers whose leads are not stored, as HMAC-SHA256 with the salt.",
+        "`python -m schema person erase --keep-out`",
+    ),
+    **OPTIONS,
+)
+
+kept_out_salt = Table(
+    "kept_out_salt",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),  # always 1
+    Column("salt", DIGEST, nullable=False),
+    sqlite_with_rowid=False,
+    info=_documented("The random salt of `kept_out`.", "the first `person erase --keep-out`"),
     **OPTIONS,
 )
 

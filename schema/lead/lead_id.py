@@ -52,6 +52,12 @@ def same_lead_ids(known: LeadId, seed: bytes, number: int) -> list[LeadId]:
     return _batch(micros_of(known) - index, seed, number)
 
 
+def is_of_batch(lead: LeadId, known: LeadId, seed: bytes) -> bool:
+    """Tell whether `new_lead_ids` made `lead` from `seed` in one batch with `known`."""
+    index = int.from_bytes(lead[8:]) >> _INDEX_SHIFT & 0xFFFF
+    return same_lead_ids(known, seed, index + 1)[index] == lead
+
+
 def _batch(first: int, seed: bytes, number: int) -> list[LeadId]:
     # Each id has a microsecond of its own; the index in it leads back to the first id's time.
     return [at(first + index, index << _INDEX_SHIFT | _digest(seed, index)) for index in range(number)]

@@ -10,7 +10,7 @@ from typing import Any
 import redis
 from sqlalchemy import Connection, delete, insert, select
 
-from schema.database.tables import dropped_leads, leads
+from schema.database.tables import dropped_leads, erased_leads, leads
 from schema.lead.lead_id import LeadId
 from schema.queue import entries, keys
 from schema.queue.script import Script
@@ -119,9 +119,10 @@ class DeadLetters:
 
 
 def note_dropped(connection: Connection, lead: LeadId) -> None:
-    """Record in the open transaction that a lead was dropped. Idempotent."""
-    known = select(dropped_leads.c.lead_id).where(dropped_leads.c.lead_id == lead)
-    if connection.execute(known).first() is None:
+    """Record in the open transaction that a lead was dropped, unless it was erased before. Idempotent."""
+    dropped = select(dropped_leads.c.lead_id).where(dropped_leads.c.lead_id == lead)
+    erased = select(erased_leads.c.lead_id).where(erased_leads.c.lead_id == lead)
+    if connection.execute(dropped).first() is None and connection.execute(erased).first() is None:
         now = datetime.now(UTC).replace(tzinfo=None)
         connection.execute(insert(dropped_leads).values(lead_id=lead, dropped_at=now))
 

@@ -104,9 +104,14 @@ DOCUMENTED = (
         "Lead id and SHA-256 of the validated fields that an Idempotency-Key came with. TTL: `LEADS_IDEMPOTENCY_TTL`.",
         "the API, in the append",
     ),
-    (REQUESTS, "list", "The request log, the oldest page first, without secrets.", "the API, five times a second"),
+    (
+        REQUESTS,
+        "list",
+        "The request log, the oldest page first, redacted and masked.",
+        "the API, five times a second; the sweep removes old pages",
+    ),
     (REQUESTS_HELD, "string", f"How many requests the pages of `{REQUESTS}` hold.", "the API"),
-    (REQUEST_ERRORS, "list", "Of the request log those that were answered with 400 or more.", "the API"),
+    (REQUEST_ERRORS, "list", "Of the request log those that were answered with 400 or more.", "as above"),
     (REQUEST_ERRORS_HELD, "string", f"How many requests the pages of `{REQUEST_ERRORS}` hold.", "the API"),
     (
         AUDIT,

@@ -22,9 +22,22 @@ class LogSettings:
         high=100_000,
     )
     request_log_bodies: str = setting(
-        "all",
-        "Requests whose bodies and responses are in the request log, leads among them: `all`, `errors` or `none`.",
+        "errors",
+        "Requests whose bodies and responses are in the request log: `all`, leads among them, `errors` or `none`.",
         check=OneOf(["all", "errors", "none"]),
+    )
+    request_log_personal: str = setting(
+        "masked",
+        "What clients said of persons in the request log: `masked`, so that only its shape is kept, or `clear`.",
+        check=OneOf(["masked", "clear"]),
+    )
+    request_log_age: float = number(
+        7.0,
+        "Age at which requests leave the request log, also when no newer ones come. Needs workers.",
+        unit="days",
+        low=0.0001,
+        high=3650,
+        kind="float",
     )
     audit_days: int = number(
         90,

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,10 +64,18 @@ class Backend:
         asyncio.run(self._append(appended))
         return found
 
-    async def _append(self, appended: tuple[NewLead, ...]) -> None:
+    def append_with_key(self, ids: Sequence[LeadId], checked: Sequence[dict[str, Any]], key: bytes) -> None:
+        """Append leads under an idempotency key (schema.database.idempotency.key_of) as the API does."""
+        appended = tuple(NewLead(each, codec.encode(each, fields)) for each, fields in zip(ids, checked, strict=True))
+        digest = hashlib.sha256(repr(checked).encode()).digest()
+        asyncio.run(self._append(appended, keys.IDEMPOTENCY_PREFIX + key.hex(), digest))
+
+    async def _append(self, appended: tuple[NewLead, ...], key: str = "", digest: bytes = b"") -> None:
         settings = self.with_settings(redis_timeout=10.0)
         commit = GroupCommit(async_redis(settings, timeout=10.0, connections=1), settings, lambda *_: None)
-        assert (await commit.submit(AppendRequest(leads=appended))).verdict is Verdict.APPENDED
+        assert (
+            await commit.submit(AppendRequest("", appended, key, digest, key_absent_in_database=True))
+        ).verdict is Verdict.APPENDED
         await commit.close()
 
     def stored(self) -> set[LeadId]:

@@ -149,8 +149,8 @@ def test_everything_that_runs_by_itself_uses_an_index(filled: Backend):
     assert_all_cheap(plans)
 
 
-# One row for each dead letter that somebody dropped, and some ten of sums: they are read whole.
-SMALL_TABLES = ("dropped_leads", "lead_totals")
+# One row for each dropped or erased lead, for each who is kept out, and some ten of sums: they are read whole.
+SMALL_TABLES = ("dropped_leads", "erased_leads", "kept_out", "kept_out_salt", "lead_totals")
 
 
 def assert_all_cheap(plans: Plans) -> None:

@@ -1,6 +1,7 @@
 """The request log on a real Redis: bounded, apart from the leads, and never in their way."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ from ingest_api.auth.tokens import Tokens
 from ingest_api.request_log import collector
 from ingest_api.request_log.command import requests as command
 from ingest_api.request_log.reader import PAGES, Requests
-from ingest_api.request_log.record import Record, encode, page_of, records_of
+from ingest_api.request_log.record import Record, encode, records_in
 from schema.queue.keys import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD, STREAM
+from schema.queue.request_pages import page_of
 from schema.settings import Settings
 from tests.integration.backends import Backend, fields_of
 from tests.kit.servers import until
+from workers.upkeep.sweep import Sweep
 
 # As many as are kept by default.
 MOST = 10_000
@@ -61,8 +64,14 @@ def record_of(number: int, status: int = 202, request_id: str = "") -> Record:
     )
 
 
+JSON = {"headers": {"Content-Type": "application/json"}}
+
+# As an operator sets it who wants to see leads in the log.
+WHOLE = {"request_log_bodies": "all", "request_log_personal": "clear"}
+
+
 def test_a_request_is_kept_whole_and_an_error_apart_too(backend: Backend):
-    statuses = Api(backend.settings).run(
+    statuses = Api(backend.with_settings(**WHOLE)).run(
         lead_call(X_Request_Id="good"),
         ("POST", "/api/leads", {"json": {**fields_of(), "email": "x"}, "headers": {"X-Request-Id": "bad"}}),
     )
@@ -106,6 +115,60 @@ def test_the_setting_tells_whose_bodies_are_kept(backend: Backend, bodies: str, 
     assert [each.body is not None for each in kept] == [good, bad]
     assert [each.response is not None for each in kept] == [good, bad]
     assert "LEADS_REQUEST_LOG_BODIES" in kept[0].body_remark
+
+
+def test_by_default_nothing_personal_is_kept_and_the_shape_of_what_was_wrong_is(backend: Backend):
+    wrong = {**fields_of(), "firstName": "Wilhelmina", "phone": "0049 30 123456", "x@y.example": 1}
+    query = {"email": "will@example.org", "limit": 0}
+
+    Api(backend.settings).run(
+        lead_call(),
+        ("POST", "/api/leads", {"json": wrong}),
+        ("POST", "/api/leads", {"body": b'{"firstName": "Wilhelmina", "email": will@example.org}', **JSON}),
+        ("GET", "/api/leads", {"params": query, "headers": {"Referer": "https://a.example/?email=will@example.org"}}),
+        ("GET", "/api/leads/will@example.org", {}),
+    )
+
+    accepted, refused, broken, listed, sought = Requests(backend.client, MOST).last(5)
+    assert (accepted.body, accepted.response) == (None, None)
+    assert refused.body["firstName"] == "W…10"
+    assert refused.body["phone"] == "…4 …2 …6"
+    assert refused.body["email"] == "a…4@e…7.c…3"
+    assert refused.body["additionalData"] == {"number": "…1"}
+    assert refused.response["errors"].keys() == {"phone", "…1@…1.e…7"}
+    assert "match pattern" in str(refused.response["errors"]["phone"])
+    assert broken.body == '{"firstName": "W…10", "email": w…4@e…7.o…3}'
+    assert listed.query == "email=w…4@e…7.o…3&limit=0"
+    assert "referer: https://a.example/?email=w…4@e…7.o…3" in listed.headers
+    assert sought.path == "/api/leads/w…4@e…7.o…3"
+    pages = b"".join(backend.client.lrange(REQUESTS, 0, -1) + backend.client.lrange(REQUEST_ERRORS, 0, -1))
+    for piece in (b"ilhelmina", b"will", b"123456", b"Lovelace", b"1990"):
+        assert piece not in pages
+
+
+def test_requests_over_the_limit_push_nothing_out(backend: Backend):
+    settings = backend.with_settings(rate_limit=3, request_log=5)
+
+    statuses = Api(settings).run(*[("GET", f"/api/none/{each}", {}) for each in range(12)])
+
+    assert statuses == [404] * 3 + [429] * 9
+    log = Requests(backend.client, 5)
+    assert [each.status for each in log.last(20)] == [each.status for each in log.last_errors(20)] == [404] * 3
+
+
+def test_old_requests_go_when_no_new_ones_come_too(backend: Backend):
+    day = 86_400 * 1_000_000
+    now = int(time.time() * 1_000_000)
+    for age in (9 * day, 8 * day, 6 * day):
+        for key, held in ((REQUESTS, REQUESTS_HELD), (REQUEST_ERRORS, REQUEST_ERRORS_HELD)):
+            backend.client.rpush(key, page(record_of(now - age, 404), record_of(now - age, 404)))
+            backend.client.incrby(held, 2)
+
+    Sweep(backend.client, backend.engine, backend.settings).run()
+
+    log = Requests(backend.client, MOST)
+    assert [each.time for each in log.last(10)] == [each.time for each in log.last_errors(10)] == [now - 6 * day] * 2
+    assert backend.client.mget(REQUESTS_HELD, REQUEST_ERRORS_HELD) == [b"2", b"2"]
 
 
 def test_a_log_that_cannot_be_written_costs_no_lead(backend: Backend):
@@ -152,7 +215,7 @@ def test_requests_wait_in_bounded_memory_while_redis_is_away(backend: Backend, m
 
 def requests_in(pages: list[Any], *, errors: bool) -> int:
     """Return how many requests are in the pages of requests or of errors."""
-    return sum(len(list(records_of(each.content))) for each in pages if each.errors == errors)
+    return sum(len(list(records_in(each.content))) for each in pages if each.errors == errors)
 
 
 @pytest.mark.slow
@@ -165,7 +228,7 @@ def test_pages_that_hold_more_than_is_kept_are_dropped(backend: Backend):
     # Then little more than those are in memory, and those are shown
     for key, held in ((REQUESTS, REQUESTS_HELD), (REQUEST_ERRORS, REQUEST_ERRORS_HELD)):
         pages = backend.client.lrange(key, 0, -1)
-        number = sum(len(list(records_of(each))) for each in pages)
+        number = sum(len(list(records_in(each))) for each in pages)
         assert int(backend.client.get(held)) == number
         assert 20 <= number < 23
     log = Requests(backend.client, 20)

@@ -25,9 +25,10 @@ def queue() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory, queue: RedisServer) -> Iterator[Service]:
-    """Three API processes whose log keeps thirty requests."""
+    """Three API processes whose log keeps thirty requests, whole."""
     directory = tmp_path_factory.mktemp("logged")
-    with Service(directory, redis_url=queue.url, request_log=30, http_workers=3, redis_timeout=1) as service:
+    whole = {"request_log_bodies": "all", "request_log_personal": "clear"}
+    with Service(directory, redis_url=queue.url, request_log=30, http_workers=3, redis_timeout=1, **whole) as service:
         yield service
 
 

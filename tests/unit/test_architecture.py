@@ -67,6 +67,7 @@ ROOMS = {
         "configuration",
         "storage",
         "cli",
+        "person",
     ),
     "ingest_api": (
         "metrics",

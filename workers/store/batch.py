@@ -21,6 +21,7 @@ from workers.store import insertion
 from workers.store.backoff import Backoff
 from workers.store.consumer import Claimed, Consumer
 from workers.store.dead_letter_limit import DeadLetterLimit, DeadLetterLimitReached
+from workers.store.kept_out import KeptOutLeads
 
 # Most runs of a transaction that ends in a deadlock or a lock timeout (1213, 1205).
 TRANSACTION_ATTEMPTS = 5
@@ -52,12 +53,18 @@ class Outcome:
     stored: int = 0
     duplicates: int = 0
     dead: int = 0
+    erased: int = 0
+
+    def result(self) -> dict[str, int]:
+        """Return the numbers by name; `erased`, which is rare, only when there are any."""
+        return {name: number for name, number in asdict(self).items() if number or name != "erased"}
 
     def add(self, batch: "Outcome") -> None:
         """Add the numbers of one batch."""
         self.stored += batch.stored
         self.duplicates += batch.duplicates
         self.dead += batch.dead
+        self.erased += batch.erased
 
 
 class Storing:
@@ -70,6 +77,7 @@ class Storing:
         self._backoff = Backoff()
         self._limit = DeadLetterLimit(settings.dead_letter_max_share, settings.dead_letter_max_in_a_row)
         self._slot = os.getpid()
+        self._kept_out = KeptOutLeads()
 
     def run(self) -> dict[str, int]:
         """Store a batch of waiting leads, and further ones while they are full and within TICKET_TIME_BUDGET.
@@ -79,7 +87,7 @@ class Storing:
         """
         outcome = Outcome()
         if not self._backoff.ready():
-            return asdict(outcome)
+            return outcome.result()
         deadline = time.monotonic() + TICKET_TIME_BUDGET
         try:
             while self._run_batch(outcome) and time.monotonic() < deadline:
@@ -91,7 +99,7 @@ class Storing:
             log.error("storing stopped", reason=str(error), next_try=round(self._backoff.record_failure(), 1))
         except RedisError as error:
             raise StoringFailed(f"queue: {type(error).__name__}") from None
-        return asdict(outcome)
+        return outcome.result()
 
     def _run_batch(self, outcome: Outcome) -> bool:
         """Store one batch; tell whether it was full, so that more leads may wait."""
@@ -196,6 +204,7 @@ class Storing:
         metrics.observe_delay(inserted.stored)
         outcome.stored += len(inserted.stored)
         outcome.duplicates += len(inserted.duplicates)
+        outcome.erased += len(inserted.erased)
         for entry, reason in bad:
             log.error("dead letter", entry=entry.name.decode(), reason=reason)
             outcome.dead += self._consumer.dead_letter(entry, reason)
@@ -205,9 +214,13 @@ class Storing:
         def check(reasons: Iterable[str]) -> None:
             self._limit.check(list(reasons), len(rows))
 
+        kept_out = self._kept_out.among(connection, rows)
+        if kept_out:
+            rows = [row for row in rows if row.id not in kept_out]
+            keys = [key for key in keys if key.lead not in kept_out]
         for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
             try:
-                return insertion.store(connection, rows, self._slot, keys, check=check)
+                return insertion.store(connection, rows, self._slot, keys, kept_out=list(kept_out), check=check)
             except SQLAlchemyError as error:
                 if reaction_to(error) is not Reaction.RETRY or attempt == TRANSACTION_ATTEMPTS:
                     raise

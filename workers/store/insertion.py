@@ -13,6 +13,7 @@ from schema.database.idempotency import Remembered
 from schema.database.lead_row import LeadRow, insert_rows
 from schema.database.tables import leads
 from schema.lead.lead_id import LeadId
+from schema.person import removal
 
 
 @dataclass(slots=True)
@@ -22,6 +23,15 @@ class Inserted:
     stored: list[LeadId] = field(default_factory=list)
     duplicates: list[LeadId] = field(default_factory=list)  # rows existed before
     rejected: dict[LeadId, str] = field(default_factory=dict)  # cannot be stored, with the reason
+    erased: list[LeadId] = field(default_factory=list)  # must not be stored: their person is erased or kept out
+
+
+class _Erased(Exception):
+    """Some leads of the batch were erased since they were read."""
+
+    def __init__(self, ids: set[LeadId]) -> None:
+        super().__init__(len(ids))
+        self.ids = ids
 
 
 # Called with the reasons of a batch's rejected leads so far; raises when they must not become dead letters.
@@ -34,9 +44,13 @@ def store(
     slot: int,
     keys: Sequence[Remembered] = (),
     *,
+    kept_out: Sequence[LeadId] = (),
     check: Check = lambda reasons: None,
 ) -> Inserted:
     """Insert `rows`, count them and store their idempotency keys in one transaction, committed on return.
+
+    The leads in `kept_out`, which `rows` must not hold, are noted as erased; those that `python -m schema person erase`
+    has noted are left out.
 
     `slot` spreads the counts of concurrent writers. After an error nothing of the batch is in the
     database, unless the connection was lost at COMMIT: then all of it or nothing is, and a second
@@ -45,12 +59,32 @@ def store(
     Raises SQLAlchemyError when the database is away or the transaction must be run again.
     """
     try:
+        return _store(connection, rows, slot, keys, kept_out, check)
+    except _Erased as found:
+        erased = found.ids
+    left = [row for row in rows if row.id not in erased]
+    keys = [key for key in keys if key.lead not in erased]
+    inserted = store(connection, left, slot, keys, kept_out=kept_out, check=check)
+    inserted.erased.extend(erased)
+    return inserted
+
+
+def _store(
+    connection: Connection,
+    rows: list[LeadRow],
+    slot: int,
+    keys: Sequence[Remembered],
+    kept_out: Sequence[LeadId],
+    check: Check,
+) -> Inserted:
+    try:
         with connection.begin():
-            insert_rows(connection, rows)
+            if rows:
+                insert_rows(connection, rows)
             ids = [row.id for row in rows]
             write.add(connection, ids, slot)
-            idempotency.remember(connection, list(keys))
-        return Inserted(stored=ids)
+            _complete(connection, ids, keys, kept_out)
+        return Inserted(stored=ids, erased=list(kept_out))
     except (SQLAlchemyError, UnicodeError) as error:
         if reaction_to(error) not in (Reaction.DUPLICATE, Reaction.REJECT_ROW):
             raise
@@ -58,8 +92,23 @@ def store(
         inserted = _bisect(connection, rows, check)
         write.add(connection, inserted.stored, slot)
         stored = set(inserted.stored)
-        idempotency.remember(connection, [key for key in keys if key.lead in stored])
+        _complete(connection, inserted.stored, [key for key in keys if key.lead in stored], kept_out)
+    inserted.erased.extend(kept_out)
     return inserted
+
+
+def _complete(
+    connection: Connection, ids: list[LeadId], keys: Sequence[Remembered], kept_out: Sequence[LeadId]
+) -> None:
+    """Write what belongs to the rows that were inserted and counted in the open transaction. Raises _Erased."""
+    # After the counts: whoever notes leads as erased locks those first, so it comes before this or after the COMMIT.
+    if ids:
+        found = removal.erased_between(connection, min(ids), max(ids)).intersection(ids)
+        if found:
+            raise _Erased(found)
+    idempotency.remember(connection, list(keys))
+    if kept_out:
+        removal.note_erased(connection, kept_out)
 
 
 def is_stored(connection: Connection, lead: LeadId) -> bool:

@@ -1,4 +1,7 @@
-"""The sweep: copies the counts that must outlive Redis, stores audit events, deletes old keys and consumers."""
+"""The sweep: copies the counts that must outlive Redis, stores audit events, deletes old keys, consumers and requests.
+
+It stores no leads.
+"""
 
 import time
 from pathlib import Path
@@ -9,11 +12,21 @@ from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from schema.counts.widths import DAY
 from schema.database import idempotency
 from schema.database.errors import reason_of
 from schema.queue import accepted_counts
 from schema.queue.accepted_counts import Accepted
-from schema.queue.keys import ACCEPTED, FIRST_FIELD, GROUP, STREAM
+from schema.queue.keys import (
+    ACCEPTED,
+    FIRST_FIELD,
+    GROUP,
+    REQUEST_ERRORS,
+    REQUEST_ERRORS_HELD,
+    REQUESTS,
+    REQUESTS_HELD,
+    STREAM,
+)
 from schema.queue.script import Script
 from schema.runtime import logs
 from schema.settings import Settings
@@ -24,6 +37,17 @@ CONSUMER_IDLE = 3600
 
 FORGET_CONSUMERS = Script(
     Path(__file__).parent / "forget_consumers.lua", keys={"STREAM": STREAM}, arguments=("group", "idle")
+)
+
+TRIM_REQUESTS = Script(
+    Path(__file__).parent / "trim_requests.lua",
+    keys={
+        "REQUESTS": REQUESTS,
+        "REQUESTS_HELD": REQUESTS_HELD,
+        "REQUEST_ERRORS": REQUEST_ERRORS,
+        "REQUEST_ERRORS_HELD": REQUEST_ERRORS_HELD,
+    },
+    arguments=("oldest",),
 )
 
 log = logs.get(__name__)
@@ -37,10 +61,12 @@ class Sweep:
         self._engine = engine
         self._forget = FORGET_CONSUMERS.register(client)
         self._audit_events = AuditEvents(client, engine)
+        self._trim = TRIM_REQUESTS.register(client)
         self._key_ttl = settings.idempotency_ttl
+        self._request_age = settings.request_log_age * DAY
 
     def run(self) -> dict[str, int]:
-        """Copy the counts of accepted leads, store audit events, delete old keys and consumers; return the numbers.
+        """Copy the counts of accepted leads, store audit events, delete what is old; return the numbers.
 
         A step that Redis or the database refuses is left to the next sweep; `failed` has the number of those.
         """
@@ -61,6 +87,7 @@ class Sweep:
             log.warning("audit events not stored", reason=reason_of(error))
         try:
             done["consumers"] = self._forget_consumers()
+            self._forget_requests()
         except RedisError as error:
             done["failed"] = done.get("failed", 0) + 1
             log.warning("sweep cut short", reason=type(error).__name__)
@@ -82,6 +109,9 @@ class Sweep:
     def _forget_keys(self) -> int:
         with self._engine.begin() as connection:
             return idempotency.forget(connection, self._key_ttl)
+
+    def _forget_requests(self) -> None:
+        self._trim(oldest=int((time.time() - self._request_age) * 1_000_000))
 
     def _forget_consumers(self) -> int:
         try:

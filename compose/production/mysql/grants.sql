@@ -14,6 +14,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON leads.accepted_counts TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.idempotency_keys TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.dropped_leads TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.audit_trail TO leads_worker;
+GRANT SELECT, INSERT ON leads.erased_leads TO leads_worker;
+GRANT SELECT ON leads.kept_out TO leads_worker;
+GRANT SELECT ON leads.kept_out_salt TO leads_worker;
 
 -- Maintenance makes partitions of months to come, and drops those past the retention (docs/adr/0007).
 GRANT ALTER, CREATE, DROP ON leads.leads TO leads_worker;

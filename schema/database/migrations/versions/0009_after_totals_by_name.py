@@ -41,6 +41,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Put the rows back where release 0.1 reads them. Stop the workers before."""
+    # Release 0.1 knows no erased rows: for it they were never stored.
+    erased = sa.table("lead_totals", sa.column("total_stored"), sa.column("erased"))
+    less = erased.c.total_stored - erased.c.erased
+    op.execute(sa.update(erased).ordered_values((erased.c.total_stored, less), (erased.c.erased, 0)))
     old, new = lead_counts.c, dirty_minutes.c
     # As 0005 does it, which must run beside the code of release 0.1 and so can share no module with this one.
     # What release 0.1 has stored by now keeps its rows.

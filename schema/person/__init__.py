@@ -1,0 +1,1 @@
+"""One person's data: where they are, and their erasure. `python -m schema person`."""
