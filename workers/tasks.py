@@ -1,6 +1,7 @@
 """The Celery tasks. Each may run any number of times, concurrently, on any host."""
 
 import gc
+import uuid
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from workers.store import fallback_poller
 from workers.store.batch import Storing
 from workers.store.consumer import Consumer
 from workers.store.fallback_poller import FallbackPoller
+from workers.store.slot_lease import SlotLease
 from workers.upkeep.maintenance import Maintenance
 from workers.upkeep.sweep import Sweep
 
@@ -69,7 +71,7 @@ def _storing() -> Storing:
 def _new_storing() -> Storing:
     client = blocking_redis(settings, timeout=REDIS_TIMEOUT)
     engine = engines.writer(settings.primary_url, timeout=settings.database_timeout)
-    return Storing(Consumer(client, settings), engine, settings)
+    return Storing(Consumer(client, settings), engine, SlotLease(client, uuid.uuid4().hex), settings)
 
 
 @cache

@@ -1,5 +1,6 @@
 """Workers for the tests: what a pool process makes after its fork, and some that die at a certain moment."""
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from schema.runtime.redis_clients import blocking_redis
 from tests.integration.backends import Backend, writer
 from workers.store.batch import Storing
 from workers.store.consumer import Consumer
+from workers.store.slot_lease import SlotLease
 
 
 class DiesAfterCommit(Consumer):
@@ -26,10 +28,12 @@ class Worker:
 
     def __init__(self, backend: Backend, consumer: Callable[..., Consumer] = Consumer, **changes: Any) -> None:
         settings = backend.with_settings(**changes)
-        self.consumer = consumer(blocking_redis(settings, timeout=5), settings)
+        client = blocking_redis(settings, timeout=5)
+        self.consumer = consumer(client, settings)
         self.engine: Engine = writer(settings)
         self.errors: list[int] = []  # the codes of the database's errors
-        self.storing = Storing(self.consumer, self.engine, settings)
+        self.lease = SlotLease(client, uuid.uuid4().hex)
+        self.storing = Storing(self.consumer, self.engine, self.lease, settings)
         event.listen(self.engine, "handle_error", self._note)
 
     def run(self) -> dict[str, int]:

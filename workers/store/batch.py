@@ -1,6 +1,5 @@
 """Stores batches: claim and read, insert, commit, and only then acknowledge."""
 
-import os
 import random
 import time
 from collections.abc import Iterable
@@ -21,6 +20,7 @@ from workers.store import insertion
 from workers.store.backoff import Backoff
 from workers.store.consumer import Claimed, Consumer
 from workers.store.dead_letter_limit import DeadLetterLimit, DeadLetterLimitReached
+from workers.store.slot_lease import SlotLease
 
 # Most runs of a transaction that ends in a deadlock or a lock timeout (1213, 1205).
 TRANSACTION_ATTEMPTS = 5
@@ -63,13 +63,13 @@ class Outcome:
 class Storing:
     """Stores waiting leads; a call of `run` serves one ticket. Make it after the fork."""
 
-    def __init__(self, consumer: Consumer, engine: Engine, settings: Settings) -> None:
+    def __init__(self, consumer: Consumer, engine: Engine, lease: SlotLease, settings: Settings) -> None:
         self._consumer = consumer
         self._engine = engine
+        self._lease = lease
         self._batch_size = settings.batch_size
         self._backoff = Backoff()
         self._limit = DeadLetterLimit(settings.dead_letter_max_share, settings.dead_letter_max_in_a_row)
-        self._slot = os.getpid()
 
     def run(self) -> dict[str, int]:
         """Store a batch of waiting leads, and further ones while they are full and within TICKET_TIME_BUDGET.
@@ -207,7 +207,7 @@ class Storing:
 
         for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
             try:
-                return insertion.store(connection, rows, self._slot, keys, check=check)
+                return insertion.store(connection, rows, self._lease.slot(), keys, check=check)
             except SQLAlchemyError as error:
                 if reaction_to(error) is not Reaction.RETRY or attempt == TRANSACTION_ATTEMPTS:
                     raise
