@@ -145,6 +145,8 @@ def load() -> Settings:
         )
     if (settings.jwt_private_key is None) != (settings.jwt_public_key is None):
         raise SettingsError(f"{variable('jwt_private_key')} and {variable('jwt_public_key')} are set together or not")
+    if settings.database_replicas and not settings.database_read_url:
+        raise SettingsError(f"{variable('database_replicas')}: {variable('database_read_url')} names no replica")
     if settings.flower_password == WELL_KNOWN_PASSWORD and not settings.flower_host.startswith(LOOPBACK):
         raise SettingsError(
             f"{variable('flower_password')}: the well-known password is for loopback only, "
