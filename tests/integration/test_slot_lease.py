@@ -49,10 +49,10 @@ def test_a_slot_is_kept_while_it_is_renewed(backend: Backend):
     assert (first.slot(), second.slot()) == (0, 1)
 
     for _ in range(5):
+        backend.client.pexpire(f"{SLOT_PREFIX}0", 5000)
         clock.now += RENEWAL
         assert (first.slot(), second.slot()) == (0, 1)
-
-    assert 0 < backend.client.pttl(f"{SLOT_PREFIX}0") <= LEASE * 1000
+        assert 5000 < backend.client.pttl(f"{SLOT_PREFIX}0") <= LEASE * 1000
 
 
 def test_the_slot_of_a_dead_process_is_taken_over(backend: Backend):

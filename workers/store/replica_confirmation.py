@@ -11,9 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schema.counts import totals
 
-# First and longest pause (seconds) between two looks at the replica; each is twice the one before.
-FIRST_PAUSE = 0.002
-PAUSE_MAX = 0.05
+# First and longest interval (seconds) between two looks at the replica; each is twice the one before.
+FIRST_LOOK_INTERVAL = 0.002
+LOOK_INTERVAL_MAX = 0.05
 
 
 class ReplicaBehind(Exception):
@@ -36,12 +36,12 @@ class ReplicaConfirmation:
         with primary.begin():
             committed = totals.version(primary).progress
         deadline = time.monotonic() + self._timeout
-        pause = FIRST_PAUSE
+        pause = FIRST_LOOK_INTERVAL
         while self._progress() < committed:
             if time.monotonic() > deadline:
                 raise ReplicaBehind("the replica is behind or away")
             time.sleep(pause)
-            pause = min(2 * pause, PAUSE_MAX)
+            pause = min(2 * pause, LOOK_INTERVAL_MAX)
 
     def _progress(self) -> int:
         """Return the replica's progress; -1 when it does not answer."""
