@@ -1,6 +1,6 @@
 """Checks at the start whether Redis's replicas are set up for LEADS_REDIS_REPLICAS."""
 
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import redis
@@ -63,15 +63,17 @@ def _check(settings: Settings, host: str, port: int) -> int | None:
 
 def _client_of(settings: Settings, host: str, port: int) -> redis.Redis:
     """Make a client of another server with the primary's credentials."""
+    options: dict[str, Any] = {
+        "socket_timeout": settings.redis_timeout,
+        "socket_connect_timeout": settings.redis_timeout,
+        "decode_responses": True,
+    }
+    if settings.sentinel:
+        found = settings.sentinel
+        return redis.Redis(host, port, username=found.username or None, password=found.password or None, **options)
     url = urlsplit(settings.queue_url)
     credentials, at, _ = url.netloc.rpartition("@")
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if url.scheme == "unix":
         url = url._replace(scheme="redis", path="")
-    other = urlunsplit(url._replace(netloc=f"{credentials}{at}{place}"))
-    return redis.Redis.from_url(
-        other,
-        socket_timeout=settings.redis_timeout,
-        socket_connect_timeout=settings.redis_timeout,
-        decode_responses=True,
-    )
+    return redis.Redis.from_url(urlunsplit(url._replace(netloc=f"{credentials}{at}{place}")), **options)

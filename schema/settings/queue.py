@@ -13,7 +13,8 @@ class QueueSettings:
 
     redis_url: str = setting(
         "",
-        "Redis that holds the queue: `redis://`, `rediss://` or `unix://`. "
+        "Redis that holds the queue: `redis://`, `rediss://`, `unix://`, or under Sentinel "
+        "`redis+sentinel://[user:password@]host[:port],host[:port]/NAME`. "
         "Empty: an embedded server under the data dir.",
         check=check_redis_url,
     )

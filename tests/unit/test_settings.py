@@ -40,6 +40,7 @@ WRONG = [
     ("LEADS_FLOWER_PORT", "70000"),
     ("LEADS_REDIS_URL", "http://localhost"),
     ("LEADS_REDIS_URL", "localhost:6379"),
+    ("LEADS_REDIS_URL", "redis+sentinel://localhost"),
     ("LEADS_REDIS_TIMEOUT", "nan"),
     ("LEADS_REDIS_TIMEOUT", "inf"),
     ("LEADS_REDIS_TIMEOUT", "0"),
