@@ -44,6 +44,7 @@ def serve() -> None:
     # Late imports: prometheus_client reads PROMETHEUS_MULTIPROC_DIR when it is imported.
     from ingest_api import app
     from ingest_api.intake.probe import QueueTakesNothing, append_probe
+    from ingest_api.intake.replication import check_replicas
     from ingest_api.server.gunicorn_app import Server
 
     try:
@@ -55,6 +56,8 @@ def serve() -> None:
         append_probe(settings, PROBE_TIMEOUT)
     except QueueTakesNothing as error:
         raise click.ClickException(f"{variable('redis_url')}: the queue takes no leads: {error}") from None
+    with _settings_errors():
+        check_replicas(settings)
     sys.argv = sys.argv[:1]
     Server(settings, lambda: app.create(settings)).run()
 

@@ -1,6 +1,7 @@
 """The Celery tasks. Each may run any number of times, concurrently, on any host."""
 
 import gc
+import uuid
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,8 @@ from workers.store import fallback_poller
 from workers.store.batch import Storing
 from workers.store.consumer import Consumer
 from workers.store.fallback_poller import FallbackPoller
+from workers.store.replica_confirmation import ReplicaConfirmation
+from workers.store.slot_lease import SlotLease
 from workers.upkeep.maintenance import Maintenance
 from workers.upkeep.quiet_task import QuietTask
 from workers.upkeep.sweep import Sweep
@@ -70,7 +73,15 @@ def _storing() -> Storing:
 def _new_storing() -> Storing:
     client = blocking_redis(settings, timeout=REDIS_TIMEOUT)
     engine = engines.writer(settings.primary_url, timeout=settings.database_timeout)
-    return Storing(Consumer(client, settings), engine, settings)
+    lease = SlotLease(client, uuid.uuid4().hex)
+    return Storing(Consumer(client, settings), engine, lease, settings, _new_confirmation())
+
+
+def _new_confirmation() -> ReplicaConfirmation | None:
+    if not settings.database_replicas:
+        return None
+    replica = engines.reader(settings.replica_url, timeout=settings.database_timeout, pool_size=1)
+    return ReplicaConfirmation(replica, settings.database_timeout)
 
 
 @cache

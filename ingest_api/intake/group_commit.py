@@ -64,6 +64,7 @@ class GroupCommit:
         self._on_flush = on_flush
         self._timeout = settings.redis_timeout
         self._replicas = settings.redis_replicas
+        self._on_disk = settings.redis_replicas_in == "disk"
         self._next: list[_Waiting] = []
         self._flusher: asyncio.Task[None] | None = None
 
@@ -71,7 +72,7 @@ class GroupCommit:
         """Put a request into the next flush and wait for its result.
 
         On return with APPENDED the leads are in the stream, as durable as Redis's `appendfsync`
-        makes them, and on disk on the configured number of replicas.
+        makes them, and in memory or on disk on the configured number of replicas.
 
         Raises QueueUnavailable within twice the Redis timeout.
         """
@@ -138,7 +139,8 @@ class GroupCommit:
     async def _run(self, arguments: list[Value]) -> list[Any]:
         answer = await self._connection.run(arguments)
         if self._replicas:
-            found = await self._connection.wait_for_replicas(self._replicas, int(self._timeout * 1000 / 2))
+            half = int(self._timeout * 1000 / 2)
+            found = await self._connection.wait_for_replicas(self._replicas, half, on_disk=self._on_disk)
             if found < self._replicas:
                 raise QueueUnavailable(f"{found} of {self._replicas} replicas")
         return answer

@@ -47,12 +47,16 @@ class ScriptConnection:
             answer = await self._call(command)
         return list(answer)
 
-    async def wait_for_replicas(self, replicas: int, milliseconds: int) -> int:
-        """Return how many replicas have this connection's writes on disk, after at most `milliseconds` (WAITAOF).
+    async def wait_for_replicas(self, replicas: int, milliseconds: int, *, on_disk: bool) -> int:
+        """Return how many replicas have this connection's writes, after at most `milliseconds`.
 
-        Raises RedisError or OSError; call `drop` then.
+        That is in their memory (WAIT), or on disk (WAITAOF). Both answer for the connection that wrote, and may wait
+        a second when they are sent in one packet with the write. Raises RedisError or OSError; call `drop` then.
         """
-        _, found = await self._call(("WAITAOF", 1, replicas, milliseconds))
+        if on_disk:
+            _, found = await self._call(("WAITAOF", 1, replicas, milliseconds))
+        else:
+            found = await self._call(("WAIT", replicas, milliseconds))
         return int(found)
 
     async def drop(self) -> None:

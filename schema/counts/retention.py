@@ -30,13 +30,16 @@ def expire(connection: Connection, months: int, now: int) -> int:
         with connection.begin():
             if totals.is_upgrading(connection):
                 return 0
-            before = totals.version(connection)
-            if not before.retention_cutoff and not _has_older(connection, cutoff):
+            if not totals.version(connection).retention_cutoff and not _has_older(connection, cutoff):
                 return 0
+            # The advisory lock is one server's alone. In a group of servers another one may grant it to a second
+            # process at a failover, so the cutoff is read again behind a lock of rows, and written, not added.
+            totals.lock(connection)
+            before = totals.version(connection)
             # A run that was interrupted continues with its own cutoff.
             cutoff = before.retention_cutoff or cutoff
             if not before.retention_cutoff:
-                totals.add(connection, retention_cutoff=cutoff)
+                totals.set_cutoff(connection, cutoff)
                 maintain.subtract_expired(connection, cutoff)
         _remove(connection, cutoff)
         with connection.begin():
@@ -73,8 +76,14 @@ def _remove(connection: Connection, cutoff: int) -> None:
 
 
 def _lift_cutoff(connection: Connection, cutoff: int) -> None:
-    """Remove the cutoff, and count the older leads that were stored meanwhile. Blocks all workers until COMMIT."""
+    """Remove the cutoff, and count the older leads that were stored meanwhile. Blocks all workers until COMMIT.
+
+    Does nothing when another process has removed it.
+    """
     totals.lock(connection)
+    if totals.version(connection).retention_cutoff != cutoff:
+        return
     maintain.subtract_expired(connection, cutoff)
     left = maintain.recount(connection, 0, cutoff)
-    totals.add(connection, expired=-left, retention_cutoff=-cutoff)
+    totals.add(connection, expired=-left)
+    totals.set_cutoff(connection, 0)

@@ -5,7 +5,7 @@ Every transaction that stores or removes leads updates a row of `lead_totals`, s
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, String, case, cast, delete, func, select, union_all
+from sqlalchemy import Connection, String, case, cast, delete, func, select, union_all, update
 
 from schema.counts.upsert import Upsert
 from schema.counts.widths import SLOTS
@@ -97,6 +97,12 @@ def add(
 def lock(connection: Connection) -> None:
     """Lock all rows: every writer blocks until the open transaction ends."""
     ADD(connection, [(slot, 0, 0, 0, 0, 0) for slot in range(SLOTS)])
+
+
+def set_cutoff(connection: Connection, cutoff: int) -> None:
+    """Set the first microsecond that is kept, 0 for none, in the open transaction. Call `lock` first."""
+    value = case((lead_totals.c.slot == 0, cutoff), else_=0)
+    connection.execute(update(lead_totals).values(retention_cutoff=value))
 
 
 def replace(connection: Connection, new: DataVersion) -> None:

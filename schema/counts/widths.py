@@ -10,8 +10,9 @@ CENTISECOND = 10_000
 TENTH_MS = 100
 WIDTHS = (SPAN, DAY * MICROS, HOUR * MICROS, MINUTES, SECOND * MICROS, CENTISECOND, TENTH_MS)
 
-# Rows of each bucket, so that workers that store at the same moment lock different ones.
-SLOTS = 8
+# Most rows of a bucket: processes that store at the same moment add to different ones (workers/store/slot_lease.py).
+# More processes than that wait for each other's COMMIT.
+SLOTS = 64
 
 # Most leads in a bucket in which a short OFFSET finds any lead, so that it needs no finer buckets.
 LEAF_SIZE = 200

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import ExceptionContext, make_url
+
+from schema.database.errors import is_from_wrong_server
 
 # Longest wait for another writer's transaction on SQLite, which allows one writer at a time.
 SQLITE_BUSY_SECONDS = 10
@@ -101,7 +103,7 @@ def _mysql(
     **options: Any,
 ) -> Engine:
     answer_timeout = None if patient else timeout
-    return create_engine(
+    engine = create_engine(
         # Without the prefix MySQL warns about each BINARY value that is not UTF-8.
         make_url(url).update_query_dict({"charset": "utf8mb4", "binary_prefix": "true"}),
         pool_size=pool_size,
@@ -120,6 +122,15 @@ def _mysql(
         },
         **options,
     )
+
+    @event.listens_for(engine, "handle_error")
+    def _leave_wrong_server(context: ExceptionContext) -> None:
+        # After a failover behind one address a demoted server lives on, and answers a ping. SQLAlchemy closes this
+        # connection and, when they are next asked for, all others of the pool that are as old.
+        if is_from_wrong_server(context.original_exception):
+            context.is_disconnect = True
+
+    return engine
 
 
 def _sqlite(url: str, *, begin: str, pool_size: int, timeout: float) -> Engine:

@@ -1,6 +1,7 @@
 """Classifies errors of the database by the reaction they call for."""
 
 import enum
+import re
 import sqlite3
 
 from sqlalchemy.exc import DBAPIError
@@ -11,16 +12,25 @@ class Reaction(enum.Enum):
     """What an error of the database calls for."""
 
     DUPLICATE = "duplicate"  # a key exists already: find out which, insert the rest
-    RETRY = "retry"  # deadlock or lock timeout: run the transaction again at once
+    RETRY = "retry"  # deadlock, lock timeout or conflict of two members: run the transaction again at once
     REJECT_ROW = "reject row"  # this row can never be stored
     UNAVAILABLE = "unavailable"  # no writable database: keep everything, try later
     UNKNOWN = "unknown"  # anything else
 
 
-# Codes from MySQL's and MariaDB's server error references; 4025 is MariaDB's failed CHECK.
+# Codes from MySQL's, MariaDB's and TiDB's error references; 4025 is MariaDB's failed CHECK.
 _DUPLICATE = {1062, 1586}
-# 1305: no such savepoint, because a deadlock (1213) in a nested transaction has rolled back the outer one.
-_RETRY = {1205, 1213, 1305}
+# 1305: no such savepoint, because a deadlock (1213) in a nested transaction has rolled back the outer one. 3101: the
+# group refused it at COMMIT. TiDB: a conflict of two writers, a table that has just changed.
+_RETRY = {1205, 1213, 1305, 3101} | {8002, 8022, 8028, 9007}
+
+# COMMIT failed. Group Replication tells the loser of a conflict so, with the storage engine's error 149.
+COMMIT_FAILED = 1180
+_CONFLICT_AT_COMMIT = re.compile(r"error 149\b")
+
+# The connection leads to a server that takes no writes (now): read-only, a member that has left its group (3100), a
+# cluster without quorum (1047).
+WRONG_SERVER = {1047, 1290, 1792, 1836, 3100}
 _REJECT_ROW = {
     *(1048, 1264, 1265, 1292, 1364, 1366, 1367, 1406, 1411, 1452, 1525, 1644, 1690),
     *(3140, 3819, 4025),
@@ -31,8 +41,10 @@ _UNAVAILABLE = {0, 2002, 2003, 2005, 2006, 2013, 2014, 2026, 2027, 2055}
 # read-only, primary lost.
 _UNAVAILABLE |= {1021, 1036, 1040, 1041, 1044, 1045, 1049, 1053, 1114, 1129, 1142, 1146, 1152, 1158, 1159, 1160, 1161}
 # Disk or memory failure of the server, global lock, cluster without quorum, tables older than this code.
-_UNAVAILABLE |= {1026, 1028, 1030, 1037, 1038, 1047, 1054, 1130, 1135, 1180, 1206, 1223, 1698, 1815, 4151}
-_UNAVAILABLE |= {1184, 1203, 1226, 1290, 1317, 1792, 1836, 1927, 1969, 3024, 3100, 3168, 4031}
+_UNAVAILABLE |= {1026, 1028, 1030, 1037, 1038, 1054, 1130, 1135, 1206, 1223, 1698, 1815, 4151}
+_UNAVAILABLE |= {1184, 1203, 1226, 1317, 1927, 1969, 3024, 3168, 4031} | {COMMIT_FAILED} | WRONG_SERVER
+# TiDB: its storage or its clock does not answer.
+_UNAVAILABLE |= {9001, 9002, 9003, 9004, 9005}
 
 
 def reaction_to(error: BaseException) -> Reaction:
@@ -48,7 +60,9 @@ def reaction_to(error: BaseException) -> Reaction:
         return _reaction_to_sqlite(cause)
     if cause is not None and _is_unencodable(cause):
         return Reaction.REJECT_ROW
-    code = cause.args[0] if cause is not None and cause.args else None
+    code = _code_of(cause)
+    if code == COMMIT_FAILED and _CONFLICT_AT_COMMIT.search(str(cause)):
+        return Reaction.RETRY
     for codes, reaction in (
         (_DUPLICATE, Reaction.DUPLICATE),
         (_RETRY, Reaction.RETRY),
@@ -58,6 +72,15 @@ def reaction_to(error: BaseException) -> Reaction:
         if code in codes:
             return reaction
     return Reaction.UNKNOWN
+
+
+def is_from_wrong_server(error: BaseException) -> bool:
+    """Tell whether a driver's error says that its connection leads to a server that takes no writes."""
+    return _code_of(error) in WRONG_SERVER
+
+
+def _code_of(error: BaseException | None) -> object:
+    return error.args[0] if error is not None and error.args else None
 
 
 def _is_unencodable(error: BaseException) -> bool:
@@ -84,6 +107,6 @@ def _reaction_to_sqlite(error: sqlite3.Error) -> Reaction:
 def reason_of(error: BaseException) -> str:
     """Return an error's class and code, for logs and dead letters. Its message may quote a lead and is left out."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    code = getattr(cause, "sqlite_errorname", None) or (cause.args[0] if cause.args else "")
+    code = getattr(cause, "sqlite_errorname", None) or _code_of(cause)
     known = isinstance(code, int) or (isinstance(code, str) and code.startswith("SQLITE_"))
     return f"{type(cause).__name__} {code}" if known else type(cause).__name__

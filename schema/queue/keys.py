@@ -18,6 +18,7 @@ REQUESTS_HELD = f"{REQUESTS}:held"
 REQUEST_ERRORS = f"{REQUESTS}:errors"
 REQUEST_ERRORS_HELD = f"{REQUEST_ERRORS}:held"
 AUDIT = "leads:audit"
+SLOT_PREFIX = "leads:slot:"
 PROBE_PREFIX = "leads:probe:"  # prepended, with an id, to other keys
 
 # Celery's queues; kombu keeps each in a list of the same name. Beat's messages have a queue of their own, so that the
@@ -121,6 +122,12 @@ DOCUMENTED = (
     ),
     (TICKETS, "list", "Celery's queue of tickets.", "the API; workers remove"),
     (SWEEPS, "list", "Celery's queue of what beat sends.", "beat; workers remove"),
+    (
+        f"{SLOT_PREFIX}<number>",
+        "string",
+        "The pool process that adds to this slot of the counts (`workers/store/slot_lease.py`). TTL: a minute.",
+        "workers",
+    ),
     (
         f"{PROBE_PREFIX}<id>:*",
         "stream, hash",

@@ -4,6 +4,7 @@ from celery import Celery
 from kombu.entity import Queue
 
 from schema.queue.keys import SWEEPS, TICKETS
+from schema.runtime.redis_clients import ASK_ONCE
 from schema.settings import Settings
 
 STORE_LEADS = "store_leads"
@@ -42,7 +43,12 @@ def celery_app(settings: Settings) -> Celery:
             "socket_timeout": BROKER_TIMEOUT,
             "socket_connect_timeout": BROKER_TIMEOUT,
             "socket_keepalive": True,
+            "health_check_interval": BROKER_TIMEOUT,
+            **({"master_name": settings.sentinel.name, "sentinel_kwargs": ASK_ONCE} if settings.sentinel else {}),
         },
+        # At a failover Redis answers a blocked BRPOP with UNBLOCKED, which kombu takes for an error of the channel; the
+        # worker's main process would end.
+        broker_channel_error_retry=True,
         # No prefetching, so that the length of the queue shows the tickets that wait.
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,

@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import environs
 
@@ -18,6 +19,7 @@ from schema.settings.http import HttpSettings
 from schema.settings.logs import LogSettings
 from schema.settings.passwords import WELL_KNOWN_PASSWORD, weakness
 from schema.settings.queue import QueueSettings
+from schema.settings.sentinel_url import SCHEME, SentinelUrl
 from schema.settings.workers import WorkerSettings
 
 __all__ = ["WELL_KNOWN_PASSWORD", "Network", "Settings", "SettingsError", "is_loopback", "load", "variable"]
@@ -78,9 +80,19 @@ class Settings(
         return self.redis_url or f"unix://{self.redis_socket}"
 
     @property
+    def sentinel(self) -> SentinelUrl | None:
+        """The queue's Sentinels; None when it is one server."""
+        return SentinelUrl.parse(self.redis_url) if self.redis_url.startswith(SCHEME) else None
+
+    @property
     def broker_url(self) -> str:
-        """The same server's URL for Celery: kombu has its own scheme for unix sockets."""
-        return self.queue_url.replace("unix://", "redis+socket://", 1)
+        """The same server's URL for Celery: kombu has its own schemes for unix sockets and for Sentinel."""
+        if self.sentinel is None:
+            return self.queue_url.replace("unix://", "redis+socket://", 1)
+        user, password = (quote(each, safe="") for each in (self.sentinel.username, self.sentinel.password))
+        credentials = f"{user}:{password}@" if password else ""
+        hosts = ((f"[{host}]" if ":" in host else host, port) for host, port in self.sentinel.sentinels)
+        return ";".join(f"sentinel://{credentials}{host}:{port}" for host, port in hosts)
 
     @property
     def primary_url(self) -> str:
@@ -147,6 +159,8 @@ def load() -> Settings:
         )
     if (settings.jwt_private_key is None) != (settings.jwt_public_key is None):
         raise SettingsError(f"{variable('jwt_private_key')} and {variable('jwt_public_key')} are set together or not")
+    if settings.database_replicas and not settings.database_read_url:
+        raise SettingsError(f"{variable('database_replicas')}: {variable('database_read_url')} names no replica")
     weak = weakness(settings.flower_password)
     if weak and not is_loopback(settings.flower_host):
         raise SettingsError(

@@ -28,6 +28,14 @@ class DatabaseSettings:
         high=3600,
         kind="float",
     )
+    database_replicas: int = number(
+        0,
+        "1: a batch leaves the queue only when the replica has its rows, so that its promotion loses none. For "
+        "asynchronous replication; Group Replication needs it not.",
+        unit="replicas",
+        low=0,
+        high=1,
+    )
     database_read_timeout: float = number(
         5.0,
         "Longest time that a request waits for the database, after which it is answered with 503.",

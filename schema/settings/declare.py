@@ -10,6 +10,8 @@ from marshmallow.validate import Range
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from schema.settings.sentinel_url import SCHEME, SentinelUrl
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -43,8 +45,13 @@ def is_loopback(host: str) -> bool:
 
 def check_redis_url(url: str) -> None:
     """Check the URL of a Redis. Raises ValidationError."""
-    if url and not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ValidationError("must begin with redis://, rediss:// or unix://")
+    if url.startswith(SCHEME):
+        try:
+            SentinelUrl.parse(url)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+    elif url and not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValidationError(f"must begin with redis://, rediss://, unix:// or {SCHEME}")
 
 
 def check_database_url(url: str) -> None:

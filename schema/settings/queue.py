@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from marshmallow.validate import OneOf
+
 from schema.settings.declare import check_redis_url, number, setting
 
 
@@ -11,7 +13,8 @@ class QueueSettings:
 
     redis_url: str = setting(
         "",
-        "Redis that holds the queue: `redis://`, `rediss://` or `unix://`. "
+        "Redis that holds the queue: `redis://`, `rediss://`, `unix://`, or under Sentinel "
+        "`redis+sentinel://[user:password@]host[:port],host[:port]/NAME`. "
         "Empty: an embedded server under the data dir.",
         check=check_redis_url,
     )
@@ -25,11 +28,16 @@ class QueueSettings:
     )
     redis_replicas: int = number(
         0,
-        "Replicas of Redis that must have a lead on disk before its 202 (WAITAOF, Redis 7.2 or later). "
-        "With 0 a failover can lose the last leads.",
+        "Replicas of Redis that must have a lead before its 202. With 0 a failover can lose the last leads.",
         unit="replicas",
         low=0,
         high=8,
+    )
+    redis_replicas_in: str = setting(
+        "memory",
+        "Where they must have it: `memory` (WAIT; the primary has it on disk), or `disk` (WAITAOF, Redis 7.2 or later; "
+        "the replicas need `appendfsync always`, which is checked at the start).",
+        check=OneOf(["memory", "disk"]),
     )
     queue_max: int = number(5_000_000, "Leads waiting, past which POSTs are answered with 503.", unit="leads", low=1)
     idempotency_ttl: int = number(86400, "Time an Idempotency-Key is remembered.", unit="seconds", low=1)

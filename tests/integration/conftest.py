@@ -11,6 +11,7 @@ from schema.database.migrations.runner import migrate
 from schema.lead import lead_id
 from schema.settings import Settings
 from tests.integration.backends import BACKENDS, Backend, writer
+from tests.integration.pairs import Pair
 from tests.integration.spoken import Listener, names_in, reserved
 from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
 from tests.kit.servers import RedisServer, ValkeyServer
@@ -163,3 +164,17 @@ def make_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str
 def url(make_url: Callable[[], str]) -> str:
     """The URL of a database without tables."""
     return make_url()
+
+
+@pytest.fixture(params=list(DATABASES))
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    kind: type[DatabaseServer] = DATABASES[request.param]
+    with kind(*kind.primary_options) as primary, kind(*kind.replica_options) as follower:
+        follower.follow(primary)
+        url = primary.create_database()
+        name = url.rpartition("/")[2]
+        follower.execute(f"GRANT ALL ON {name}.* TO leads@'127.0.0.1'")
+        migrate(url)
+        made = Pair(primary, follower, url)
+        yield made
+        made.close()

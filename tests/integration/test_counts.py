@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from schema.counts import lookup, totals, write
 from schema.counts.lookup import BucketCache
 from schema.counts.totals import DataVersion
-from schema.counts.widths import DAY, HOUR, LEAF_SIZE, MICROS, MINUTE
+from schema.counts.widths import DAY, HOUR, LEAF_SIZE, MICROS, MINUTE, SLOTS
 from schema.database.errors import Reaction, reaction_to
 from schema.database.lead_row import LeadRow, insert_rows
 from schema.database.tables import lead_counts, metadata
@@ -104,7 +104,7 @@ def test_on_each_backend_the_counts_add_up(backend: Backend):
         write.add(connection, ids[:3], 1)
         write.add(connection, ids[3:], 2)
         write.add(connection, [], 3)
-        write.add(connection, ids[:1], 9)  # the slot of 1 again
+        write.add(connection, ids[:1], 1 + SLOTS)  # the slot of 1 again
 
     with backend.engine.connect() as connection:
         assert set(connection.execute(select(lead_counts.c.slot)).scalars()) == {1, 2}

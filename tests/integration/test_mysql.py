@@ -1,11 +1,12 @@
 """What MySQL and MariaDB each ask of a client: words, passwords, TLS, modes, and a server that has become read-only."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
@@ -14,7 +15,7 @@ from schema.database import engines, idempotency
 from schema.database.engines import Product, product_of
 from schema.database.idempotency import Remembered
 from schema.database.migrations.runner import migrate
-from tests.integration.backends import Backend, fields_of, servers_only
+from tests.integration.backends import Backend, fields_of, servers_only, writer
 from tests.integration.spoken import Listener, names_in, reserved
 from tests.integration.workers import Worker
 from tests.kit.databases import DatabaseServer, MySQLServer
@@ -150,6 +151,31 @@ def test_a_primary_that_is_demoted_and_comes_back_loses_nothing(backend: Backend
     assert other.drain(backend)
     assert backend.stored() == set(ids)
     backend.assert_counted()
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+@pytest.mark.destructive("database")
+def test_no_connection_stays_with_a_server_that_became_read_only(backend: Backend):
+    # Given three pooled connections
+    engine = writer(backend.settings, pool_size=3)
+    before = connections_of(engine, 3)
+    assert connections_of(engine, 3) == before
+    with backend.database.variable("read_only", "ON"):
+        # When one of them is told that the server takes no writes
+        with engine.connect() as connection, pytest.raises(OperationalError, match="1290") as error:
+            connection.execute(text("INSERT INTO dropped_leads VALUES ('0123456789abcdef', NOW())"))
+        assert error.value.connection_invalidated
+
+    # Then none of them is used again
+    assert connections_of(engine, 3).isdisjoint(before)
+    engine.dispose()
+
+
+def connections_of(engine: Engine, number: int) -> set[int]:
+    """Open so many connections at once; return the server's ids of them."""
+    with ExitStack() as stack:
+        opened = [stack.enter_context(engine.connect()) for _ in range(number)]
+        return {each.execute(text("SELECT CONNECTION_ID()")).scalar_one() for each in opened}
 
 
 def test_the_tests_run_on_a_mysql_with_a_binary_log(mysql_server: MySQLServer, tmp_path: Path):

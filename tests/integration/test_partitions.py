@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import pytest
@@ -140,6 +141,36 @@ def test_months_past_the_retention_go_with_their_counts(backend: Backend, stray:
         assert (version.total, version.expired, version.retention_cutoff) == (90, 60 if stray == "none" else 63, 0)
         assert_agrees(connection, kept)
         assert listed(connection) == (90, 90)
+    backend.assert_counted()
+
+
+@servers_only
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_two_processes_that_both_hold_the_lock_count_once(backend: Backend, when: str, monkeypatch: pytest.MonkeyPatch):
+    # Given two servers of a group, each of which has granted the lock to somebody
+    store(backend, moments(0, 5))
+    remove = retention._remove
+    monkeypatch.setattr(retention, "alone", lambda connection: nullcontext(True))
+
+    def beside_another(connection: Connection, cutoff: int) -> None:
+        monkeypatch.setattr(retention, "_remove", remove)
+        if when == "after":
+            remove(connection, cutoff)
+        with backend.engine.connect() as other:
+            assert retention.expire(other, 2, NOW) == 0
+        if when == "before":
+            remove(connection, cutoff)
+
+    # When a second one runs while the first one removes the rows
+    monkeypatch.setattr(retention, "_remove", beside_another)
+    with backend.engine.connect() as connection:
+        assert retention.expire(connection, 2, NOW) == 30
+
+    # Then each lead is subtracted once, and the cutoff is gone
+    with backend.engine.connect() as connection:
+        version = totals.version(connection)
+        assert (version.total, version.expired, version.retention_cutoff) == (30, 30, 0)
+        assert listed(connection) == (30, 30)
     backend.assert_counted()
 
 

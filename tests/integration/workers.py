@@ -1,5 +1,6 @@
 """Workers for the tests: what a pool process makes after its fork, and some that die at a certain moment."""
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from schema.runtime.redis_clients import blocking_redis
 from tests.integration.backends import Backend, writer
 from workers.store.batch import Storing
 from workers.store.consumer import Consumer
+from workers.store.replica_confirmation import ReplicaConfirmation
+from workers.store.slot_lease import SlotLease
 
 
 class DiesAfterCommit(Consumer):
@@ -24,12 +27,20 @@ class DiesAfterCommit(Consumer):
 class Worker:
     """One pool process: a place in the consumer group, and a database connection."""
 
-    def __init__(self, backend: Backend, consumer: Callable[..., Consumer] = Consumer, **changes: Any) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        consumer: Callable[..., Consumer] = Consumer,
+        confirmation: ReplicaConfirmation | None = None,
+        **changes: Any,
+    ) -> None:
         settings = backend.with_settings(**changes)
-        self.consumer = consumer(blocking_redis(settings, timeout=5), settings)
+        client = blocking_redis(settings, timeout=5)
+        self.consumer = consumer(client, settings)
         self.engine: Engine = writer(settings)
         self.errors: list[int] = []  # the codes of the database's errors
-        self.storing = Storing(self.consumer, self.engine, settings)
+        self.lease = SlotLease(client, uuid.uuid4().hex)
+        self.storing = Storing(self.consumer, self.engine, self.lease, settings, confirmation)
         event.listen(self.engine, "handle_error", self._note)
 
     def run(self) -> dict[str, int]:

@@ -119,6 +119,22 @@ def test_once_redis_is_back_every_process_accepts_again(production: Service, red
     assert set(codes) == {202}
 
 
+def test_the_worker_outlives_a_redis_that_is_demoted(production: Service, redis_back: RedisServer):
+    # Given a worker that waits for tickets, when its Redis becomes a replica, as at a failover, and ends that wait
+    worker = production.one("worker").pid
+    production.wait_until_stored(*production.accept(a_lead()), within=30)
+    redis_back.client().replicaof("127.0.0.1", 1)
+    assert_unavailable(production, "/api/leads", a_lead())
+
+    # And is the primary again
+    redis_back.client().replicaof("NO", "ONE")
+
+    # Then the same worker stores what comes
+    until(lambda: production.post("/api/leads", a_lead()).status_code == 202)
+    production.wait_until_stored(*production.accept(a_lead()), within=30)
+    assert production.one("worker").pid == worker
+
+
 def test_with_a_redis_that_hangs_the_answer_comes_within_a_second(tmp_path: Path, record_property: Note):
     with RedisServer() as queue, Service(tmp_path, redis_url=queue.url, redis_timeout=0.9) as service:
         service.token()

@@ -1,6 +1,5 @@
 """Stores batches: claim and read, insert, commit, and only then acknowledge."""
 
-import os
 import random
 import time
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from schema.database.errors import Reaction, reaction_to, reason_of
 from schema.database.idempotency import Remembered
 from schema.database.lead_row import LeadRow
+from schema.lead.lead_id import LeadId
 from schema.queue.entries import BadEntry, Entry, id_of
 from schema.runtime import logs
 from schema.settings import Settings
@@ -22,6 +22,8 @@ from workers.store.backoff import Backoff
 from workers.store.consumer import Claimed, Consumer
 from workers.store.dead_letter_limit import DeadLetterLimit, DeadLetterLimitReached
 from workers.store.kept_out import KeptOutLeads
+from workers.store.replica_confirmation import ReplicaBehind, ReplicaConfirmation
+from workers.store.slot_lease import SlotLease
 
 # Most runs of a transaction that ends in a deadlock or a lock timeout (1213, 1205).
 TRANSACTION_ATTEMPTS = 5
@@ -43,7 +45,7 @@ class StoringFailed(Exception):
 
 
 class DatabaseAway(Exception):
-    """The database accepts no writes at the moment."""
+    """The database accepts no writes at the moment, or its replica does not have them."""
 
 
 @dataclass(slots=True)
@@ -70,13 +72,21 @@ class Outcome:
 class Storing:
     """Stores waiting leads; a call of `run` serves one ticket. Make it after the fork."""
 
-    def __init__(self, consumer: Consumer, engine: Engine, settings: Settings) -> None:
+    def __init__(
+        self,
+        consumer: Consumer,
+        engine: Engine,
+        lease: SlotLease,
+        settings: Settings,
+        confirmation: ReplicaConfirmation | None = None,
+    ) -> None:
         self._consumer = consumer
         self._engine = engine
+        self._lease = lease
+        self._confirmation = confirmation
         self._batch_size = settings.batch_size
         self._backoff = Backoff()
         self._limit = DeadLetterLimit(settings.dead_letter_max_share, settings.dead_letter_max_in_a_row)
-        self._slot = os.getpid()
         self._kept_out = KeptOutLeads()
 
     def run(self) -> dict[str, int]:
@@ -141,7 +151,7 @@ class Storing:
             except SQLAlchemyError as error:
                 raise DatabaseAway(reason_of(error)) from None
             if stored and lead is not None:
-                self._consumer.acknowledge([entry], [lead])
+                self._acknowledge(connection, [entry], [lead])
                 outcome.duplicates += 1
             else:
                 self._limit.check([NEVER_FINISHED], 1)
@@ -155,7 +165,7 @@ class Storing:
         while left:
             try:
                 self._store(connection, left[0], outcome)
-            except DeadLetterLimitReached:
+            except (DatabaseAway, DeadLetterLimitReached):
                 self._give_back(claimed, left)
                 raise
             except SQLAlchemyError as error:
@@ -200,7 +210,7 @@ class Storing:
             acknowledged.remove(first)
             bad.append((first, reason))
         if acknowledged:
-            self._consumer.acknowledge(acknowledged, list(by_id))
+            self._acknowledge(connection, acknowledged, list(by_id))
         metrics.observe_delay(inserted.stored)
         outcome.stored += len(inserted.stored)
         outcome.duplicates += len(inserted.duplicates)
@@ -209,6 +219,15 @@ class Storing:
             log.error("dead letter", entry=entry.name.decode(), reason=reason)
             outcome.dead += self._consumer.dead_letter(entry, reason)
         self._limit.record([reason for _, reason in bad], len(entries))
+
+    def _acknowledge(self, connection: Connection, entries: list[Entry], ids: list[LeadId]) -> None:
+        """Remove stored leads from the queue, once the database's replica has them where that is asked for."""
+        if self._confirmation is not None:
+            try:
+                self._confirmation.wait(connection)
+            except ReplicaBehind as error:
+                raise DatabaseAway(str(error)) from None
+        self._consumer.acknowledge(entries, ids)
 
     def _insert(self, connection: Connection, rows: list[LeadRow], keys: list[Remembered]) -> insertion.Inserted:
         def check(reasons: Iterable[str]) -> None:
@@ -220,7 +239,8 @@ class Storing:
             keys = [key for key in keys if key.lead not in kept_out]
         for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
             try:
-                return insertion.store(connection, rows, self._slot, keys, kept_out=list(kept_out), check=check)
+                slot = self._lease.slot()
+                return insertion.store(connection, rows, slot, keys, kept_out=list(kept_out), check=check)
             except SQLAlchemyError as error:
                 if reaction_to(error) is not Reaction.RETRY or attempt == TRANSACTION_ATTEMPTS:
                     raise

@@ -14,8 +14,8 @@ COUNTS = ("width", "bucket", "slot", "stored")
 TOTALS = ("total_stored", "expired", "revision", "retention_cutoff")
 TOTALS_WIDTH, DIRTY_WIDTH = 0, -1
 
-# Workers store with slots 0 to 7 meanwhile: these rows get others, which nobody else writes.
-FREE_SLOT = 8
+# Workers store with slots 0 to 63 meanwhile: these rows get others, which nobody else writes.
+FREE_SLOT = 64
 
 
 def _table(name: str, *columns: str) -> sa.TableClause:

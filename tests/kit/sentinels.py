@@ -1,0 +1,118 @@
+"""Redis under Sentinel for the tests: a primary, two replicas and three Sentinels, private processes on free ports."""
+
+from contextlib import ExitStack
+from typing import Self
+
+import redis
+
+from tests.kit.servers import RedisServer, until
+
+NAME = "leads"
+REPLICAS = 2
+SENTINELS = 3
+
+# Milliseconds without an answer after which a Sentinel takes a server for down.
+DOWN_AFTER = 1000
+
+
+class Replica(RedisServer):
+    """A server that follows another one at first."""
+
+    def __init__(self, primary: int) -> None:
+        super().__init__()
+        self._primary = primary
+
+    def prepare(self) -> None:
+        """Write the configuration: Sentinel changes it, and it outlives a restart."""
+        follows = f"replicaof 127.0.0.1 {self._primary}\n" if self._primary != self.port else ""
+        (self.directory / "redis.conf").write_text(f"repl-diskless-sync-delay 0\nrepl-timeout 5\n{follows}")
+
+    def command(self) -> list[str]:
+        """Return the command that runs the server in the foreground."""
+        program, *options = super().command()
+        return [program, str(self.directory / "redis.conf"), *options]
+
+
+class Primary(Replica):
+    """The server that is the primary at first."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self._primary = self.port
+
+
+class SentinelProcess(RedisServer):
+    """One Sentinel."""
+
+    def __init__(self, primary: int) -> None:
+        super().__init__()
+        self._primary = primary
+
+    def prepare(self) -> None:
+        """Write the configuration."""
+        (self.directory / "sentinel.conf").write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\n"
+            f"sentinel monitor {NAME} 127.0.0.1 {self._primary} 2\n"
+            f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER}\n"
+            f"sentinel failover-timeout {NAME} 5000\nsentinel parallel-syncs {NAME} {REPLICAS}\n"
+        )
+
+    def command(self) -> list[str]:
+        """Return the command that runs the server in the foreground."""
+        program, *_ = super().command()
+        return [program, str(self.directory / "sentinel.conf"), "--sentinel"]
+
+    def primary(self) -> int:
+        """Return the port of the primary, as this Sentinel knows it."""
+        return int(self.client().sentinel_get_master_addr_by_name(NAME)[1])
+
+    def knows_all(self) -> bool:
+        """Tell whether the others and all replicas were found."""
+        state = self.client().sentinel_master(NAME)
+        return state["num-other-sentinels"] == SENTINELS - 1 and state["num-slaves"] == REPLICAS
+
+
+class SentinelSet:
+    """The whole set. It stops at the block's end."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self.servers: list[Replica] = []
+        self.sentinels: list[SentinelProcess] = []
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            first = stack.enter_context(Primary())
+            self.servers = [first, *(stack.enter_context(Replica(first.port)) for _ in range(REPLICAS))]
+            until(lambda: first.client().info("replication")["connected_slaves"] == REPLICAS)
+            self.sentinels = [stack.enter_context(SentinelProcess(first.port)) for _ in range(SENTINELS)]
+            until(lambda: all(each.knows_all() for each in self.sentinels))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def url(self) -> str:
+        """The URL for the service."""
+        return f"redis+sentinel://{','.join(f'127.0.0.1:{each.port}' for each in self.sentinels)}/{NAME}"
+
+    @property
+    def primary(self) -> Replica:
+        """The present primary, as most Sentinels know it."""
+        known = [each.primary() for each in self.sentinels]
+        return next(each for each in self.servers if each.port == max(known, key=known.count))
+
+    def wait_for_another(self, former: Replica) -> Replica:
+        """Wait until another server than `former` is the primary, and return it."""
+
+        def other() -> Replica | None:
+            found = self.primary
+            try:
+                is_primary = found is not former and found.client().role()[0] == b"master"
+            except redis.RedisError:
+                is_primary = False
+            return found if is_primary else None
+
+        return until(other, 60, 0.1)
