@@ -250,6 +250,17 @@ class Service:
         for each in reversed(ids):
             until(lambda each=each: self.lead(each)["state"] == "stored", max(deadline - time.monotonic(), 0.1), 0.03)
 
+    def wait_for_sweeps(self, number: int) -> None:
+        """Wait until beat has sent so many sweeps, counted from now, and workers have fetched them all.
+
+        Flower does not list a sweep that finds nothing to do. All but the last one are over.
+        """
+        sent = self.data / "beat.alive"  # touched at each
+        for _ in range(number):
+            before = sent.stat().st_mtime if sent.exists() else 0.0
+            until(lambda before=before: sent.exists() and sent.stat().st_mtime > before, 30, 0.05)
+        until(lambda: "leads_sweeps_waiting 0.0" in self.get("/metrics").text, 30, 0.1)
+
     def ledger(self) -> dict[str, int]:
         """Return the ledger from the health check, as it is now or later."""
         return dict(self.ready().json()["data"]["ledger"])

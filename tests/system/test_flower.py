@@ -124,18 +124,9 @@ def listed(service: Service, name: str) -> list[str]:
     return [str(task["result"]) for task in found if task["name"] == name]
 
 
-def wait_for_sweeps(service: Service, number: int) -> None:
-    """Wait until beat has sent so many sweeps, and workers have fetched them."""
-    sent = service.data / "beat.alive"
-    for _ in range(number):
-        before = sent.stat().st_mtime if sent.exists() else 0
-        until(lambda before=before: sent.exists() and sent.stat().st_mtime > before, 30, 0.05)
-    until(lambda: "leads_sweeps_waiting 0.0" in service.get("/metrics").text, 30, 0.1)
-
-
 def test_a_sweep_is_listed_when_it_did_something_or_failed_and_not_otherwise(tmp_path: Path):
     with Service(tmp_path, idempotency_ttl=3, sweep_interval=0.5, database_timeout=1) as quiet:
-        wait_for_sweeps(quiet, 5)
+        quiet.wait_for_sweeps(5)
         service_tasks = httpx.get(quiet.flower_url + "/api/tasks", auth=(EMAIL, PASSWORD), timeout=20).json()
         assert {task["name"] for task in service_tasks.values()} <= {"store_leads"}
 
@@ -150,9 +141,9 @@ def test_a_sweep_is_listed_when_it_did_something_or_failed_and_not_otherwise(tmp
             until(lambda: any("'failed': 1" in result for result in listed(quiet, "sweep")), 30, 0.2)
         finally:
             locked.close()
-        wait_for_sweeps(quiet, 3)
+        quiet.wait_for_sweeps(3)
         failed = listed(quiet, "sweep")
-        wait_for_sweeps(quiet, 5)
+        quiet.wait_for_sweeps(5)
 
         assert listed(quiet, "sweep") == failed
 

@@ -10,7 +10,7 @@ import pytest
 from tests.kit.databases import DATABASES, DatabaseServer
 from tests.kit.leads import a_lead, assert_error, assert_success
 from tests.kit.servers import RedisServer, until
-from tests.kit.service import EMAIL, PASSWORD, Service
+from tests.kit.service import Service
 
 from .conftest import on
 
@@ -34,13 +34,7 @@ def assert_unavailable(service: Service, path: str, body: object = None) -> floa
 
 def wait_for_a_sweep(service: Service) -> None:
     """Wait for a sweep that began after this call: from the first on, keys need no database."""
-    now = time.time()
-
-    def swept() -> bool:
-        tasks = httpx.get(f"{service.flower_url}/api/tasks", auth=(EMAIL, PASSWORD), timeout=20).json().values()
-        return any(task["name"] == "sweep" and task["succeeded"] and task["received"] > now for task in tasks)
-
-    until(swept, 20, 0.1)
+    service.wait_for_sweeps(3)
 
 
 @pytest.fixture(scope="module", params=list(DATABASES))
