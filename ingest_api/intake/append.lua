@@ -5,8 +5,8 @@
 -- Atomic: Redis refuses the script at its first write (out of memory, read-only, disk error), before anything is
 -- written, and replays it from the append-only file as a whole.
 --
--- Arguments: most leads waiting, rate limit, leads in bulk for each user, the window of both (ms), TTL of an idempotency
--- key (s), number of requests; then, for each request and each of its leads, what next_argument() reads below.
+-- Arguments: most leads waiting, rate limit, leads in bulk for each user, the window of both (ms), TTL of an
+-- idempotency key (s), number of requests; then, for each request and each of its leads, what next_argument() reads.
 -- Returns leads waiting, tickets waiting; then for each request: verdict, what its rate-limit key has used in the
 -- window, ms left of the window, and the lead id if the key was used before.
 

@@ -103,7 +103,7 @@ def raw_lines(answer: bytes) -> list[str]:
 
 def test_a_user_has_one_export_and_a_process_two_and_nobody_else_waits_for_them(bulky: Service):
     for name in USERS:
-        assert bulky.user("create", name, "--role", "read", password=PASSWORD).returncode == 0
+        assert bulky.user("create", name, "--role", "export", password=PASSWORD).returncode == 0
     tokens = [bulky.token(name, PASSWORD) for name in USERS]
 
     def export(token: str = "") -> httpx.Response:
