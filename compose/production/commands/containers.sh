@@ -79,8 +79,10 @@ operate() { # MODULE [ARGUMENT...]
 # Rolling upgrade: starts new API containers beside the old ones, removes those once the new are healthy, then replaces
 # the workers: new code reads what either writes. Migrations that break the old code run last.
 upgrade() {
-    check_secrets && make_accounts && compose run --rm -T migrate python -m compose.production --before && grant ||
+    if ! { check_secrets && make_accounts &&
+        compose run --rm -T migrate python -m compose.production --before && grant; }; then
         fail "The stack was not changed."
+    fi
     old=$(containers api)
     number=$(setting API_REPLICAS 2)
     up --no-recreate --scale "api=$(($(echo "$old" | wc -w) + number))" api
