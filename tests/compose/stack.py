@@ -178,11 +178,14 @@ class Stack:
         return dict(answer.json()["data"]["ledger"]) if answer.status_code == 200 else None
 
     def wait_until_drained(self) -> dict[str, int]:
-        """Wait until nothing waits; return the ledger."""
+        """Wait until nothing waits and the numbers hold still; return the ledger."""
+        before: dict[str, int] | None = None
 
         def drained() -> dict[str, int] | None:
-            ledger = self.ledger()
-            return ledger if ledger and not ledger["waiting"] else None
+            # Redis is read a moment after the database, which may lack the last batch then.
+            nonlocal before
+            before, ledger = self.ledger(), before
+            return ledger if ledger and ledger == before and not ledger["waiting"] else None
 
         return dict(until(drained, DRAIN_DEADLINE, 0.2) or {})
 

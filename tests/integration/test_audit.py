@@ -18,8 +18,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import ingest_api.audit as api_audit
 from ingest_api import app
-from ingest_api.auth import keys as token_keys
-from ingest_api.auth.tokens import Tokens
 from ingest_api.cli import main as ingest_api_command
 from schema.audit import trail, waiting
 from schema.audit.event import Action, Event, new_event, user_id
@@ -28,6 +26,7 @@ from schema.queue.stats import read_queue
 from schema.runtime.redis_clients import blocking_redis
 from schema.settings import Settings
 from tests.integration.backends import Backend, writer
+from tests.integration.tokens import token_for
 from tests.integration.workers import Worker
 from tests.kit.servers import until
 from workers.cli import main as workers_command
@@ -227,11 +226,8 @@ class Api:
     """One API process, within the test."""
 
     def __init__(self, settings: Settings, roles: list[str] = ROLES) -> None:
-        token_keys.ensure(settings)
+        self.headers = {"Authorization": f"Bearer {token_for(settings, ADA, roles)}"}
         self.app: Any = app.create(settings)
-        private, _ = token_keys.load(settings)
-        token = Tokens(private, token_keys.accepted(settings), 3600).issue(ADA, roles)
-        self.headers = {"Authorization": f"Bearer {token}"}
 
     def run(self, *paths: str, between: Callable[[], None] = lambda: None) -> list[int]:
         """GET one after another, stop the process, and return the statuses. `between` is called before it stops."""

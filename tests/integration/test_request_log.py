@@ -9,8 +9,6 @@ from click.testing import CliRunner
 from falcon import testing
 
 from ingest_api import app
-from ingest_api.auth import keys
-from ingest_api.auth.tokens import Tokens
 from ingest_api.request_log import collector
 from ingest_api.request_log.command import requests as command
 from ingest_api.request_log.reader import PAGES, Requests
@@ -19,6 +17,7 @@ from schema.queue.keys import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQ
 from schema.queue.request_pages import page_of
 from schema.settings import Settings
 from tests.integration.backends import Backend, fields_of
+from tests.integration.tokens import token_for
 from tests.kit.servers import until
 from workers.upkeep.sweep import Sweep
 
@@ -34,11 +33,8 @@ class Api:
     """One API process, within the test."""
 
     def __init__(self, settings: Settings) -> None:
-        keys.ensure(settings)
+        self.headers = {"Authorization": f"Bearer {token_for(settings, 'ada@example.com', ['ingest', 'read'])}"}
         self.app: Any = app.create(settings)
-        private, _ = keys.load(settings)
-        token = Tokens(private, keys.accepted(settings), 3600).issue("ada@example.com", ["ingest", "read"])
-        self.headers = {"Authorization": f"Bearer {token}"}
 
     def run(self, *calls: tuple[str, str, dict[str, Any]]) -> list[int]:
         """Send requests one after another, stop the process, and return the statuses."""

@@ -79,7 +79,8 @@ operate() { # MODULE [ARGUMENT...]
 # Rolling upgrade: starts new API containers beside the old ones, removes those once the new are healthy, then replaces
 # the workers: new code reads what either writes. Migrations that break the old code run last.
 upgrade() {
-    if ! { check_secrets && make_accounts && compose run --rm -T migrate python -m compose.production --before && grant; }; then
+    if ! { check_secrets && make_accounts &&
+        compose run --rm -T migrate python -m compose.production --before && grant; }; then
         fail "The stack was not changed."
     fi
     old=$(containers api)
