@@ -98,15 +98,14 @@ def headers(text: str) -> str:
     low = text.lower()
     if not any(each in low for each in _SIGNS):
         return text
-    pieces = "".join(map(_parameter, _PIECES.split(text)))
-    return _ADDRESS.sub(lambda found: masked(unquote_plus(found[0])), pieces)
+    return "".join(map(_parameter, _PIECES.split(text)))
 
 
 def _parameter(piece: str) -> str:
     name, equals, value = piece.partition("=")
     if equals and any(each.lower() in unquote_plus(name).lower() for each in NAMED) and value != redaction.REDACTED:
         return f"{name}={masked(unquote_plus(value))}"
-    return piece
+    return _ADDRESS.sub(lambda found: masked(unquote_plus(found[0])), piece)
 
 
 def _segment(text: str) -> str:
