@@ -1,0 +1,85 @@
+"""The whole service on Redis under Sentinel: a primary is lost under load, and nobody starts anything by hand."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from tests.kit import load
+from tests.kit.leads import a_lead
+from tests.kit.sentinels import Replica, SentinelSet
+from tests.kit.servers import until
+from tests.kit.service import Service
+
+pytestmark = pytest.mark.slow
+
+LEADS = 1_000
+
+# Longest time (seconds) until a POST is answered with 202 again, on a busy machine.
+AGAIN = 30.0
+
+
+@pytest.fixture(scope="module")
+def sentinels() -> Iterator[SentinelSet]:
+    with SentinelSet() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def failing_over(sentinels: SentinelSet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service whose leads are on two servers before their 202."""
+    directory = tmp_path_factory.mktemp("sentinel")
+    with Service(directory, redis_url=sentinels.url, redis_replicas=1, claim_after=2, sweep_interval=1) as service:
+        yield service
+
+
+def accepts(service: Service) -> bool:
+    try:
+        return service.post("/api/leads", a_lead()).status_code == 202
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize("trouble", [Replica.kill, Replica.hang], ids=["killed", "hung"])
+def test_a_lost_primary_costs_some_503_and_no_lead(
+    failing_over: Service,
+    sentinels: SentinelSet,
+    trouble: Callable[[Replica], None],
+    record_property: Callable[[str, object], None],
+):
+    # Given load, and the processes that are there
+    phone = f"+4450{len(trouble.__name__)}"
+    before = {name: failing_over.one(name).pid for name in ("api", "worker", "beat", "flower")}
+    lost = sentinels.primary
+    went = 0.0
+
+    def lose() -> None:
+        nonlocal went
+        trouble(lost)
+        went = time.monotonic()
+
+    # When the primary is lost in the middle
+    ledger = load.send(failing_over, LEADS, halfway=lose, phone=phone, deadline=120.0)
+    record_property("seconds without 202 at most", time.monotonic() - went)
+    sentinels.wait_for_another(lost)
+    until(lambda: accepts(failing_over), AGAIN)
+
+    # Then each accepted lead is stored once, by the same processes
+    assert ledger.strange == []
+    promised = set(ledger.ids)
+
+    def stored() -> list[str] | None:
+        found = [each["id"] for each in failing_over.walk(phone=phone)]
+        return found if promised <= set(found) else None
+
+    found = until(stored, 90, 0.2)
+    assert len(found) == len(set(found))
+    assert {name: failing_over.one(name).pid for name in before} == before
+
+    # And the lost server comes back as a replica
+    if trouble is Replica.hang:
+        lost.resume()
+    else:
+        lost.start()
+    until(lambda: sentinels.primary.client().info("replication")["connected_slaves"] == 2, 60, 0.2)
