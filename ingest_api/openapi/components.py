@@ -62,6 +62,21 @@ def _add_schemas(spec: APISpec, today: date) -> None:
     fields = schemas.schemas["LeadInput"]["properties"]
     stored = {name: _as_stored(field) for name, field in fields.items()}
     fields["dateOfBirth"]["pattern"] = days_until(today)
+    json = ref("Json")
+    schemas.schema(
+        "Json",
+        {
+            "description": "Any JSON. Integers have 64 bits, with or without a sign",
+            "anyOf": [
+                {"type": ["string", "boolean", "null"]},
+                {"type": "integer", "minimum": -(1 << 63), "maximum": (1 << 64) - 1},
+                {"type": "number", "not": {"type": "integer"}},
+                {"type": "array", "items": json},
+                {"type": "object", "additionalProperties": json},
+            ],
+        },
+    )
+    fields["additionalData"]["additionalProperties"] = json
     schemas.schema(
         "Lead",
         {

@@ -224,7 +224,8 @@ def test_all_broken_fields_are_reported_at_once(service: Service):
     "name", ["id", "createdAt", "state", "firstname", "first_name", "__proto__", "", "\x00", "😀", "a" * 1000]
 )
 def test_an_unknown_field_is_named(service: Service, name: str):
-    assert refused(service, **{name: "x"}).keys() == {name}
+    # A long name is cut in the message.
+    assert refused(service, **{name: "x"}).keys() == {name[:64]}
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b"1", b'"text"', b"true", b"[{}]"])

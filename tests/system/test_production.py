@@ -63,7 +63,7 @@ def test_it_makes_tables_keys_and_the_first_user_once(settings: dict[str, str]):
         assert (done.returncode, done.stderr) == (0, "")
 
     users = run(settings, "ingest_api", "user", "list").stdout.splitlines()
-    assert [line.split("\t")[:2] for line in users] == [["boss@example.com", "admin,ingest,read"]]
+    assert [line.split("\t")[:2] for line in users] == [["boss@example.com", "admin,export,ingest,read"]]
     private = Path(settings["LEADS_DATA_DIR"]) / "keys" / "jwt-private.pem"
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
 
