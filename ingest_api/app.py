@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from dataclasses import dataclass, field
 from typing import Any
 
 import falcon.asgi
@@ -72,67 +73,53 @@ AUDIT_STOP_TIMEOUT = 1.0
 TICKETS_STOP_TIMEOUT = 1.0
 
 
+@dataclass(slots=True)
 class _Lifespan:
     """Starts and stops the process's background work, in its event loop."""
 
-    def __init__(
-        self,
-        commit: GroupCommit,
-        publisher: TicketPublisher,
-        pools: tuple[ReaderPool, ...],
-        replica: Replica | None,
-        queue: QueueReader,
-        requests: metrics.Requests,
-        access_log: AccessLog,
-        request_log: RequestLog,
-        versions: TokenVersions,
-        login_check: LoginCheck,
-        lookup_pool: ReaderPool,
-        audit: AuditTrail,
-    ) -> None:
-        self._commit = commit
-        self._publisher = publisher
-        self._pools = pools
-        self._replica = replica
-        self._watches: list[asyncio.Task[None]] = []
-        self._queue = queue
-        self._requests = requests
-        self._access_log = access_log
-        self._request_log = request_log
-        self._versions = versions
-        self._login_check = login_check
-        self._lookup_pool = lookup_pool
-        self._audit = audit
+    commit: GroupCommit
+    publisher: TicketPublisher
+    pools: tuple[ReaderPool, ...]
+    lookup_pool: ReaderPool  # one of them
+    replica: Replica | None
+    queue: QueueReader
+    requests: metrics.Requests
+    access_log: AccessLog
+    request_log: RequestLog
+    audit: AuditTrail
+    versions: TokenVersions
+    login_check: LoginCheck
+    watches: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def process_startup(self, scope: Any, event: Any) -> None:
         """Start the ticket publisher, and the watches on the users and on the replica."""
-        self._publisher.start()
-        await self._versions.start(self._lookup_pool)
-        self._watches.append(asyncio.create_task(self._versions.watch(self._lookup_pool)))
+        self.publisher.start()
+        await self.versions.start(self.lookup_pool)
+        self.watches.append(asyncio.create_task(self.versions.watch(self.lookup_pool)))
         metrics.API_PROCESSES.set(1)
-        if self._replica is not None:
-            self._watches.append(asyncio.create_task(self._replica.watch()))
+        if self.replica is not None:
+            self.watches.append(asyncio.create_task(self.replica.watch()))
 
     async def process_shutdown(self, scope: Any, event: Any) -> None:
         """Flush the buffers and close the connections. Every open request has been answered by now."""
-        await self._commit.close()
-        self._publisher.stop(TICKETS_STOP_TIMEOUT)
+        await self.commit.close()
+        self.publisher.stop(TICKETS_STOP_TIMEOUT)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REQUEST_LOG_STOP_TIMEOUT):
-                await self._request_log.close()
-        for watch in self._watches:
+                await self.request_log.close()
+        for watch in self.watches:
             watch.cancel()
-        await self._login_check.close()
+        await self.login_check.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(AUDIT_STOP_TIMEOUT):
-                await self._audit.close()
-        if self._replica is not None:
-            self._replica.close()
-        for pool in self._pools:
+                await self.audit.close()
+        if self.replica is not None:
+            self.replica.close()
+        for pool in self.pools:
             pool.close()
-        await self._queue.close()
-        self._requests.count()
-        self._access_log.flush()
+        await self.queue.close()
+        self.requests.count()
+        self.access_log.flush()
 
 
 def create(settings: Settings) -> AsgiCallable:
@@ -187,15 +174,15 @@ def create(settings: Settings) -> AsgiCallable:
             commit,
             publisher,
             pools,
+            lookup_pool,
             replica,
             queue,
             requests,
             access_log,
             request_log,
+            audit,
             versions,
             login_check,
-            lookup_pool,
-            audit,
         )
     )
     app.set_error_serializer(serialize_error)
