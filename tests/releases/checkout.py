@@ -9,7 +9,8 @@ import pytest
 from tests.kit.service import ROOT
 from tests.releases import LAST_RELEASE
 
-VERSIONS = Path("schema/database/migrations/versions")
+MIGRATIONS = Path("schema/database/migrations")
+VERSIONS = MIGRATIONS / "versions"
 
 
 def check_out(directory: Path) -> Path:
@@ -29,9 +30,10 @@ def check_out(directory: Path) -> Path:
 
 
 def add_new_migrations(checkout: Path) -> list[str]:
-    """Give a checkout the new migrations of the phase "before"; return their names, the oldest first."""
+    """Give a checkout the new migrations of the phase "before", and what they import; return their names, in order."""
     there = {path.name for path in (checkout / VERSIONS).glob("*.py")}
     new = sorted(path for path in (ROOT / VERSIONS).glob("*_before_*.py") if path.name not in there)
     for path in new:
         shutil.copy(path, checkout / VERSIONS)
+    shutil.copy(ROOT / MIGRATIONS / "steps.py", checkout / MIGRATIONS)
     return [path.name for path in new]

@@ -26,8 +26,9 @@ class KeptOutLeads:
         """
         now = self._clock()
         if now - self._read_at > KEPT_OUT_AGE:
-            with connection.begin():
+            with connection.begin() as reading:
                 self._known = kept_out.read(connection)
+                reading.rollback()  # nothing to write to the log
             self._read_at = now
         if not self._known:
             return set()
