@@ -179,10 +179,8 @@ class Service:
         return None
 
     def one(self, name: str) -> psutil.Process:
-        """Return the supervised process called `name`, which must run."""
-        found = self.find(name)
-        assert found is not None, f"{name} does not run"
-        return found
+        """Return the supervised process called `name`, which must run. At its start it may have no name for a moment."""
+        return until(lambda: self.find(name), 10)
 
     def token(self, email: str = EMAIL, password: str = PASSWORD) -> str:
         """Return the user's token; logs in at the first call."""
