@@ -179,7 +179,7 @@ class Service:
         return None
 
     def one(self, name: str) -> psutil.Process:
-        """Return the supervised process called `name`, which must run. A process that starts has no name for a moment."""
+        """Return the supervised process called `name`, which must run; one that starts has no name at first."""
         return until(lambda: self.find(name), 10)
 
     def token(self, email: str = EMAIL, password: str = PASSWORD) -> str:

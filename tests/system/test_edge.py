@@ -205,7 +205,7 @@ def test_who_asks_through_a_proxy_sees_no_ledger(own: Service):
     for header in ("X-Forwarded-For", "Forwarded"):
         answer = own.get("/health/ready", headers={header: "for=203.0.113.1"})
         assert answer.json()["data"] == {"queue": True, "database": True}
-    assert own.get("/health/ready").json()["data"]["ledger"]["imbalance"] == 0
+    until(lambda: own.get("/health/ready").json()["data"]["ledger"]["imbalance"] == 0)
 
 
 def test_the_service_goes_on(own: Service):
