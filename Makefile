@@ -38,7 +38,8 @@ else
 	@echo "Testing: unit, integration and releases"
 	@$(BIN)/python -m pytest tests/unit tests/integration tests/releases -m "not extended" -q --numprocesses 2 --dist loadfile $(ARGS)
 	@echo "Testing: system (the really started service, over HTTP)"
-	@$(BIN)/python -m pytest tests/system -q --numprocesses 2 --dist loadfile $(ARGS)
+	@# They wait more than they work: three at once on two cores.
+	@$(BIN)/python -m pytest tests/system -q --numprocesses 3 --dist loadfile $(ARGS)
 	@echo "Testing: a minute of faults under load, the same each time"
 	@$(BIN)/python -m loadtests.chaos $(ON) --minutes 1 --seed 16
 	@$(BIN)/python -m tests.kit.tested keep test
