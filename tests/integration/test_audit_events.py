@@ -23,7 +23,6 @@ from tests.kit.servers import until
 from workers.upkeep.audit_events import AuditEvents
 from workers.upkeep.maintenance import Maintenance
 
-
 _processes = multiprocessing.get_context("forkserver")
 
 
