@@ -30,7 +30,7 @@ SUPPORTED = {
     "Python": ("3.11 to 3.14", "The image runs 3.14, which takes 6 to 10 % more leads a second than 3.11."),
     "MySQL": ("8.4 and later", "Row aliases in upserts need 8.0.19, which is the oldest that a start accepts."),
     "MariaDB": ("10.11 and later", "10.6 is the oldest that a start accepts."),
-    "Redis": ("7.0 and later", "`LEADS_REDIS_REPLICAS` needs 7.2."),
+    "Redis": ("7.0 and later", "`LEADS_REDIS_REPLICAS_IN=disk` needs 7.2."),
     "Valkey": (
         "8 and later",
         "The embedded run brings it along; as a server it takes Redis's place.",
