@@ -9,9 +9,11 @@ import pytest
 
 from schema.database.migrations.runner import migrate
 from schema.lead import lead_id
+from schema.lead.lead_id import LeadId
 from schema.settings import Settings
 from tests.integration.backends import BACKENDS, Backend, writer
 from tests.integration.pairs import Pair
+from tests.integration.persons import anns_leads
 from tests.integration.spoken import Listener, names_in, reserved
 from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
 from tests.kit.servers import RedisServer, ValkeyServer
@@ -178,3 +180,9 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
         made = Pair(primary, follower, url)
         yield made
         made.close()
+
+
+@pytest.fixture
+def ann(backend: Backend) -> list[LeadId]:
+    """Ids of Ann's leads: stored, dead, waiting; and three others. The queue is not drained."""
+    return anns_leads(backend)
