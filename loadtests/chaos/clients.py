@@ -66,7 +66,8 @@ class Clients:
     def promises(self) -> list[Promise]:
         """Return every recorded 202, by time."""
         return sorted(
-            (promise for file in self._files for promise in read_promises(file)), key=lambda promise: promise.at
+            (promise for file in self._files for promise in parse_promises(file.read_text())),
+            key=lambda promise: promise.at,
         )
 
     @property
@@ -84,11 +85,9 @@ class Clients:
         return total
 
 
-def read_promises(file: Path) -> list[Promise]:
-    """Return the 202s that one client has recorded so far."""
-    if not file.exists():
-        return []
-    found = (line.split(" ") for line in file.read_text().splitlines() if line.count(" ") == 3)
+def parse_promises(ledger: str) -> list[Promise]:
+    """Return the 202s in whole lines of a client's ledger."""
+    found = (line.split(" ") for line in ledger.splitlines())
     return [Promise(float(at), lead, email, keyed == "keyed") for at, lead, email, keyed in found]
 
 

@@ -55,7 +55,7 @@ class Host:
         self.disk = directory / f"h{number}"
         self._port = f"port{number}"
         self._file = directory / f"{self.name}.units"
-        self._journal = directory / f"{self.name}.journal"
+        self.journal_file = directory / f"{self.name}.journal"
         self._units: dict[str, dict[str, Any]] = {}
         self._init: subprocess.Popen[bytes] | None = None
         self._wire: subprocess.Popen[bytes] | None = None
@@ -88,7 +88,7 @@ class Host:
         assert self._init is None, "the host runs already"
         namespaces = ["unshare", "--pid", "--mount", "--uts", "--fork", "--kill-child", "--mount-proc"]
         named = ["sh", "-c", f'hostname {self.name}; exec "$@"', "sh"]
-        init = [sys.executable, "-m", "tests.kit.host_init", str(self._file), str(self._journal)]
+        init = [sys.executable, "-m", "tests.kit.host_init", str(self._file), str(self.journal_file)]
         self._init = subprocess.Popen([*self.prefix, *namespaces, *named, *init], cwd=ROOT, start_new_session=True)
 
     @property
@@ -184,9 +184,9 @@ class Host:
 
     def journal(self) -> list[dict[str, Any]]:
         """Return what the host noted: a dict with `at`, `unit` and `what` for each start and end of a unit."""
-        if not self._journal.exists():
+        if not self.journal_file.exists():
             return []
-        return [json.loads(line) for line in self._journal.read_text().splitlines()]
+        return [json.loads(line) for line in self.journal_file.read_text().splitlines()]
 
     def _write(self) -> None:
         fresh = self._file.with_suffix(".new")
