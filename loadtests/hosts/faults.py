@@ -66,7 +66,7 @@ class Faults:
         every: float,
         tell: Callable[[str], None],
     ) -> None:
-        """Take the least time (seconds) from one fault to the next, and what is called with each fault's description."""
+        """Take the least time (seconds) from one fault to the next, and who is told of each."""
         self._hosts = hosts
         self._queue = queue
         self._database = database

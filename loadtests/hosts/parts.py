@@ -32,6 +32,7 @@ class Database(Protocol):
     """Database servers over all hosts."""
 
     title: str
+    name: str  # of the service's database
 
     def install(self) -> None:
         """Start the hosts' servers and make one of them; called when the hosts run."""

@@ -86,10 +86,15 @@ class SentinelQueue:
             )
             command = program("redis-server", newest=True)
             host.set_unit(self._unit, Unit([command, str(directory / "redis.conf")]))
-            host.set_unit(f"{self._unit}-sentinel", Unit([command, str(directory / "sentinel.conf"), "--sentinel"]))
 
     def form(self) -> None:
-        """Wait until all have found each other."""
+        """Start the Sentinels when the replicas are there, and wait until all have found each other."""
+        others = len(self._hosts) - 1
+        until(lambda: self._replicas_of(self._hosts[0]) == others, 60, 0.2)
+        command = program("redis-server", newest=True)
+        for host in self._hosts:
+            configuration = host.disk / self._unit / "sentinel.conf"
+            host.set_unit(f"{self._unit}-sentinel", Unit([command, str(configuration), "--sentinel"]))
         until(lambda: not self.ill(), 60, 0.2)
 
     def ill(self) -> str:
@@ -156,6 +161,12 @@ class SentinelQueue:
             return f"redis of {found[0].name}: {type(error).__name__}"
         return ""
 
+    def _replicas_of(self, host: Host) -> int:
+        try:
+            return int(self._server(host).info("replication")["connected_slaves"])
+        except redis.RedisError:
+            return 0
+
     def _server(self, host: Host) -> redis.Redis:
         return asked_once(host, self._port)
 
@@ -163,7 +174,12 @@ class SentinelQueue:
 def asked_once(host: Host, port: int) -> redis.Redis:
     """Return a client that gives up soon."""
     return redis.Redis(
-        host.address, port, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0)
+        host.address,
+        port,
+        socket_timeout=TIMEOUT,
+        socket_connect_timeout=TIMEOUT,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=True,
     )
 
 

@@ -73,8 +73,9 @@ class Ours:
 
     def recent(self, oldest: str) -> str:
         """Return the statement for the ids of rows from a lead's id on, and for the newest."""
-        newest = "SELECT HEX(id) FROM leads.leads ORDER BY id DESC LIMIT 1000"
-        since = f"SELECT HEX(id) FROM leads.leads WHERE id >= UNHEX('{oldest.replace('-', '')}') ORDER BY id LIMIT 5000"
+        ids = f"SELECT HEX(id) FROM {self._database.name}.leads"
+        newest = f"{ids} ORDER BY id DESC LIMIT 1000"
+        since = f"{ids} WHERE id >= UNHEX('{oldest.replace('-', '')}') ORDER BY id LIMIT 5000"
         return f"({since}) UNION ({newest})" if oldest else newest
 
     def waiting(self) -> int:
@@ -87,7 +88,7 @@ class Ours:
 
     def stored(self) -> list[tuple[str, str]]:
         """Return id and address of each row."""
-        rows = self._database.read_all("SELECT LOWER(HEX(id)), email FROM leads.leads")
+        rows = self._database.read_all(f"SELECT LOWER(HEX(id)), email FROM {self._database.name}.leads")
         return [(dashed(str(lead)), str(email)) for lead, email in rows]
 
     def dead(self) -> set[str]:
@@ -130,7 +131,7 @@ class Ours:
 
 
 class Stock:
-    """Falcon, `task.delay()` and one INSERT a task: an API and a worker on each host, Celery's broker under Sentinel."""
+    """Falcon, `task.delay()` and one INSERT a task: an API and a worker on each host, the broker under Sentinel."""
 
     title = "stock (Falcon, task.delay(), one INSERT a task)"
     port = HTTP_PORT
@@ -167,9 +168,9 @@ class Stock:
 
     def recent(self, oldest: str) -> str:
         """Return the statement for the newest ids: they are not in order."""
-        newest = "(SELECT MAX(number) FROM leads.peer_leads)"
+        newest = f"(SELECT MAX(number) FROM {self._database.name}.peer_leads)"
         # A group's servers leave numbers out: each takes every seventh.
-        return f"SELECT lead_id FROM leads.peer_leads WHERE number > {newest} - 7000"
+        return f"SELECT lead_id FROM {self._database.name}.peer_leads WHERE number > {newest} - 7000"
 
     def waiting(self) -> int:
         """Return the number of messages that wait or are not acknowledged."""
@@ -178,7 +179,7 @@ class Stock:
 
     def stored(self) -> list[tuple[str, str]]:
         """Return id and address of each row."""
-        rows = self._database.read_all("SELECT lead_id, email FROM leads.peer_leads")
+        rows = self._database.read_all(f"SELECT lead_id, email FROM {self._database.name}.peer_leads")
         return [(str(lead), str(email)) for lead, email in rows]
 
     def dead(self) -> set[str]:
