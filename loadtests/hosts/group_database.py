@@ -23,13 +23,14 @@ def place_of(host: Host) -> HostPlace:
     return HostPlace(host.address, host.prefix, host.disk, host)
 
 
-def keep_alive(server: Member | Router, unit: str) -> Host:
+def keep_alive(server: Member | Router, unit: str) -> None:
     """Make the server's command a unit of its host; it starts when it does not run."""
     place = cast(HostPlace, server.place)
     assert place.host is not None
+    # A boot empties /run: mysqld does not start when the process that its socket's lock names seems to run.
+    unlocked = ["sh", "-c", 'rm -f "$0"/*.lock; exec "$@"', str(server.directory)]
     # A unit is in the host's network already.
-    place.host.set_unit(unit, Unit(server.command()[len(place.prefix) :]))
-    return place.host
+    place.host.set_unit(unit, Unit([*unlocked, *server.command()[len(place.prefix) :]]))
 
 
 class HostMember(Member):
