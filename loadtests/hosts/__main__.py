@@ -11,9 +11,10 @@ from collections import Counter
 from pathlib import Path
 from typing import NoReturn
 
-from loadtests.chaos.clients import Clients
+from loadtests.chaos.clients import Clients, Promise
 from loadtests.chaos.systems import counted
 from loadtests.hosts import report
+from loadtests.hosts.cluster_queue import ClusterQueue
 from loadtests.hosts.faults import KINDS, Faults
 from loadtests.hosts.group_database import GroupDatabase
 from loadtests.hosts.health import Health
@@ -37,12 +38,15 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=60, help="least time from one fault to the next, seconds")
     parser.add_argument("--form", choices=("sentinel", "cluster"), default="sentinel")
     parser.add_argument("--hosts", type=int, default=3)
+    parser.add_argument("--replicas", type=int, default=2, help="replicas of each primary of a cluster")
     parser.add_argument("--only", default=",".join(KINDS), help=f"kinds of faults, of {','.join(KINDS)}")
     parser.add_argument("--stock", action="store_true", help="break the stock pipeline instead; under Sentinel only")
     parser.add_argument("--keep", type=Path, help="a directory for the hosts' logs")
     options = parser.parse_args()
     if unknown := set(options.only.split(",")) - set(KINDS):
         parser.error(f"--only: there is no {', '.join(sorted(unknown))}")
+    if options.stock and options.form != "sentinel":
+        parser.error("--stock: Celery's broker cannot be a Redis Cluster")
     if not isolation.is_inside():
         if lacking := isolation.missing():
             print(f"make chaos-hosts cannot run: {lacking}", file=sys.stderr)
@@ -62,7 +66,7 @@ def main() -> int:
 
 def run(hosts: list[Host], directory: Path, options: argparse.Namespace) -> int:
     """Start everything, send leads while hosts break, wait for the backlog, and report; return the exit status."""
-    queue = SentinelQueue(hosts)
+    queue = queue_of(hosts, options)
     database = GroupDatabase(hosts)
     system: System = (Stock if options.stock else Ours)(hosts, queue, database, directory)
     print(f"Chaos on {len(hosts)} hosts: {system.title}, {queue.title}, {database.title}")
@@ -93,6 +97,13 @@ def run(hosts: list[Host], directory: Path, options: argparse.Namespace) -> int:
     drained = drain(system)
     rows.stop()
     return conclude(hosts, system, clients, faults, rows, drained)
+
+
+def queue_of(hosts: list[Host], options: argparse.Namespace) -> Queue:
+    """Return the queue's servers, of the form that was asked for."""
+    if options.form == "cluster":
+        return ClusterQueue(hosts, replicas=options.replicas)
+    return SentinelQueue(hosts)
 
 
 def start(hosts: list[Host], queue: Queue, database: Database, system: System) -> None:
@@ -157,7 +168,7 @@ def conclude(hosts: list[Host], system: System, clients: Clients, faults: Faults
     return 0 if fine else 1
 
 
-def doubled_promises(promises: list, found: list[tuple[str, str]]) -> int:
+def doubled_promises(promises: list[Promise], found: list[tuple[str, str]]) -> int:
     """Return how many addresses have more than one row, or more than one id among their 202s."""
     rows = Counter(email for _, email in found)
     ids: dict[str, set[str]] = {}

@@ -31,17 +31,17 @@ class Health:
 
     def wait(self, within: float = DEADLINE) -> float | None:
         """Wait until all is well, and return the seconds that took; None when it did not become so."""
-        return _wait(self.ill, within)
+        return self._wait(self.ill, within)
 
     def wait_for_servers(self, within: float = DEADLINE) -> float | None:
         """Wait until every server is there and in sync, whatever the service does; as `wait`."""
-        return _wait(self.ill_servers, within)
+        return self._wait(self.ill_servers, within)
 
-
-def _wait(ill: Callable[[], str], within: float) -> float | None:
-    begun = time.monotonic()
-    while ill():
-        if time.monotonic() - begun > within:
-            return None
-        time.sleep(LOOK_INTERVAL)
-    return time.monotonic() - begun
+    def _wait(self, ill: Callable[[], str], within: float) -> float | None:
+        begun = time.monotonic()
+        while ill():
+            if time.monotonic() - begun > within:
+                return None
+            self._queue.rebalance()
+            time.sleep(LOOK_INTERVAL)
+        return time.monotonic() - begun

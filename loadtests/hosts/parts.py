@@ -21,6 +21,9 @@ class Queue(Protocol):
     def ill(self) -> str:
         """Return what is not well; "" when every server is there and every replica in sync."""
 
+    def rebalance(self) -> None:
+        """Do what an operator's controller does while the queue is not whole."""
+
     def primaries(self) -> list[Host]:
         """Return the hosts of the present primaries; [] while none is known."""
 

@@ -101,6 +101,9 @@ class SentinelQueue:
         """Return what is not well; "" when every server is there and every replica in sync."""
         return first_ill(map(self._ill_sentinel, self._hosts)) or self._ill_servers()
 
+    def rebalance(self) -> None:
+        """Do nothing: the Sentinels do all."""
+
     def primaries(self) -> list[Host]:
         """Return the host that most Sentinels take for the primary's."""
         known = [found for host in self._hosts if (found := self._primary_by(host))]
