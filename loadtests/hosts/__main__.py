@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
@@ -66,9 +67,15 @@ def main() -> int:
 
 def run(hosts: list[Host], directory: Path, options: argparse.Namespace) -> int:
     """Start everything, send leads while hosts break, wait for the backlog, and report; return the exit status."""
-    queue = queue_of(hosts, options)
+    queue: Queue
+    system: System
     database = GroupDatabase(hosts)
-    system: System = (Stock if options.stock else Ours)(hosts, queue, database, directory)
+    if options.stock:
+        queue = broker = SentinelQueue(hosts)
+        system = Stock(hosts, broker, database)
+    else:
+        queue = ClusterQueue(hosts, replicas=options.replicas) if options.form == "cluster" else SentinelQueue(hosts)
+        system = Ours(hosts, queue, database, directory)
     print(f"Chaos on {len(hosts)} hosts: {system.title}, {queue.title}, {database.title}")
     print(f"seed {options.seed}, {options.minutes:g} min, a fault every {options.every:g} s, {options.rate:g} leads/s")
     print(f"faults: {options.only}", flush=True)
@@ -99,20 +106,14 @@ def run(hosts: list[Host], directory: Path, options: argparse.Namespace) -> int:
     return conclude(hosts, system, clients, faults, rows, drained)
 
 
-def queue_of(hosts: list[Host], options: argparse.Namespace) -> Queue:
-    """Return the queue's servers, of the form that was asked for."""
-    if options.form == "cluster":
-        return ClusterQueue(hosts, replicas=options.replicas)
-    return SentinelQueue(hosts)
-
-
 def start(hosts: list[Host], queue: Queue, database: Database, system: System) -> None:
     """Start hosts and servers, and the system when they are one."""
     queue.install()
     for host in hosts:
         host.start()
-    queue.form()
-    database.install()
+    with ThreadPoolExecutor() as pool:
+        for formed in [pool.submit(queue.form), pool.submit(database.install)]:
+            formed.result()
     system.install()
 
 

@@ -48,7 +48,7 @@ class Fault:
     begun: float
     mended: float = 0.0
     whole: float = 0.0  # when all was well again; 0: not within the deadline
-    ill: str = ""  # what was not
+    ill: str = ""  # what was not well to the last
 
 
 class Faults:
@@ -90,16 +90,15 @@ class Faults:
             self.made.append(fault)
             took = self._health.wait()
             fault.whole = time.time() if took is not None else 0.0
-            fault.ill = "" if fault.whole else self._health.ill()
-            self._tell(f"whole {time.time() - fault.mended:.1f} s after" if fault.whole else f"NOT WHOLE: {fault.ill}")
+            fault.ill = self._health.last_ill
+            known = f"well after {time.time() - fault.mended:.1f} s" if fault.whole else "NOT WELL"
+            self._tell(f"    {known}; last was: {fault.ill}")
         time.sleep(max(0.0, end - time.monotonic()))
 
     def _round(self) -> list[str]:
-        """Return all kinds once, and some by their weights, in random order."""
-        more = self._random.choices(list(self._kinds), list(self._kinds.values()), k=len(self._kinds) // 2)
-        order = [*self._kinds, *more]
-        self._random.shuffle(order)
-        return order
+        """Return all kinds once in random order, then some by their weights."""
+        order = self._random.sample(list(self._kinds), k=len(self._kinds))
+        return order + self._random.choices(order, [self._kinds[kind] for kind in order], k=len(order) // 2)
 
     def _make(self, kind: str) -> Fault:
         # Always drawn, so that a seed gives the same faults whatever the system does.

@@ -20,6 +20,7 @@ class Health:
         self._queue = queue
         self._database = database
         self._system = system
+        self.last_ill = ""  # what was not well when that was last asked
 
     def ill(self) -> str:
         """Return what is not well; "" when all is."""
@@ -39,7 +40,8 @@ class Health:
 
     def _wait(self, ill: Callable[[], str], within: float) -> float | None:
         begun = time.monotonic()
-        while ill():
+        while found := ill():
+            self.last_ill = found
             if time.monotonic() - begun > within:
                 return None
             self._queue.rebalance()

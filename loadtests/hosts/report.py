@@ -33,8 +33,8 @@ def effects(faults: Sequence[Fault], promises: Sequence[Promise], seen: dict[str
         end = faults[number + 1].begun if number + 1 < len(faults) else float("inf")
         since = [promise for promise in promises if fault.begun <= promise.at < end]
         late = [seen[key] - each.at for each in since if (key := each.lead.replace("-", "")) in seen]
-        gaps = [_longest(times, fault.begun, end) for times in (keyed, bare, rows)]
-        found.append(Effect(*gaps, max(late, default=0.0)))
+        longest = [_longest(times, fault.begun, end) for times in (keyed, bare, rows)]
+        found.append(Effect(longest[0], longest[1], longest[2], max(late, default=0.0)))
     return found
 
 

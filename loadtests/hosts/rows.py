@@ -10,7 +10,7 @@ from loadtests.hosts.parts import Database, System
 from tests.kit.hosts import Host
 
 # Interval (seconds) between two looks at one server.
-LOOK_INTERVAL = 0.5
+LOOK_INTERVAL = 0.7
 
 # Age (seconds) of a lead that is no row, at which nobody looks for it any more.
 GIVEN_UP = 600.0

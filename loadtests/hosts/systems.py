@@ -38,12 +38,9 @@ class Ours:
         self.token = ""
 
     def install(self) -> None:
-        """Make keys, tables and a user, and give each host its units."""
+        """Make keys, give each host its units, and make tables and a user."""
         first = self._hosts[0]
         self._make_keys()
-        self._run(first, "schema", "migrate")
-        roles = [word for role in ("ingest", "read") for word in ("--role", role)]
-        self._run(first, "ingest_api", "user", "create", EMAIL, *roles, given=f"{PASSWORD}\n")
         for host in self._hosts:
             for name, command in (
                 ("api", ["ingest_api", "serve"]),
@@ -51,6 +48,10 @@ class Ours:
                 ("beat", ["workers", "beat"]),
             ):
                 host.set_unit(name, Unit([sys.executable, "-m", *command], self._environment(host)))
+        # While the processes start, which takes longer.
+        self._run(first, "schema", "migrate")
+        roles = [word for role in ("ingest", "read") for word in ("--role", role)]
+        self._run(first, "ingest_api", "user", "create", EMAIL, *roles, given=f"{PASSWORD}\n")
         until(lambda: not any(map(self.ill, self._hosts)), 120, 0.5)
         login = {"email": EMAIL, "password": PASSWORD}
         answer = httpx.post(f"http://{first.address}:{HTTP_PORT}/api/login_check", json=login, timeout=10)
@@ -74,7 +75,7 @@ class Ours:
     def recent(self, oldest: str) -> str:
         """Return the statement for the ids of rows from a lead's id on, and for the newest."""
         ids = f"SELECT HEX(id) FROM {self._database.name}.leads"
-        newest = f"{ids} ORDER BY id DESC LIMIT 1000"
+        newest = f"{ids} ORDER BY id DESC LIMIT 100"
         since = f"{ids} WHERE id >= UNHEX('{oldest.replace('-', '')}') ORDER BY id LIMIT 5000"
         return f"({since}) UNION ({newest})" if oldest else newest
 
@@ -136,7 +137,7 @@ class Stock:
     title = "stock (Falcon, task.delay(), one INSERT a task)"
     port = HTTP_PORT
 
-    def __init__(self, hosts: Sequence[Host], queue: SentinelQueue, database: Database, directory: Path) -> None:
+    def __init__(self, hosts: Sequence[Host], queue: SentinelQueue, database: Database) -> None:
         self._hosts = hosts
         self._queue = queue
         self._database = database
@@ -170,7 +171,7 @@ class Stock:
         """Return the statement for the newest ids: they are not in order."""
         newest = f"(SELECT MAX(number) FROM {self._database.name}.peer_leads)"
         # A group's servers leave numbers out: each takes every seventh.
-        return f"SELECT lead_id FROM {self._database.name}.peer_leads WHERE number > {newest} - 7000"
+        return f"SELECT lead_id FROM {self._database.name}.peer_leads WHERE number > {newest} - 1400"
 
     def waiting(self) -> int:
         """Return the number of messages that wait or are not acknowledged."""
