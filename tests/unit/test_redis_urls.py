@@ -1,9 +1,9 @@
 """schema.settings.sentinel_url: the address of a Redis under Sentinel."""
 
 import pytest
+from schema.settings.sentinel_url import SentinelUrl
 
 from schema.settings import Settings
-from schema.settings.sentinel_url import SentinelUrl
 
 
 def test_hosts_ports_name_and_credentials_are_found():
