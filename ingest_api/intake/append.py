@@ -50,15 +50,14 @@ def append_script(shard: Shard = WHOLE, prefix: str = "", *, has_own_broker: boo
 
     The tickets of a broker of its own cannot be counted; then their key is one that does not exist.
     """
-    prefix = shard.name(prefix)
     return Script(
         Path(__file__).parent / "append.lua",
         keys={
-            "STREAM": prefix + STREAM,
-            "INDEX": prefix + INDEX,
-            "ACCEPTED": prefix + ACCEPTED,
-            "TICKETS": prefix + TICKETS if has_own_broker else TICKETS,
-            "FENCE": prefix + FENCE,
+            "STREAM": shard.name(prefix + STREAM),
+            "INDEX": shard.name(prefix + INDEX),
+            "ACCEPTED": shard.name(prefix + ACCEPTED),
+            "TICKETS": shard.name(prefix + TICKETS) if has_own_broker else TICKETS,
+            "FENCE": shard.name(prefix + FENCE),
         },
         arguments=("queue_max", "rate_limit", "bulk_limit", "rate_window", "key_ttl", "requests"),
         constants={
