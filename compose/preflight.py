@@ -19,8 +19,9 @@ from schema.audit.event import Action, user_id
 from schema.database import engines
 from schema.database.errors import reason_of
 from schema.database.migrations.runner import MigrationFailed, migrate
-from schema.runtime.redis_clients import blocking_redis
+from schema.runtime.redis_clients import blocking_broker, blocking_redis
 from schema.settings import WELL_KNOWN_PASSWORD, Settings, SettingsError, is_loopback, variable
+from schema.settings.shards import Shard
 
 TEST_USER = "test@example.com"
 
@@ -101,13 +102,37 @@ def _check_port(host: str, port: int, name: str) -> None:
 
 
 def check_queue(settings: Settings) -> str:
-    """Check the settings of LEADS_REDIS_URL's server; return a warning of one line when it may lose leads, else "".
+    """Check the settings of the queue's servers; return a warning of one line when one may lose leads, else "".
 
-    Raises CannotStart when it does not answer.
+    Raises CannotStart when none answers, or the broker does not. Of several shards one may be failing over.
     """
     if settings.embedded_redis:
         return ""
-    client = blocking_redis(settings, timeout=REDIS_TIMEOUT)
+    warnings: list[str] = []
+    failures: list[RedisError] = []
+    for shard in settings.shards:
+        try:
+            warnings.append(_check_server(shard))
+        except RedisError as error:
+            failures.append(error)
+    if not warnings:
+        raise CannotStart(_no_answer("redis_url", failures[0]))
+    if settings.has_own_broker:
+        broker = blocking_broker(settings, timeout=REDIS_TIMEOUT)
+        try:
+            broker.ping()
+        except RedisError as error:
+            raise CannotStart(_no_answer("broker_url", error)) from None
+        finally:
+            broker.close()
+    if failures:
+        warnings.append(f"{len(failures)} of {len(settings.shards)} shards of the queue do not answer")
+    return next(filter(None, warnings), "")
+
+
+def _check_server(shard: Shard) -> str:
+    """Check the server that has a shard; return a warning of one line or "". Raises RedisError."""
+    client = blocking_redis(shard, timeout=REDIS_TIMEOUT)
     try:
         client.ping()
         found: dict[Any, Any] = {}
@@ -115,8 +140,6 @@ def check_queue(settings: Settings) -> str:
             found |= cast(dict[Any, Any], client.config_get(name))
     except ResponseError:
         return "Redis does not say how it keeps its data: see docs/reliability.md"
-    except RedisError as error:
-        raise CannotStart(f"{variable('redis_url')}: the server does not answer: {type(error).__name__}") from None
     finally:
         client.close()
     wrong = [name for name, value in DURABLE.items() if found.get(name) != value]
@@ -125,6 +148,10 @@ def check_queue(settings: Settings) -> str:
     said = " and ".join(f"{name} {found.get(name)}" for name in wrong)
     needed = " and ".join(f"{name} {DURABLE[name]}" for name in wrong)
     return f"Redis runs with {said}: accepted leads can be lost. Set {needed}."
+
+
+def _no_answer(name: str, error: RedisError) -> str:
+    return f"{variable(name)}: the server does not answer: {type(error).__name__}"
 
 
 def prepare_keys(settings: Settings) -> None:

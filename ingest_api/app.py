@@ -24,9 +24,10 @@ from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, handle_append_failure, handle_redis_error, handle_unexpected, serialize_error
 from ingest_api.http.middleware import RequestMiddleware
 from ingest_api.intake.bulk_limit import BulkLimit
-from ingest_api.intake.group_commit import GroupCommit, QueueUnavailable
+from ingest_api.intake.group_commit import QueueUnavailable
 from ingest_api.intake.lead_intake import LeadIntake
 from ingest_api.intake.rate_limit import RateLimit
+from ingest_api.intake.shard_router import ShardRouter
 from ingest_api.intake.tickets import TicketPublisher
 from ingest_api.reads.cursor import Cursors
 from ingest_api.reads.data_version import DataVersionReader
@@ -46,12 +47,18 @@ from ingest_api.resources.stats import Stats
 from ingest_api.server.early_start import AsgiCallable, start_before_body
 from schema.database import engines
 from schema.queue.dead_letters import DeadLetters
-from schema.runtime.redis_clients import async_redis, blocking_redis
+from schema.runtime.redis_clients import (
+    AsyncShardClient,
+    async_redis,
+    async_shards,
+    blocking_broker,
+    blocking_shards,
+)
 from schema.settings import Settings
 
 AsgiApp = falcon.asgi.App[Request, Response]
 
-# Redis connections for reads of the queue, beside the one of the group commit.
+# Redis connections for reads of each shard, beside the one of its group commit.
 QUEUE_READERS = 8
 
 # Primary database connections reserved for short look-ups, so that they never wait behind a list.
@@ -77,7 +84,7 @@ TICKETS_STOP_TIMEOUT = 1.0
 class _Lifespan:
     """Starts and stops the process's background work, in its event loop."""
 
-    commit: GroupCommit
+    router: ShardRouter
     publisher: TicketPublisher
     pools: tuple[ReaderPool, ...]
     lookup_pool: ReaderPool  # one of them
@@ -94,6 +101,7 @@ class _Lifespan:
     async def process_startup(self, scope: Any, event: Any) -> None:
         """Start the ticket publisher, and the watches on the users and on the replica."""
         self.publisher.start()
+        self.router.start()
         await self.versions.start(self.lookup_pool)
         self.watches.append(asyncio.create_task(self.versions.watch(self.lookup_pool)))
         metrics.API_PROCESSES.set(1)
@@ -102,7 +110,7 @@ class _Lifespan:
 
     async def process_shutdown(self, scope: Any, event: Any) -> None:
         """Flush the buffers and close the connections. Every open request has been answered by now."""
-        await self.commit.close()
+        await self.router.close()
         self.publisher.stop(TICKETS_STOP_TIMEOUT)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REQUEST_LOG_STOP_TIMEOUT):
@@ -131,12 +139,10 @@ def create(settings: Settings) -> AsgiCallable:
     versions = TokenVersions()
     tokens = Tokens(private, keys.accepted(settings), settings.token_ttl, settings.token_issuer, versions)
     publisher = TicketPublisher(settings)
-    request_log = RequestLog(settings, async_redis(settings, timeout=settings.redis_timeout, connections=1))
-    audit = AuditTrail(settings, async_redis(settings, timeout=settings.redis_timeout, connections=1))
-    commit = GroupCommit(
-        async_redis(settings, timeout=settings.redis_timeout, connections=1), settings, publisher.on_flush
-    )
-    queue = QueueReader(async_redis(settings, timeout=settings.redis_timeout, connections=QUEUE_READERS))
+    request_log = RequestLog(settings, _first_shard(settings, connections=1))
+    audit = AuditTrail(settings, _first_shard(settings, connections=1))
+    router = _router(settings, publisher)
+    queue = QueueReader(async_shards(settings, connections=QUEUE_READERS))
     main_pool = _pool("stored", settings.primary_url, settings, settings.database_pool_size)
     lookup_pool = _pool("primary", settings.primary_url, settings, LOOKUP_READERS)
     replica = _replica(settings, main_pool, lookup_pool) if settings.database_read_url else None
@@ -147,20 +153,16 @@ def create(settings: Settings) -> AsgiCallable:
     if replica is not None:
         export_pools.append(_replica_pool("replica_exports", settings, EXPORTS_AT_ONCE))
         export_reader = ReplicaPools(replica, export_pools[1], export_pools[0])
-    blocking = blocking_redis(settings, timeout=settings.redis_timeout)
+    blocking = blocking_shards(settings, timeout=settings.redis_timeout)
     ledger_pool = _pool("ledger", settings.primary_url, settings, 1)
-    ledgers = LedgerReader(ledger_pool, blocking)
+    ledgers = LedgerReader(ledger_pool, blocking, blocking_broker(settings, timeout=settings.redis_timeout))
     letters = DeadLetters(blocking)
-    failures = LoginFailures(
-        async_redis(settings, timeout=settings.redis_timeout, connections=LOGIN_CONNECTIONS),
-        private,
-        settings.login_failures,
-    )
+    failures = LoginFailures(_first_shard(settings, connections=LOGIN_CONNECTIONS), private, settings.login_failures)
     hash_writer = engines.writer(settings.primary_url, timeout=settings.database_read_timeout)
     login_check = LoginCheck(lookup_pool, hash_writer, failures)
     addresses = ClientAddresses(settings.trusted_proxies, ())
-    limit = RateLimit(settings, commit)
-    intake = LeadIntake(commit, limit, BulkLimit(settings, commit), lookup_pool)
+    limit = RateLimit(settings, router)
+    intake = LeadIntake(router, limit, BulkLimit(settings, router), lookup_pool)
     lists = Lists(reader, DataVersionReader(lookup_pool), Cursors(private), settings.list_max_age, audit)
     requests = metrics.Requests()
     access_log = AccessLog(settings.access_log)
@@ -171,7 +173,7 @@ def create(settings: Settings) -> AsgiCallable:
     pools = (main_pool, lookup_pool, ledger_pool, *export_pools)
     app.add_middleware(
         _Lifespan(
-            commit,
+            router,
             publisher,
             pools,
             lookup_pool,
@@ -204,6 +206,19 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_route("/health/ready", Ready(reader, queue, ledgers))
     app.add_route("/metrics", Metrics(ledgers, requests))
     return start_before_body(app)
+
+
+def _first_shard(settings: Settings, *, connections: int) -> AsyncShardClient:
+    """Make a client of the shard that has what belongs to no lead."""
+    shard = settings.shards[0]
+    return AsyncShardClient(shard, async_redis(shard, settings, connections=connections))
+
+
+def _router(settings: Settings, publisher: TicketPublisher) -> ShardRouter:
+    clients = async_shards(settings, connections=1)
+    now, following = clients[: len(settings.shards)], clients[len(settings.shards) :]
+    next_queue = ShardRouter(following, settings, publisher.on_flush) if following else None
+    return ShardRouter(now, settings, publisher.on_flush, next_queue=next_queue)
 
 
 def _pool(name: str, url: str, settings: Settings, threads: int, timeout: float | None = None) -> ReaderPool:

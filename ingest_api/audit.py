@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
-import redis.asyncio
 from redis.exceptions import RedisError
 
 from ingest_api import metrics
@@ -14,6 +13,7 @@ from ingest_api.http.context import Request
 from schema.audit.event import Action, Event, new_event, user_id
 from schema.audit.waiting import APPEND_EVENTS, WAITING_MAX
 from schema.runtime import logs
+from schema.runtime.redis_clients import AsyncShardClient
 from schema.settings import Settings
 
 # Flush interval, seconds. A killed process loses the events of one interval, except those that were awaited.
@@ -31,11 +31,12 @@ log = logs.get(__name__)
 class AuditTrail:
     """The audit trail's end in the API. Use it from the event loop. No method makes a request fail."""
 
-    def __init__(self, settings: Settings, client: redis.asyncio.Redis) -> None:
+    def __init__(self, settings: Settings, shard: AsyncShardClient) -> None:
         """Take a client that nobody else uses, so that no lead waits behind it; `close` closes it."""
         self._addresses = ClientAddresses(settings.trusted_proxies, ())
-        self._redis = client
-        self._append = client.register_script(APPEND_EVENTS.source)
+        self._redis = shard.client
+        self._append = shard.client.register_script(APPEND_EVENTS.source)
+        self._keys = APPEND_EVENTS.keys(shard.shard)
         self._buffer: list[Event] = []
         self._lock = asyncio.Lock()
         self._retry_at = 0.0  # time.monotonic() before which nothing is written
@@ -115,7 +116,7 @@ class AuditTrail:
                 return
             events, self._buffer = self._buffer, []
             try:
-                refused = await self._append(APPEND_EVENTS.keys, [WAITING_MAX, *(each.encode() for each in events)])
+                refused = await self._append(self._keys, [WAITING_MAX, *(each.encode() for each in events)])
             except (RedisError, OSError) as error:
                 log.warning("audit events not written yet", events=len(events), reason=type(error).__name__)
                 self._retry_at = time.monotonic() + AUDIT_RETRY_INTERVAL

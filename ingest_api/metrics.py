@@ -29,6 +29,9 @@ FLUSH_SECONDS = Histogram(
 FLUSH_REQUESTS = Histogram(
     "leads_flush_requests", "Requests that shared one flush.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 )
+SHARDS_AWAY = Gauge(
+    "leads_queue_shards_away", "Shards of the queue that this process does not reach.", multiprocess_mode="livemax"
+)
 FLUSH_FAILURES = Counter("leads_flush_failures", "Flushes that Redis did not take.")
 REQUEST_LOG_LOST = Counter(
     "leads_request_log_lost", "Requests that are not in the request log: Redis was away or did not take them."

@@ -14,6 +14,7 @@ from schema.database import engines
 from schema.database.migrations import runner
 from schema.database.migrations.runner import MigrationFailed
 from schema.person.command import person
+from schema.reshard import queue
 
 
 @click.group()
@@ -22,6 +23,7 @@ def main() -> None:
 
 
 main.add_command(person)
+main.add_command(queue)
 
 
 @main.command()

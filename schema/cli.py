@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-import redis
 from redis.exceptions import ResponseError
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,6 +13,7 @@ from schema.audit import waiting
 from schema.audit.event import Event
 from schema.database import engines
 from schema.database.errors import reason_of
+from schema.runtime.redis_clients import ShardClient
 from schema.settings import Settings, SettingsError
 
 
@@ -46,13 +46,13 @@ def connected() -> Iterator[Connection]:
         engine.dispose()
 
 
-def write_event(client: redis.Redis, event: Event) -> None:
+def write_event(shard: ShardClient, event: Event) -> None:
     """Write an event of a command that works on Redis. When too many wait, or Redis is full, say so and go on.
 
     Raises RedisError when Redis does not answer.
     """
     try:
-        refused = waiting.append(client, [event])
+        refused = waiting.append(shard, [event])
     except ResponseError as error:
         refused = 1
         click.echo(f"The queue refused the event: {type(error).__name__}.", err=True)

@@ -4,16 +4,18 @@ Redis and the database are not read at the same moment, and a lead is both a row
 acknowledgement. So the ledger may be off by the batches in flight; with no traffic it balances exactly.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-import redis
 from sqlalchemy import Connection, Table, func, select
 
 from schema.counts import totals
 from schema.database.tables import dropped_leads, erased_leads, leads
-from schema.queue import accepted_counts, keys
+from schema.queue import accepted_counts
 from schema.queue.accepted_counts import Accepted
+from schema.queue.keys import ACCEPTED, DEAD, STREAM
+from schema.runtime.redis_clients import ShardClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +48,15 @@ class Ledger:
         )
 
 
-def read_ledger(connection: Connection, client: redis.Redis) -> Ledger:
-    """Read the ledger from counts alone, in the open transaction.
+def read_ledger(connection: Connection, shards: Sequence[ShardClient]) -> Ledger:
+    """Read the ledger from counts alone, those of all shards added up, in the open transaction.
 
     Raises RedisError and SQLAlchemyError.
     """
-    fresh = Accepted.parse(cast(dict[bytes, bytes], client.hgetall(keys.ACCEPTED)))
+    fresh = [Accepted.parse(cast(dict[bytes, bytes], client.hgetall(each.name(ACCEPTED)))) for each, client in shards]
     came = accepted_counts.total(connection, fresh)
     dropped, erased = (_count(connection, table) for table in (dropped_leads, erased_leads))
-    waiting, dead = client.xlen(keys.STREAM), client.xlen(keys.DEAD)
+    waiting, dead = (sum(int(client.xlen(each.name(key))) for each, client in shards) for key in (STREAM, DEAD))
     version = totals.version(connection)
     return Ledger(came, version.total, version.expired, dead, dropped, erased, waiting)
 

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 
 import click
-import redis
 from redis.exceptions import RedisError
 
 from schema.audit import trail
@@ -15,7 +14,7 @@ from schema.cli import connected, load_settings, write_event
 from schema.lead import lead_id
 from schema.ledger import Ledger, count_rows, read_ledger
 from schema.queue.dead_letters import DeadLetter, DeadLetters, is_name
-from schema.runtime.redis_clients import blocking_redis
+from schema.runtime.redis_clients import ShardClient, blocking_shards
 from workers import commands
 
 QUEUE_TIMEOUT = 5.0  # seconds
@@ -62,9 +61,9 @@ def list_letters() -> None:
 @click.argument("letter")
 def show(letter: str) -> None:
     """Show one dead letter with the lead as it was accepted. That is personal data."""
-    with _opened() as (letters, client):
+    with _opened() as (letters, first):
         found = _find(letters, letter)
-        write_event(client, replace(_event(Action.DEAD_LETTERS_SHOWN, letter), row_count=1))
+        write_event(first, replace(_event(Action.DEAD_LETTERS_SHOWN, letter), row_count=1))
         click.echo(f"reason: {found.reason}\nsince: {found.since.isoformat()}")
         click.echo(found.payload.decode(errors="replace"))
 
@@ -74,13 +73,13 @@ def show(letter: str) -> None:
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 def replay(letter: str | None, everything: bool) -> None:
     """Put dead letters back into the queue, after what kept them from being stored was mended."""
-    with _opened() as (letters, client):
+    with _opened() as (letters, first):
         chosen = _chosen(letters, letter, everything)
         # Before the first letter, for the case that it is killed, and again with the number.
         event = _event(Action.DEAD_LETTERS_REPLAYED, letter)
-        write_event(client, event)
+        write_event(first, event)
         number = sum(letters.replay(each) for each in chosen)
-        write_event(client, replace(event, row_count=number))
+        write_event(first, replace(event, row_count=number))
     click.echo(f"{number} back in the queue.")
 
 
@@ -110,13 +109,13 @@ def ledger(timeout: float) -> None:
     until they hold still, or else judges the last.
     """
     settings = load_settings()
-    client = blocking_redis(settings, timeout=QUEUE_TIMEOUT)
+    shards = blocking_shards(settings, timeout=QUEUE_TIMEOUT)
     deadline = time.monotonic() + timeout
     with _queue_errors(), connected() as connection:
 
         def read() -> Ledger:
             with connection.begin():
-                return read_ledger(connection, client)
+                return read_ledger(connection, shards)
 
         before, now = None, read()
         while now != before and time.monotonic() < deadline:
@@ -124,7 +123,8 @@ def ledger(timeout: float) -> None:
             before, now = now, read()
         with connection.begin():
             rows = count_rows(connection)
-    client.close()
+    for _, client in shards:
+        client.close()
     for name, number in asdict(now).items():
         click.echo(f"{name:9} {number:>12}")
     click.echo(f"{'rows':9} {rows:>12}")
@@ -155,13 +155,15 @@ def _event(action: Action, letter: str | None) -> Event:
 
 
 @contextmanager
-def _opened() -> Iterator[tuple[DeadLetters, redis.Redis]]:
-    client = blocking_redis(load_settings(), timeout=QUEUE_TIMEOUT)
+def _opened() -> Iterator[tuple[DeadLetters, ShardClient]]:
+    """Yield the dead letters, and a client of the first shard."""
+    shards = blocking_shards(load_settings(), timeout=QUEUE_TIMEOUT)
     try:
         with _queue_errors():
-            yield DeadLetters(client), client
+            yield DeadLetters(shards), shards[0]
     finally:
-        client.close()
+        for _, client in shards:
+            client.close()
 
 
 @contextmanager

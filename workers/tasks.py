@@ -9,15 +9,15 @@ from celery.signals import worker_process_init
 
 from schema.database import engines
 from schema.queue.tickets import MAINTENANCE, OLD_MAINTENANCE, STORE_LEADS, SWEEP
-from schema.runtime.redis_clients import blocking_redis
+from schema.runtime.redis_clients import blocking_broker, blocking_shards
 from workers import metrics
 from workers.app import app, settings
 from workers.store import fallback_poller
-from workers.store.batch import Storing
 from workers.store.consumer import Consumer
 from workers.store.fallback_poller import FallbackPoller
 from workers.store.replica_confirmation import ReplicaConfirmation
 from workers.store.slot_lease import SlotLease
+from workers.store.storing import Storing
 from workers.upkeep.maintenance import Maintenance
 from workers.upkeep.quiet_task import QuietTask
 from workers.upkeep.sweep import Sweep
@@ -59,9 +59,7 @@ def _prepare(**_: Any) -> None:
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     metrics.POOL_PROCESSES.set(1)
-    fallback_poller.start(
-        lambda: FallbackPoller(blocking_redis(settings, timeout=REDIS_TIMEOUT), _new_storing()), settings.poll_interval
-    )
+    fallback_poller.start(_new_poller, settings.poll_interval)
 
 
 # Cached, and made at a pool process's first task, so never before the fork.
@@ -71,10 +69,15 @@ def _storing() -> Storing:
 
 
 def _new_storing() -> Storing:
-    client = blocking_redis(settings, timeout=REDIS_TIMEOUT)
+    shards = blocking_shards(settings, timeout=REDIS_TIMEOUT)
     engine = engines.writer(settings.primary_url, timeout=settings.database_timeout)
-    lease = SlotLease(client, uuid.uuid4().hex)
-    return Storing(Consumer(client, settings), engine, lease, settings, _new_confirmation())
+    lease = SlotLease(shards[0], uuid.uuid4().hex)
+    return Storing([Consumer(each, settings) for each in shards], engine, lease, settings, _new_confirmation())
+
+
+def _new_poller() -> FallbackPoller:
+    shards = blocking_shards(settings, timeout=REDIS_TIMEOUT)
+    return FallbackPoller(shards, blocking_broker(settings, timeout=REDIS_TIMEOUT), _new_storing())
 
 
 def _new_confirmation() -> ReplicaConfirmation | None:
@@ -86,9 +89,8 @@ def _new_confirmation() -> ReplicaConfirmation | None:
 
 @cache
 def _sweep() -> Sweep:
-    client = blocking_redis(settings, timeout=REDIS_TIMEOUT)
     engine = engines.writer(settings.primary_url, timeout=settings.database_timeout)
-    return Sweep(client, engine, settings)
+    return Sweep(blocking_shards(settings, timeout=REDIS_TIMEOUT), engine, settings)
 
 
 @cache

@@ -10,7 +10,6 @@ import math
 import time
 from typing import NamedTuple
 
-import redis.asyncio
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from redis.exceptions import ConnectionError as RedisAway
@@ -20,6 +19,7 @@ from redis.exceptions import TimeoutError as RedisSlow
 from ingest_api.auth.local_failures import LocalFailures, delay_after
 from schema.queue.keys import LOGIN_FAILURES_PREFIX, LOGIN_KNOWN_PREFIX
 from schema.runtime import logs
+from schema.runtime.redis_clients import AsyncShardClient
 
 # Seconds: how long failures count after the last one, the longest delay, and how long a client is known.
 WINDOW = 15 * 60
@@ -54,13 +54,14 @@ class Standing(NamedTuple):
 class LoginFailures:
     """Counts failures. What Redis does not take is counted in this process. Use it from the event loop."""
 
-    def __init__(self, client: redis.asyncio.Redis, private: rsa.RSAPrivateKey, free: int) -> None:
+    def __init__(self, shard: AsyncShardClient, private: rsa.RSAPrivateKey, free: int) -> None:
         """Take a client that `close` closes, the key that the hashes depend on, and how many failures have no delay."""
+        self._failures_prefix, self._known_prefix = map(shard.shard.name, (LOGIN_FAILURES_PREFIX, LOGIN_KNOWN_PREFIX))
         secret = private.private_bytes(
             serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         self._secret = hashlib.sha256(b"lead-ingest log-in" + secret).digest()
-        self._redis = client
+        self._redis = shard.client
         self._free = free
         self._local = LocalFailures(free, WINDOW, DELAY_MAX)
         self._away_until = 0.0
@@ -87,7 +88,7 @@ class LoginFailures:
         """Count a failure under the names of Attempt.counted."""
         try:
             self._check_away()
-            await self._count([LOGIN_FAILURES_PREFIX + name for name in names])
+            await self._count([self._failures_prefix + name for name in names])
         except (RedisError, OSError) as error:
             self._note(error)
             for name in names:
@@ -103,8 +104,8 @@ class LoginFailures:
         try:
             self._check_away()
             async with self._redis.pipeline(transaction=False) as pipeline:
-                pipeline.set(LOGIN_KNOWN_PREFIX + attempt.client, b"", ex=KNOWN_TTL)
-                pipeline.delete(LOGIN_FAILURES_PREFIX + name)
+                pipeline.set(self._known_prefix + attempt.client, b"", ex=KNOWN_TTL)
+                pipeline.delete(self._failures_prefix + name)
                 await pipeline.execute()
         except (RedisError, OSError) as error:
             self._note(error)
@@ -116,9 +117,9 @@ class LoginFailures:
     async def _ask(self, attempt: Attempt) -> tuple[bool, dict[str, float]]:
         self._check_away()
         async with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.exists(LOGIN_KNOWN_PREFIX + attempt.client)
+            pipeline.exists(self._known_prefix + attempt.client)
             for name in attempt:
-                pipeline.pttl(LOGIN_FAILURES_PREFIX + name)
+                pipeline.pttl(self._failures_prefix + name)
             known, *left = await pipeline.execute()
         return bool(known), {name: each / 1000 - WINDOW for name, each in zip(attempt, left, strict=True)}
 

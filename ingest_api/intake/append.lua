@@ -17,6 +17,7 @@ local limits, used, used_before, window_left = {}, {}, {}, {}
 local accepted_in_minute = {}
 local index_updates = {}
 local waiting = redis.call('XLEN', STREAM)
+local fenced = redis.call('EXISTS', FENCE) == 1
 local answer = {0, 0}
 
 local place = FIRST_REST - 1
@@ -70,7 +71,17 @@ for _ = 1, tonumber(requests) do
   local behind = place + LEAD_ARGUMENTS * leads
   local verdict, known_id = APPENDED, ''
 
-  if rate_key ~= '' and not count(rate_key, tonumber(cost)) then verdict = RATE_LIMITED end
+  if fenced then
+    verdict = MOVED
+    -- What was accepted here under the key is told as long as the key is remembered.
+    local known = key ~= '' and redis.call('GET', key)
+    if known then
+      known_id = string.sub(known, 1, 16)
+      verdict = string.sub(known, 17) == digest and DUPLICATE or CONFLICT
+    end
+  elseif rate_key ~= '' and not count(rate_key, tonumber(cost)) then
+    verdict = RATE_LIMITED
+  end
 
   if verdict == APPENDED and leads > 0 then
     local known = key ~= '' and redis.call('GET', key)
@@ -113,7 +124,8 @@ end
 
 if next(accepted_in_minute) then
   local time = redis.call('TIME')
-  redis.call('HSETNX', ACCEPTED, EPOCH_FIELD, time[1] .. string.format('%06d', time[2]))
+  -- The last two digits are the shard's number, so that no two shards have the same epoch.
+  redis.call('HSETNX', ACCEPTED, EPOCH_FIELD, time[1] .. string.format('%04d%02d', math.floor(time[2] / 100), SHARD))
   for minute, number in pairs(accepted_in_minute) do
     for _, width in ipairs(ACCEPTED_WIDTHS) do
       redis.call('HINCRBY', ACCEPTED, width .. ':' .. minute - minute % width, number)

@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
@@ -13,6 +13,7 @@ from schema.queue.keys import (
     BULK_RATE_PREFIX,
     DIGEST_FIELD,
     EPOCH_FIELD,
+    FENCE,
     FIRST_FIELD,
     IDEMPOTENCY_PREFIX,
     INDEX,
@@ -22,6 +23,7 @@ from schema.queue.keys import (
     TICKETS,
 )
 from schema.queue.script import Script, Value
+from schema.settings.shards import WHOLE, Shard
 
 RESULT_FIELDS = 4  # for each request in the script's answer
 
@@ -35,6 +37,7 @@ class Verdict(enum.IntEnum):
     DUPLICATE = 3
     CONFLICT = 4
     KEY_UNVERIFIED = 5  # Redis may have lost the key: ask the database, then submit again
+    MOVED = 6  # the queue is elsewhere now: submit there
 
 
 _VERDICTS = tuple(Verdict)  # by number; a look-up here is faster than Verdict(number)
@@ -42,15 +45,19 @@ _VERDICTS = tuple(Verdict)  # by number; a look-up here is faster than Verdict(n
 LEAD_ARGUMENTS = 3  # for each lead: id, minute, payload
 
 
-def append_script(prefix: str = "") -> Script:
-    """Make the append script. With `prefix` it writes to separate keys, for the probe."""
+def append_script(shard: Shard = WHOLE, prefix: str = "", *, has_own_broker: bool = False) -> Script:
+    """Make the append script of a shard. With `prefix` it writes to separate keys, for the probe.
+
+    The tickets of a broker of its own cannot be counted; then their key is one that does not exist.
+    """
     return Script(
         Path(__file__).parent / "append.lua",
         keys={
-            "STREAM": prefix + STREAM,
-            "INDEX": prefix + INDEX,
-            "ACCEPTED": prefix + ACCEPTED,
-            "TICKETS": prefix + TICKETS,
+            "STREAM": shard.name(prefix + STREAM),
+            "INDEX": shard.name(prefix + INDEX),
+            "ACCEPTED": shard.name(prefix + ACCEPTED),
+            "TICKETS": shard.name(prefix + TICKETS) if has_own_broker else TICKETS,
+            "FENCE": shard.name(prefix + FENCE),
         },
         arguments=("queue_max", "rate_limit", "bulk_limit", "rate_window", "key_ttl", "requests"),
         constants={
@@ -61,14 +68,12 @@ def append_script(prefix: str = "") -> Script:
             "DIGEST_FIELD": DIGEST_FIELD,
             "EPOCH_FIELD": EPOCH_FIELD,
             "FIRST_FIELD": FIRST_FIELD,
-            "IDEMPOTENCY_PREFIX": IDEMPOTENCY_PREFIX,
-            "BULK_RATE_PREFIX": BULK_RATE_PREFIX,
+            "IDEMPOTENCY_PREFIX": shard.name(IDEMPOTENCY_PREFIX),
+            "BULK_RATE_PREFIX": shard.name(BULK_RATE_PREFIX),
             "ACCEPTED_WIDTHS": accepted_counts.ACCEPTED_WIDTHS,
+            "SHARD": shard.number,
         },
     )
-
-
-APPEND = append_script()
 
 
 class NewLead(NamedTuple):
@@ -81,9 +86,9 @@ class NewLead(NamedTuple):
 class AppendRequest(NamedTuple):
     """What one HTTP request asks of a flush: count it, and append its leads, all or none."""
 
-    rate_key: str = ""  # empty: not limited; BULK_RATE_PREFIX has another limit than RATE_PREFIX
+    rate_key: str = ""  # without a shard's tag; empty: not limited; BULK_RATE_PREFIX has a limit of its own
     leads: tuple[NewLead, ...] = ()
-    key: str = ""  # Redis key of the idempotency record; empty: none
+    key: str = ""  # Redis key of the idempotency record, without a shard's tag; empty: none
     digest: bytes = b""  # SHA-256 of the lead's fields
     key_absent_in_database: bool = False  # True once the database was asked and does not have the key
     cost: int = 1  # what it adds under `rate_key`; 0 only asks whether the limit is used up
@@ -98,10 +103,20 @@ class AppendResult(NamedTuple):
     id: LeadId  # the lead's, when its key was used before; else empty
 
 
-def arguments_of(requests: Iterable[AppendRequest]) -> Iterator[Value]:
+class Appender(Protocol):
+    """Where requests are submitted: the group commit of a shard, or the router over all of them."""
+
+    async def submit(self, request: AppendRequest) -> AppendResult:
+        """Put a request into the next flush and wait for its result. Raises QueueUnavailable."""
+
+
+def arguments_of(requests: Iterable[AppendRequest], shard: Shard = WHOLE) -> Iterator[Value]:
     """Yield the script's arguments for the requests, in its order."""
     for request in requests:
-        yield from (request.rate_key, request.cost, request.key, request.digest)
+        rate_key, key = request.rate_key, request.key
+        if shard.tag:
+            rate_key, key = (each and shard.name(each) for each in (rate_key, key))
+        yield from (rate_key, request.cost, key, request.digest)
         yield from (int(request.key_absent_in_database), len(request.leads))
         for lead in request.leads:
             second = lead_id.micros_of(lead.id) // 1_000_000

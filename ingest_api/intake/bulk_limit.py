@@ -9,8 +9,8 @@ import hashlib
 import math
 
 from ingest_api.http.envelope import rate_limited
-from ingest_api.intake.append import AppendRequest, AppendResult, Verdict
-from ingest_api.intake.group_commit import GroupCommit, QueueUnavailable
+from ingest_api.intake.append import Appender, AppendRequest, AppendResult, Verdict
+from ingest_api.intake.group_commit import QueueUnavailable
 from schema.queue.keys import BULK_RATE_PREFIX
 from schema.settings import Settings
 
@@ -18,7 +18,7 @@ from schema.settings import Settings
 class BulkLimit:
     """Counts the leads of bulk requests by user, and refuses those over the limit."""
 
-    def __init__(self, settings: Settings, commit: GroupCommit) -> None:
+    def __init__(self, settings: Settings, commit: Appender) -> None:
         self._is_on = bool(settings.bulk_limit and settings.rate_limit)
         self._commit = commit
 

@@ -14,11 +14,12 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from ingest_api import metrics
-from ingest_api.intake.append import APPEND, AppendRequest, AppendResult, Verdict, arguments_of, results_of
+from ingest_api.intake.append import AppendRequest, AppendResult, Verdict, append_script, arguments_of, results_of
 from ingest_api.intake.redis_script import ScriptConnection
 from schema.queue.script import Value
 from schema.runtime import logs
 from schema.settings import Settings
+from schema.settings.shards import WHOLE, Shard
 
 # Most leads and most bytes of payload in one flush, so that the script never blocks Redis for long.
 FLUSH_LEADS = 1000
@@ -35,13 +36,17 @@ class QueueUnavailable(Exception):
     """Redis did not confirm the flush. Its leads may have been written, but no client has got a 202 for them."""
 
 
+class NotSent(QueueUnavailable):
+    """Redis was not reached. Nothing of the request was written."""
+
+
 class _Waiting(NamedTuple):
     request: AppendRequest
     future: asyncio.Future[AppendResult]
 
 
 class GroupCommit:
-    """Appends the leads of one process to the stream. Use it from the event loop that made it.
+    """Appends the leads of one process to the stream of a shard. Use it from the event loop that made it.
 
     After each flush that appended leads, `on_flush` is called with their number and, as of
     that flush, the leads waiting and the tickets waiting.
@@ -52,10 +57,18 @@ class GroupCommit:
         client: redis.asyncio.Redis,
         settings: Settings,
         on_flush: Callable[[int, int, int], None],
+        shard: Shard = WHOLE,
+        waiting_elsewhere: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._connection = ScriptConnection(client, APPEND)
+        """Take the shard that the client leads to, and what tells how many leads wait in the others."""
+        self.waiting = 0  # leads in the stream, as of the last flush
+        self.is_away = False  # whether the last flush failed
+        self._shard = shard
+        self._waiting_elsewhere = waiting_elsewhere
+        script = append_script(shard, has_own_broker=settings.has_own_broker)
+        self._connection = ScriptConnection(client, script)
+        self._queue_max = settings.queue_max
         self._head: list[Value] = [
-            settings.queue_max,
             settings.rate_limit,
             settings.bulk_limit,
             settings.rate_limit_window * 1000,
@@ -74,7 +87,7 @@ class GroupCommit:
         On return with APPENDED the leads are in the stream, as durable as Redis's `appendfsync`
         makes them, and in memory or on disk on the configured number of replicas.
 
-        Raises QueueUnavailable within twice the Redis timeout.
+        Raises QueueUnavailable within twice the Redis timeout; NotSent when nothing was written.
         """
         future: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
         self._next.append(_Waiting(request, future))
@@ -119,13 +132,15 @@ class GroupCommit:
         return batch
 
     async def _flush(self, batch: list[_Waiting]) -> None:
-        requests = arguments_of(waiting.request for waiting in batch)
-        arguments: list[Value] = [*self._head, len(batch), *requests]
+        requests = arguments_of((waiting.request for waiting in batch), self._shard)
+        most = max(0, self._queue_max - self._waiting_elsewhere())
+        arguments: list[Value] = [most, *self._head, len(batch), *requests]
         with metrics.FLUSH_SECONDS.time():
             async with asyncio.timeout(self._timeout):
-                await self._connection.connect()
+                await self._connect()
                 reply = await self._run(arguments)
         metrics.FLUSH_REQUESTS.observe(len(batch))
+        self.is_away, self.waiting = False, reply[0]
         appended = 0
         for waiting, result in zip(batch, results_of(reply), strict=True):
             if result.verdict is Verdict.APPENDED:
@@ -135,6 +150,12 @@ class GroupCommit:
         if appended:
             metrics.LEADS_ACCEPTED.inc(appended)
             self._on_flush(appended, reply[0], reply[1])
+
+    async def _connect(self) -> None:
+        try:
+            await self._connection.connect()
+        except (RedisError, OSError) as error:
+            raise NotSent(type(error).__name__) from None
 
     async def _run(self, arguments: list[Value]) -> list[Any]:
         answer = await self._connection.run(arguments)
@@ -147,10 +168,13 @@ class GroupCommit:
 
     async def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
         """Fail the requests of the flush and all that wait for the next one, which would run into the same timeout."""
-        batch, self._next = batch + self._next, []
+        unsent, self._next = self._next, []
+        self.is_away = True
         metrics.FLUSH_FAILURES.inc()
-        log.error("flush failed", reason=type(error).__name__, requests=len(batch))
-        for waiting in batch:
+        reason = str(error) if isinstance(error, QueueUnavailable) else type(error).__name__
+        log.error("flush failed", reason=reason, shard=self._shard.number, requests=len(batch) + len(unsent))
+        kind = NotSent if isinstance(error, NotSent) else QueueUnavailable
+        for waiting, failure in (*((each, kind) for each in batch), *((each, NotSent) for each in unsent)):
             if not waiting.future.done():
-                waiting.future.set_exception(QueueUnavailable(type(error).__name__))
+                waiting.future.set_exception(failure(reason))
         await self._connection.drop()

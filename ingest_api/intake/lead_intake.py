@@ -13,9 +13,9 @@ from sqlalchemy import Connection, select
 from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import RETRY_FULL, ApiError, invalid, unavailable
-from ingest_api.intake.append import AppendRequest, AppendResult, NewLead, Verdict
+from ingest_api.intake.append import Appender, AppendRequest, AppendResult, NewLead, Verdict
 from ingest_api.intake.bulk_limit import BulkLimit
-from ingest_api.intake.group_commit import GroupCommit, QueueUnavailable
+from ingest_api.intake.group_commit import QueueUnavailable
 from ingest_api.intake.rate_limit import RateLimit
 from schema.database import idempotency
 from schema.database.idempotency import IDEMPOTENCY_KEY
@@ -30,7 +30,7 @@ _visible_ascii = re.compile(r"[\x21-\x7e]{1,255}")
 class LeadIntake:
     """Appends leads. The flush that appends them also counts them: a lead as a request, a bulk by its leads."""
 
-    def __init__(self, commit: GroupCommit, limit: RateLimit, bulk_limit: BulkLimit, primary: ReaderPool) -> None:
+    def __init__(self, commit: Appender, limit: RateLimit, bulk_limit: BulkLimit, primary: ReaderPool) -> None:
         self._commit = commit
         self._limit = limit
         self._bulk_limit = bulk_limit

@@ -2,6 +2,7 @@
 
 import time
 
+import redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from ingest_api.intake.append import append_script
@@ -10,6 +11,7 @@ from schema.queue.keys import PROBE_PREFIX
 from schema.runtime import logs
 from schema.runtime.redis_clients import blocking_redis
 from schema.settings import Settings
+from schema.settings.shards import Shard
 
 # Interval (seconds) between two tries.
 RETRY_INTERVAL = 0.5
@@ -22,31 +24,43 @@ class QueueTakesNothing(Exception):
 
 
 def append_probe(settings: Settings, within: float) -> None:
-    """Append an entry to a separate stream and delete it. Proves that Redis is writable and runs the script.
+    """Append an entry to a separate stream of each shard and delete it. Proves that Redis is writable and runs scripts.
 
     Blocks: retries for `within` seconds while Redis refuses or does not answer. A Redis that is out of memory passes,
-    since the API can still answer reads, and POSTs with 503. Raises QueueTakesNothing.
+    since the API can still answer reads, and POSTs with 503. Of several shards one must take it; the others may be
+    failing over. Raises QueueTakesNothing.
     """
-    lead = new_lead_id()  # part of the keys, because several hosts may start at once
-    second = micros_of(lead) // 1_000_000
-    script = append_script(f"{PROBE_PREFIX}{lead.hex()}:")
-    client = blocking_redis(settings, timeout=settings.redis_timeout)
-    append = script.register(client)
+    clients = [(shard, blocking_redis(shard, timeout=settings.redis_timeout)) for shard in settings.shards]
     deadline = time.monotonic() + within
     try:
         while True:
-            try:
-                request = ["", 0, "", "", 0, 1, lead, second - second % 60, b"{}"]
-                append(queue_max=1, rate_limit=0, bulk_limit=0, rate_window=1, key_ttl=1, requests=1, rest=request)
-                client.delete(*script.keys)
+            failures = [error for shard, client in clients if (error := _append(shard, client)) is not None]
+            if len(failures) < len(clients):
+                for error in failures:
+                    log.warning("a shard of the queue is away", reason=type(error).__name__)
                 return
-            except OutOfMemoryError:
-                log.warning("the queue is full: POSTs are answered with 503 until it drains")
-                return
-            except RedisError as error:
-                if time.monotonic() > deadline:
-                    reason = str(error).partition("\n")[0]
-                    raise QueueTakesNothing(f"{type(error).__name__}: {reason}") from None
-                time.sleep(RETRY_INTERVAL)
+            if time.monotonic() > deadline:
+                error = failures[0]
+                reason = str(error).partition("\n")[0]
+                raise QueueTakesNothing(f"{type(error).__name__}: {reason}") from None
+            time.sleep(RETRY_INTERVAL)
     finally:
-        client.close()
+        for _, client in clients:
+            client.close()
+
+
+def _append(shard: Shard, client: redis.Redis) -> RedisError | None:
+    """Append to a shard once; return why it failed, or None."""
+    lead = new_lead_id()  # part of the keys, because several hosts may start at once
+    second = micros_of(lead) // 1_000_000
+    script = append_script(shard, f"{PROBE_PREFIX}{lead.hex()}:", has_own_broker=True)
+    append = script.register(client)
+    request = ["", 0, "", "", 0, 1, lead, second - second % 60, b"{}"]
+    try:
+        append(queue_max=1, rate_limit=0, bulk_limit=0, rate_window=1, key_ttl=1, requests=1, rest=request)
+        client.delete(*script.keys())
+    except OutOfMemoryError:
+        log.warning("the queue is full: POSTs are answered with 503 until it drains")
+    except RedisError as error:
+        return error
+    return None

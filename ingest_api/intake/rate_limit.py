@@ -14,8 +14,8 @@ from falcon.asgi import Response
 from ingest_api.http.client_ip import ClientAddresses
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import rate_limited
-from ingest_api.intake.append import AppendRequest, AppendResult, Verdict
-from ingest_api.intake.group_commit import GroupCommit, QueueUnavailable
+from ingest_api.intake.append import Appender, AppendRequest, AppendResult, Verdict
+from ingest_api.intake.group_commit import QueueUnavailable
 from schema.queue.keys import RATE_PREFIX
 from schema.settings import Settings
 
@@ -26,7 +26,7 @@ USED_UP_MAX = 10_000
 class RateLimit:
     """Counts requests, refuses those over the limit, and writes the X-RateLimit headers."""
 
-    def __init__(self, settings: Settings, commit: GroupCommit) -> None:
+    def __init__(self, settings: Settings, commit: Appender) -> None:
         self._limit = settings.rate_limit
         self._window = settings.rate_limit_window
         self._addresses = ClientAddresses(settings.trusted_proxies, settings.rate_limit_exempt)

@@ -24,6 +24,7 @@ class ScriptConnection:
         # The caller has a timeout around the whole run; one for each step would cost more than the step.
         self._connection.socket_timeout = None
         self._script = script
+        self._keys = script.keys()
         self._sha = hashlib.sha1(script.source.encode(), usedforsecurity=False).hexdigest()
 
     async def connect(self) -> None:
@@ -38,7 +39,7 @@ class ScriptConnection:
 
         Call `connect` first. Raises RedisError or OSError; call `drop` then.
         """
-        command = ("EVALSHA", self._sha, len(self._script.keys), *self._script.keys, *arguments)
+        command = ("EVALSHA", self._sha, len(self._keys), *self._keys, *arguments)
         try:
             answer = await self._call(command)
         except NoScriptError:

@@ -1,79 +1,69 @@
 """Checks at the start whether Redis's replicas are set up for LEADS_REDIS_REPLICAS."""
 
-from typing import Any, cast
-from urllib.parse import urlsplit, urlunsplit
+from typing import cast
 
-import redis
 from redis.exceptions import RedisError
 
 from schema.runtime import logs
-from schema.runtime.redis_clients import blocking_redis
+from schema.runtime.redis_clients import blocking_redis, replica_client
+from schema.runtime.redis_replicas import Replica, replicas_of
 from schema.settings import Settings, SettingsError, variable
+from schema.settings.redis_urls import SENTINEL_SCHEME
+from schema.settings.shards import Shard
 
 log = logs.get(__name__)
 
 
 def check_replicas(settings: Settings) -> None:
-    """Ask the primary for its replicas, and each of them for its settings. Blocks; asks nothing without replicas.
+    """Ask the primary of each shard for its replicas, and each of them for its settings. Blocks.
 
-    Raises SettingsError when leads must be on the replicas' disks and one syncs its file less than with each write:
-    it would confirm a second later, and POSTs would be answered with 503. What may change by itself, such as a
-    replica that is away, is a warning.
+    Asks nothing without LEADS_REDIS_REPLICAS. Raises SettingsError when leads must be on the replicas' disks and one
+    syncs its file less than with each write: it would confirm a second later, and POSTs would be answered with 503.
+    What may change by itself, such as a replica that is away, is a warning.
     """
-    if not settings.redis_replicas:
-        return
-    client = blocking_redis(settings, timeout=settings.redis_timeout)
+    if settings.redis_replicas:
+        for shard in settings.shards + settings.next_shards:
+            _check_shard(settings, shard)
+
+
+def _check_shard(settings: Settings, shard: Shard) -> None:
+    client = blocking_redis(shard, timeout=settings.redis_timeout)
     try:
-        found = client.info("replication")
+        replicas = replicas_of(client)
     except RedisError as error:
-        log.warning("replicas not checked", reason=type(error).__name__)
+        log.warning("replicas not checked", shard=shard.number, reason=type(error).__name__)
         return
     finally:
         client.close()
-    replicas = [each for name, each in found.items() if name.startswith("slave") and isinstance(each, dict)]
     if len(replicas) < settings.redis_replicas:
         log.warning(
-            "too few replicas: POSTs are answered with 503", wanted=settings.redis_replicas, found=len(replicas)
+            "too few replicas: POSTs are answered with 503",
+            shard=shard.number,
+            wanted=settings.redis_replicas,
+            found=len(replicas),
         )
-    priorities = {priority for each in replicas if (priority := _check(settings, each["ip"], each["port"])) is not None}
-    if len(priorities) > 1:
+    checked = [_check(settings, shard, replica) for replica in replicas]
+    priorities = {each for each in checked if each is not None}
+    if len(priorities) > 1 and shard.url.startswith(SENTINEL_SCHEME):
         # A failover chooses by priority first, so it may promote a replica that has not confirmed the last leads.
         log.warning("replicas differ in replica-priority: a failover may lose leads", priorities=sorted(priorities))
 
 
-def _check(settings: Settings, host: str, port: int) -> int | None:
+def _check(settings: Settings, shard: Shard, replica: Replica) -> int | None:
     """Check one replica; return its priority, or None when it does not say."""
-    client = _client_of(settings, host, port)
+    client = replica_client(shard, replica, timeout=settings.redis_timeout)
     try:
         sync = cast(dict[str, str], client.config_get("appendfsync", "appendonly"))
         priority = int(cast(dict[str, str], client.config_get("replica-priority"))["replica-priority"])
     except (RedisError, KeyError) as error:
-        log.warning("replica not checked", host=host, port=port, reason=type(error).__name__)
+        log.warning("replica not checked", host=replica.host, port=replica.port, reason=type(error).__name__)
         return None
     finally:
         client.close()
     if settings.redis_replicas_in == "disk" and sync != {"appendonly": "yes", "appendfsync": "always"}:
         raise SettingsError(
-            f"{variable('redis_replicas_in')}: the replica {host} port {port} runs with appendonly "
+            f"{variable('redis_replicas_in')}: the replica {replica.host} port {replica.port} runs with appendonly "
             f"{sync.get('appendonly')} and appendfsync {sync.get('appendfsync')}, and has leads on disk too late. "
             "Set yes and always there, or `memory` here"
         )
     return priority
-
-
-def _client_of(settings: Settings, host: str, port: int) -> redis.Redis:
-    """Make a client of another server with the primary's credentials."""
-    options: dict[str, Any] = {
-        "socket_timeout": settings.redis_timeout,
-        "socket_connect_timeout": settings.redis_timeout,
-        "decode_responses": True,
-    }
-    if settings.sentinel:
-        found = settings.sentinel
-        return redis.Redis(host, port, username=found.username or None, password=found.password or None, **options)
-    url = urlsplit(settings.queue_url)
-    credentials, at, _ = url.netloc.rpartition("@")
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    if url.scheme == "unix":
-        url = url._replace(scheme="redis", path="")
-    return redis.Redis.from_url(urlunsplit(url._replace(netloc=f"{credentials}{at}{place}")), **options)

@@ -2,12 +2,16 @@
 
 import threading
 import time
+from typing import Any
 
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from ingest_api import metrics
-from schema.queue.tickets import STORE_LEADS, celery_app, tickets_missing
+from schema.queue.keys import TICKETS
+from schema.queue.tickets import BROKER_TIMEOUT, STORE_LEADS, celery_app, tickets_missing
 from schema.runtime import logs
+from schema.runtime.redis_clients import blocking_broker
 from schema.settings import Settings
 
 # Debounce, seconds: leads that do not fill a batch get a ticket so long after the first of them.
@@ -23,6 +27,9 @@ class TicketPublisher:
     """One ticket for each full batch of appended leads, and one for the rest after PARTIAL_TICKET_DELAY."""
 
     def __init__(self, settings: Settings) -> None:
+        self._has_own_broker = settings.has_own_broker
+        self._broker: Any = blocking_broker(settings, timeout=BROKER_TIMEOUT)
+        self._waiting = 0  # leads, as of the last flush
         self._app = celery_app(settings)
         self._batch_size = settings.batch_size
         self._changed = threading.Condition()
@@ -43,8 +50,12 @@ class TicketPublisher:
         self._thread.join(timeout)
 
     def on_flush(self, leads: int, waiting: int, tickets: int) -> None:
-        """Record a flush: `leads` appended, and the leads and tickets waiting after it. Never blocks."""
+        """Record a flush: `leads` appended, and the leads and tickets waiting after it. Never blocks.
+
+        The tickets of a broker of its own are counted later, by the thread.
+        """
         with self._changed:
+            self._waiting = waiting
             # Tickets that wait are fetched after this flush, and so find these leads.
             if not tickets_missing(waiting, tickets, self._batch_size):
                 self._leads, self._deadline = 0, None
@@ -58,6 +69,8 @@ class TicketPublisher:
 
     def _run(self) -> None:
         while tickets := self._wait():
+            if self._has_own_broker:
+                tickets = min(tickets, self._missing())
             for _ in range(tickets):
                 if not self._publish():
                     break
@@ -77,6 +90,14 @@ class TicketPublisher:
                 if self._is_ending:
                     return 0
                 self._changed.wait(None if self._deadline is None else self._deadline - time.monotonic())
+
+    def _missing(self) -> int:
+        """Ask the broker how many tickets wait; return how many are missing."""
+        try:
+            tickets = int(self._broker.llen(TICKETS))
+        except (RedisError, OSError):
+            return 1  # publishing it notes the failure
+        return tickets_missing(self._waiting, tickets, self._batch_size)
 
     def _publish(self) -> bool:
         try:

@@ -109,7 +109,9 @@ def ready() -> dict[str, Any]:
     """Return the answer of a ready service."""
     ledger = {"accepted": 2000, "stored": 1990, "expired": 0, "dead": 0, "dropped": 0, "erased": 0, "waiting": 10}
     ledger["imbalance"] = 0
-    return {"queue": True, "database": True, "ledger": ledger}
+    replicas = [{"address": "10.0.0.2:6379", "lag_bytes": 0}]
+    servers = {"queue": [{"shard": 0, "primary": "10.0.0.1:6379", "replicas": replicas}]}
+    return {"queue": True, "database": True, "ledger": ledger, "servers": servers}
 
 
 QUEUE_AWAY = (

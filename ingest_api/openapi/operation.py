@@ -34,6 +34,11 @@ def add_operation(spec: APISpec) -> None:
             "Left out for those who come through a proxy.",
             "additionalProperties": {"type": "integer"},
         },
+        "servers": {
+            "type": "object",
+            "description": "The server that has each shard of the queue, and how far its replicas are. "
+            "Left out for those who come through a proxy.",
+        },
     }
     ready = {
         "200": response(

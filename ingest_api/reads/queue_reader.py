@@ -1,49 +1,110 @@
 """Reads the queue: a lead that is not stored yet, and the counts of accepted leads."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
-import redis.asyncio
+from redis.exceptions import RedisError
 
 from schema.lead.lead_id import LeadId
 from schema.queue import keys
 from schema.queue.accepted_counts import Accepted
 from schema.queue.entries import parse
+from schema.runtime.redis_clients import AsyncShardClient
+from schema.runtime.redis_replicas import replicas_in
+from schema.settings.shards import Shard
 
 
 class QueueReader:
-    """Reads from Redis on connections of its own, so that no reader waits behind a flush."""
+    """Reads from all shards on connections of its own, so that no reader waits behind a flush."""
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
-        self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
+    def __init__(self, shards: Sequence[AsyncShardClient]) -> None:
+        """Take clients that `close` closes."""
+        self._shards = shards
+        self._asked: set[asyncio.Task[bytes | RedisError | None]] = set()
 
     async def find(self, lead_id: LeadId) -> bytes | None:
-        """Return the JSON of a lead in the stream or among the dead letters, or None.
+        """Return the JSON of a lead in a stream or among the dead letters, or None.
 
-        Two look-ups, however many leads wait. Raises RedisError.
+        Two look-ups in each shard, however many leads wait. A shard that is away does not matter when another has the
+        lead. Raises RedisError.
         """
-        place = await self._client.hget(keys.INDEX, lead_id)
-        if place is None:
-            return None
-        place = place.decode()
-        dead = place.startswith(keys.DEAD_PREFIX)
-        name = place.removeprefix(keys.DEAD_PREFIX)
-        entries = await self._client.xrange(keys.DEAD if dead else keys.STREAM, name, name)
-        return parse(*entries[0]).payload if entries else None
+        if len(self._shards) == 1:
+            return await _find(*self._shards[0], lead_id)
+        failure: RedisError | None = None
+        for answer in asyncio.as_completed([self._ask(each, lead_id) for each in self._shards]):
+            found = await answer
+            if isinstance(found, RedisError):
+                failure = found
+            elif found is not None:
+                return found
+        if failure is not None:
+            raise failure
+        return None
 
-    async def accepted(self) -> Accepted:
-        """Return the counts of accepted leads that Redis holds.
+    def _ask(self, each: AsyncShardClient, lead_id: LeadId) -> asyncio.Task[bytes | RedisError | None]:
+        """Begin to ask a shard. When another is faster the task goes on: breaking it off would cost its connection."""
+
+        async def ask() -> bytes | RedisError | None:
+            try:
+                return await _find(*each, lead_id)
+            except RedisError as error:
+                return error
+
+        task = asyncio.create_task(ask())
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+        return task
+
+    async def accepted(self) -> list[Accepted]:
+        """Return the counts of accepted leads that Redis holds, of each shard.
 
         Raises RedisError.
         """
-        return Accepted.parse(await self._client.hgetall(keys.ACCEPTED))
+        hashes = await asyncio.gather(*(_accepted(*each) for each in self._shards))
+        return [Accepted.parse(each) for each in hashes]
 
-    async def ping(self) -> None:
-        """Check that Redis answers.
+    async def servers(self, timeout: float) -> list[dict[str, Any]]:
+        """Return who has each shard and how far its replicas are, as /health/ready shows it. Raises nothing.
 
-        Raises RedisError when it does not.
+        A shard that does not answer within `timeout` seconds has an `error`.
         """
-        await self._client.ping()
+        return await asyncio.gather(*(_server(*each, timeout) for each in self._shards))
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        for _, client in self._shards:
+            await client.aclose()
+
+
+# redis-py's types do not say whether text or bytes are returned, nor that these calls are to be awaited.
+
+
+async def _find(shard: Shard, client: Any, lead_id: LeadId) -> bytes | None:
+    place = await client.hget(shard.name(keys.INDEX), lead_id)
+    if place is None:
+        return None
+    place = place.decode()
+    dead = place.startswith(keys.DEAD_PREFIX)
+    name = place.removeprefix(keys.DEAD_PREFIX)
+    entries = await client.xrange(shard.name(keys.DEAD if dead else keys.STREAM), name, name)
+    return parse(*entries[0]).payload if entries else None
+
+
+async def _accepted(shard: Shard, client: Any) -> Any:
+    return await client.hgetall(shard.name(keys.ACCEPTED))
+
+
+async def _server(shard: Shard, client: Any, timeout: float) -> dict[str, Any]:
+    named = {"shard": shard.number}
+    try:
+        async with asyncio.timeout(timeout):
+            async with client.client() as connection:
+                replicas = replicas_in(await connection.info("replication"))
+                server = connection.connection
+                # The embedded server listens on a socket, which has no address.
+                primary = f"{server.host}:{server.port}" if hasattr(server, "host") else server.path
+    except (RedisError, TimeoutError):
+        return named | {"error": "This server does not answer."}
+    lags = [{"address": f"{each.host}:{each.port}", "lag_bytes": each.lag_bytes} for each in replicas]
+    return named | {"primary": primary, "replicas": lags}

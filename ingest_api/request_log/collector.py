@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import redis.asyncio
 from falcon.asgi import Response
 from redis.exceptions import ConnectionError as RedisAway
 from redis.exceptions import RedisError
@@ -34,6 +33,7 @@ from schema.queue.keys import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQ
 from schema.queue.request_pages import page_of
 from schema.queue.script import Script
 from schema.runtime import logs
+from schema.runtime.redis_clients import AsyncShardClient
 from schema.settings import Settings
 
 APPEND_PAGES = Script(
@@ -84,7 +84,7 @@ class _Page(NamedTuple):
 class RequestLog:
     """Keeps the last requests and, separately, the last errors. Use it from the event loop."""
 
-    def __init__(self, settings: Settings, client: redis.asyncio.Redis) -> None:
+    def __init__(self, settings: Settings, shard: AsyncShardClient) -> None:
         """Take a client that nobody else uses, so that no lead waits behind the log; `close` closes it."""
         self._most = settings.request_log
         # Lowest status whose bodies are kept.
@@ -97,8 +97,9 @@ class RequestLog:
         self._timer: asyncio.TimerHandle | None = None
         self._flusher: asyncio.Task[None] | None = None
         self._away = False  # whether Redis was unreachable at the last write
-        self._redis = client
-        self._append = client.register_script(APPEND_PAGES.source)
+        self._redis = shard.client
+        self._append = shard.client.register_script(APPEND_PAGES.source)
+        self._keys = APPEND_PAGES.keys(shard.shard)
 
     def note(self, req: Request, resp: Response, status: int, seconds: float) -> None:
         """Buffer one answered request.
@@ -178,7 +179,7 @@ class RequestLog:
             named = {"most": self._most, "request_pages": len(pages) - errors, "error_pages": errors}
             contents = [part for page in pages for part in (page.requests, page.content)]
             try:
-                failed = await self._append(APPEND_PAGES.keys, [*APPEND_PAGES.values(named), *contents])
+                failed = await self._append(self._keys, [*APPEND_PAGES.values(named), *contents])
             except RedisAway:
                 self._away = True
                 self._pages = pages + self._pages

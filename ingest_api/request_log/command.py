@@ -14,7 +14,7 @@ from ingest_api.request_log.reader import Requests
 from ingest_api.request_log.record import Record
 from schema.audit.event import Action, command_line_user, new_event
 from schema.cli import load_settings, write_event
-from schema.runtime.redis_clients import blocking_redis
+from schema.runtime.redis_clients import blocking_first_shard
 
 QUEUE_TIMEOUT = 5.0  # seconds
 
@@ -79,16 +79,16 @@ def clear() -> None:
 def _opened(command: str, action: Action = Action.REQUEST_LOG_SHOWN) -> Iterator[Requests]:
     """Open the log, and take down in the audit trail that `command` opens it."""
     settings = load_settings()
-    client = blocking_redis(settings, timeout=QUEUE_TIMEOUT)
+    shard = blocking_first_shard(settings, timeout=QUEUE_TIMEOUT)
     try:
-        write_event(client, new_event(action, user=command_line_user(), parameters=[command]))
-        yield Requests(client, settings.request_log or KEPT)
+        write_event(shard, new_event(action, user=command_line_user(), parameters=[command]))
+        yield Requests(shard, settings.request_log or KEPT)
     except RedisError as error:
         raise click.ClickException(
             f"the queue does not answer: {type(error).__name__}. Does the service run?"
         ) from None
     finally:
-        client.close()
+        shard.client.close()
 
 
 def _list(records: Iterable[Record], none: str) -> None:

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-import redis
-
 from ingest_api.request_log.record import Record, records_in
 from schema.queue.keys import REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD
+from schema.runtime.redis_clients import ShardClient
 
 PAGES = 8  # in one LRANGE
 
@@ -19,9 +18,10 @@ MORE = 1000
 class Requests:
     """The requests in the log. Every method raises RedisError when Redis is away."""
 
-    def __init__(self, client: redis.Redis, most: int) -> None:
+    def __init__(self, shard: ShardClient, most: int) -> None:
         """Take the most requests that the log keeps, which is also the most errors."""
-        self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
+        self._client: Any = shard.client  # redis-py's types do not say whether text or bytes are returned
+        self._name = shard.shard.name
         self._most = most
 
     def last(self, number: int) -> list[Record]:
@@ -45,9 +45,10 @@ class Requests:
 
     def clear(self) -> int:
         """Delete the whole log and return the number of requests in it."""
-        held = (REQUESTS_HELD, REQUEST_ERRORS_HELD)
+        held = [self._name(each) for each in (REQUESTS_HELD, REQUEST_ERRORS_HELD)]
+        lists = [self._name(each) for each in (REQUESTS, REQUEST_ERRORS)]
         with self._client.pipeline() as pipeline:
-            numbers, _ = pipeline.mget(held).delete(REQUESTS, REQUEST_ERRORS, *held).execute()
+            numbers, _ = pipeline.mget(held).delete(*lists, *held).execute()
         return min(self._most, max(int(each or 0) for each in numbers))
 
     def _last(self, key: str, number: int) -> list[Record]:
@@ -59,7 +60,7 @@ class Requests:
 
     def _pages(self, key: str) -> Iterator[bytes]:
         end = -1
-        while pages := self._client.lrange(key, end - PAGES + 1, end):
+        while pages := self._client.lrange(self._name(key), end - PAGES + 1, end):
             yield from reversed(pages)
             end -= PAGES
 

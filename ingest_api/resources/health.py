@@ -43,9 +43,11 @@ class Live:
 class Readiness:
     """What one check found."""
 
-    queue: bool
+    queue: bool  # whether a shard answers
     database: bool
+    shards_away: int
     ledger: dict[str, int] | None  # None when it could not be read
+    queue_servers: list[dict[str, Any]]
 
 
 class Ready:
@@ -72,21 +74,24 @@ class Ready:
                 errors=errors,
                 retry_after=RETRY_AWAY,
             )
-        if found.ledger is None:
+        if found.ledger is None and not found.shards_away:
             raise unavailable("Not ready: the ledger cannot be read", "not_ready")
         data: dict[str, Any] = {"queue": True, "database": True}
         if not any(map(req.get_header, OF_PROXIES)):
             data["ledger"] = found.ledger
+            data["servers"] = {"queue": found.queue_servers}
         success(resp, 200, "Ready", data)
 
     on_head = on_get
 
     async def _check(self) -> Readiness:
-        queue, database = await asyncio.gather(
-            _answers(self._queue.ping()), _answers(self._reader.in_snapshot(_select_one))
+        servers, database = await asyncio.gather(
+            self._queue.servers(PART_TIMEOUT), _answers(self._reader.in_snapshot(_select_one))
         )
-        ledger = await _or_none(self._ledgers.read()) if queue and database else None
-        return Readiness(queue, database, ledger)
+        away = sum("error" in each for each in servers)
+        queue = away < len(servers)
+        ledger = await _or_none(self._ledgers.read()) if database and not away else None
+        return Readiness(queue, database, away, ledger, servers)
 
 
 class Metrics:

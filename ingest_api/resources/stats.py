@@ -40,7 +40,7 @@ class Stats:
     on_head = on_get
 
 
-def _stats(connection: Connection, fresh: Accepted, width: int, start: int, end: int) -> dict[str, Any]:
+def _stats(connection: Connection, fresh: list[Accepted], width: int, start: int, end: int) -> dict[str, Any]:
     stored = lookup.by_bucket(connection, width, start, end)
     came = accepted_counts.by_bucket(connection, fresh, width, start, end)
     return {

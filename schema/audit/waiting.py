@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import redis
-
 from schema.audit.event import Event
 from schema.queue.keys import AUDIT, EVENT_FIELD
 from schema.queue.script import Script
+from schema.runtime.redis_clients import ShardClient
 
 # Most events that wait; while no worker moves them, later ones are refused. About 150 bytes each.
 WAITING_MAX = 100_000
@@ -23,20 +22,22 @@ APPEND_EVENTS = Script(
 Entry = tuple[bytes, bytes]  # its name in the stream, and the encoded event
 
 
-def append(client: redis.Redis, events: Sequence[Event]) -> int:
+def append(shard: ShardClient, events: Sequence[Event]) -> int:
     """Append events; return how many were refused because too many wait. Durable on return, as a lead is.
 
     Raises RedisError.
     """
-    return int(APPEND_EVENTS.register(client)(most=WAITING_MAX, rest=[each.encode() for each in events]))
+    return int(
+        APPEND_EVENTS.register(shard.client, shard.shard)(most=WAITING_MAX, rest=[each.encode() for each in events])
+    )
 
 
-def read(client: redis.Redis, number: int) -> list[Entry]:
+def read(shard: ShardClient, number: int) -> list[Entry]:
     """Return the oldest entries, `number` at most. Raises RedisError."""
-    found: Any = client.xrange(AUDIT, count=number)
+    found: Any = shard.client.xrange(shard.shard.name(AUDIT), count=number)
     return [(name, fields.get(EVENT_FIELD.encode(), b"")) for name, fields in found]
 
 
-def remove(client: redis.Redis, entries: Sequence[Entry]) -> None:
+def remove(shard: ShardClient, entries: Sequence[Entry]) -> None:
     """Remove entries. Raises RedisError."""
-    client.xdel(AUDIT, *(name for name, _ in entries))
+    shard.client.xdel(shard.shard.name(AUDIT), *(name for name, _ in entries))

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 import orjson
-import redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
@@ -22,7 +21,7 @@ from schema.person.erasure import Erasure
 from schema.person.files import FilesKept
 from schema.person.identity import NotAPerson, Person
 from schema.person.removal import NotNow
-from schema.runtime.redis_clients import blocking_redis
+from schema.runtime.redis_clients import ShardClient, blocking_shards
 
 PERSON_QUEUE_TIMEOUT = 30.0  # seconds
 
@@ -45,8 +44,8 @@ def _named(command: Callable[..., Any]) -> Callable[..., Any]:
 def show(email: str | None, phone: str | None) -> None:
     """Print all that is kept of a person, one JSON object a line. That is personal data."""
     wanted = _person(email, phone)
-    with _opened() as (client, searching), searching.connect() as connection:
-        found = places.search(connection, client, wanted)
+    with _opened() as (shards, searching), searching.connect() as connection:
+        found = places.search(connection, shards, wanted)
         since = kept_out.since(connection, wanted)
     lines = list(_lines(found, since))
     with connected() as writing, writing.begin():
@@ -65,14 +64,14 @@ def erase(email: str | None, phone: str | None, keep_out: bool) -> None:
     It may be run again at any time, and finishes what a run that was killed has left.
     """
     wanted = _person(email, phone)
-    with _opened() as (client, searching), connected() as writing, searching.connect() as reading:
+    with _opened() as (shards, searching), connected() as writing, searching.connect() as reading:
         files.overwrite_deleted(writing)
         if keep_out:
             with writing.begin():
                 kept_out.add(writing, wanted)
             # So that each worker knows before the last search.
             time.sleep(kept_out.KEPT_OUT_AGE)
-        erased = Erasure(reading, writing, client).run(wanted)
+        erased = Erasure(reading, writing, shards).run(wanted)
         with writing.begin():
             number = sum(asdict(erased).values())
             trail.record(writing, Action.PERSON_ERASED, parameters=_names(email, phone), row_count=number)
@@ -80,7 +79,7 @@ def erase(email: str | None, phone: str | None, keep_out: bool) -> None:
             click.echo(f"{name:9} {number:>12}")
         reading.rollback()
         files.compact_sqlite(writing)
-        files.rewrite_queue(client)
+        files.rewrite_queue(shards)
     click.echo("Erased." + (" What comes in of this person later is not stored." if keep_out else ""))
 
 
@@ -107,14 +106,14 @@ def _person(email: str | None, phone: str | None) -> Person:
 
 
 @contextmanager
-def _opened() -> Iterator[tuple[redis.Redis, Engine]]:
-    """Yield a client of the queue and an engine for searches; turn errors into one line."""
+def _opened() -> Iterator[tuple[list[ShardClient], Engine]]:
+    """Yield clients of the queue's shards and an engine for searches; turn errors into one line."""
     settings = load_settings()
-    client = blocking_redis(settings, timeout=PERSON_QUEUE_TIMEOUT)
+    shards = blocking_shards(settings, timeout=PERSON_QUEUE_TIMEOUT)
     searching = engines.reader(settings.primary_url, timeout=SEARCH_TIMEOUT, pool_size=1)
     try:
         with database_errors():
-            yield client, searching
+            yield shards, searching
     except RedisError as error:
         raise click.ClickException(
             f"the queue does not answer: {type(error).__name__}. Does the service run? Run this again when it does"
@@ -123,7 +122,8 @@ def _opened() -> Iterator[tuple[redis.Redis, Engine]]:
         raise click.ClickException(str(error)) from None
     finally:
         searching.dispose()
-        client.close()
+        for _, client in shards:
+            client.close()
 
 
 def _lines(found: places.Found, since: Any) -> Iterator[dict[str, Any]]:
@@ -132,7 +132,7 @@ def _lines(found: places.Found, since: Any) -> Iterator[dict[str, Any]]:
     for each in found.waiting:
         yield {"place": "dead letter" if each.is_dead else "queue", "entry": each.name, "lead": _text(each.payload)}
     for key in found.keys:
-        where = "Redis" if key.in_redis else "database"
+        where = "Redis" if key.shard else "database"
         lead = lead_id.to_text(key.remembered.lead)
         yield {"place": "idempotency key", "in": where, "key": key.remembered.key.hex(), "lead": lead}
     seen = set()

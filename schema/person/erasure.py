@@ -6,10 +6,9 @@ stores them. Their entries in the queue go last. Whenever it is killed, a second
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import redis
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,6 +18,7 @@ from schema.person import places
 from schema.person.identity import Person
 from schema.person.places import Found
 from schema.person.removal import NotNow, QueueRemoval, remove_rows
+from schema.runtime.redis_clients import ShardClient
 
 # Pause (seconds) before the next search: what API processes note of requests reaches Redis within it.
 PASS_PAUSE = 0.5
@@ -44,11 +44,11 @@ class Erased:
 class Erasure:
     """Erases one person. `reading` searches, and may take long; `writing` is the workers' kind of connection."""
 
-    def __init__(self, reading: Connection, writing: Connection, client: redis.Redis) -> None:
+    def __init__(self, reading: Connection, writing: Connection, shards: Sequence[ShardClient]) -> None:
         self._reading = reading
         self._writing = writing
-        self._client = client
-        self._queue = QueueRemoval(client)
+        self._shards = shards
+        self._queue = QueueRemoval(shards)
 
     def run(self, person: Person) -> Erased:
         """Erase until a search finds nothing; return how much that was.
@@ -74,7 +74,7 @@ class Erasure:
         for number in range(PASSES_MAX):
             if number:
                 time.sleep(PASS_PAUSE)
-            found = places.search(self._reading, self._client, person, known)
+            found = places.search(self._reading, self._shards, person, known)
             # End the snapshot of the search.
             self._reading.rollback()
             if found:

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -9,9 +10,15 @@ import redis
 from redis.exceptions import ResponseError
 from sqlalchemy import Connection
 
+from schema.runtime.redis_clients import ShardClient, replica_client
+from schema.runtime.redis_replicas import replicas_of
+
 # Longest wait (seconds) for Redis to write its file anew, and for readers of SQLite to let go of its log.
 REWRITE_TIMEOUT = 600.0
 CHECKPOINT_TIMEOUT = 60.0
+
+# Longest wait (seconds) for one answer of a replica of Redis.
+REPLICA_ANSWER_TIMEOUT = 5.0
 
 _PAUSE = 0.1
 
@@ -27,12 +34,20 @@ def overwrite_deleted(connection: Connection) -> None:
         connection.rollback()
 
 
-def rewrite_queue(client: redis.Redis, timeout: float = REWRITE_TIMEOUT) -> None:
-    """Let Redis write its append-only file anew, and wait for it. Does nothing when Redis keeps none.
+def rewrite_queue(shards: Sequence[ShardClient], timeout: float = REWRITE_TIMEOUT) -> None:
+    """Let Redis write its append-only files anew, those of replicas too, and wait for it.
 
-    Raises FilesKept when it refuses or takes longer than `timeout` seconds, and RedisError.
+    Raises FilesKept when one refuses or takes longer than `timeout` seconds, and RedisError.
     """
     deadline = time.monotonic() + timeout
+    for shard, client in shards:
+        _rewrite(client, deadline)
+        for replica in replicas_of(client):
+            _rewrite(replica_client(shard, replica, timeout=REPLICA_ANSWER_TIMEOUT), deadline)
+
+
+def _rewrite(client: redis.Redis, deadline: float) -> None:
+    """Let one server write its append-only file anew. Does nothing when it keeps none."""
     try:
         if not _state(client)["aof_enabled"]:
             return

@@ -1,11 +1,10 @@
 """Finds what is kept of a person: rows, entries of the queue, dead letters, requests, idempotency keys."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-import redis
 from sqlalchemy import Connection, Row, func, or_, select
 
 from schema.database.idempotency import Remembered
@@ -14,6 +13,8 @@ from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
 from schema.person.identity import Person, strings_in
 from schema.queue import entries, keys, request_pages
+from schema.runtime.redis_clients import ShardClient
+from schema.settings.shards import WHOLE, Shard
 
 # Entries, keys or pages read with one command.
 ENTRIES_AT_ONCE = 1_000
@@ -35,6 +36,7 @@ class Waiting:
     lead: LeadId | None
     payload: bytes
     is_dead: bool
+    shard: Shard = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +44,18 @@ class Key:
     """An idempotency key that one of the person's leads came with."""
 
     remembered: Remembered
-    in_redis: bool
+    shard: Shard | None  # of Redis; None: the key is in the database
     is_alone: bool  # False: of a bulk request, whose other leads may be those of others
 
     @property
     def name(self) -> str:
         """The key's name in Redis."""
-        return keys.IDEMPOTENCY_PREFIX + self.remembered.key.hex()
+        return (self.shard or WHOLE).name(keys.IDEMPOTENCY_PREFIX + self.remembered.key.hex())
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the request log with records that name the person."""
+    """A page of the request log, in the first shard, with records that name the person."""
 
     content: bytes
     records: list[list[Any]]
@@ -79,7 +81,12 @@ class Found:
 
 
 def search(
-    connection: Connection, client: redis.Redis, person: Person, known: Collection[LeadId] = (), *, log: bool = True
+    connection: Connection,
+    shards: Sequence[ShardClient],
+    person: Person,
+    known: Collection[LeadId] = (),
+    *,
+    log: bool = True,
 ) -> Found:
     """Search all places for a person, and for the leads in `known`, which were theirs.
 
@@ -87,13 +94,15 @@ def search(
     and SQLAlchemyError.
     """
     # The queue before the table: a lead goes from the one to the other.
-    found = Found(waiting=[*_waiting(client, person, keys.STREAM), *_waiting(client, person, keys.DEAD)])
+    places = [(each, key) for each in shards for key in (keys.STREAM, keys.DEAD)]
+    found = Found(waiting=[entry for each, key in places for entry in _waiting(each, person, key)])
     found.rows = _rows(connection, person)
     ids = found.leads.union(known)
     if ids:
-        found.keys = [*_keys_in_redis(client, ids), *_keys_in_database(connection, ids)]
+        found.keys = [key for each in shards for key in _keys_in_redis(each, ids)]
+        found.keys += _keys_in_database(connection, ids)
     if log:
-        found.pages = [page for is_errors in (False, True) for page in _pages(client, person, ids, is_errors)]
+        found.pages = [page for is_errors in (False, True) for page in _pages(shards[0], person, ids, is_errors)]
     return found
 
 
@@ -124,35 +133,42 @@ def _lower_email() -> Any:
     return func.lower(leads.c.email)
 
 
-def _waiting(client: Any, person: Person, stream: str) -> Iterator[Waiting]:
+# redis-py's types do not say whether text or bytes are returned.
+
+
+def _waiting(place: ShardClient, person: Person, stream: str) -> Iterator[Waiting]:
     start = "-"
-    while page := client.xrange(stream, start, "+", count=ENTRIES_AT_ONCE):
+    client: Any = place.client
+    while page := client.xrange(place.shard.name(stream), start, "+", count=ENTRIES_AT_ONCE):
         for name, fields in page:
             payload = fields.get(entries.LEAD_FIELD, b"")
             if person.owns(payload):
-                yield Waiting(name.decode(), entries.id_of(payload), payload, stream == keys.DEAD)
+                yield Waiting(name.decode(), entries.id_of(payload), payload, stream == keys.DEAD, place.shard)
         start = f"({page[-1][0].decode()}"
 
 
-def _keys_in_redis(client: Any, ids: Collection[LeadId]) -> Iterator[Key]:
+def _keys_in_redis(place: ShardClient, ids: Collection[LeadId]) -> Iterator[Key]:
     names: list[bytes] = []
-    for name in client.scan_iter(match=f"{keys.IDEMPOTENCY_PREFIX}*", count=KEYS_AT_ONCE):
+    prefix = place.shard.name(keys.IDEMPOTENCY_PREFIX)
+    for name in place.client.scan_iter(match=f"{prefix}*", count=KEYS_AT_ONCE):
         names.append(name)
         if len(names) >= KEYS_AT_ONCE:
-            yield from _values_of(client, names, ids)
+            yield from _values_of(place, names, ids)
             names = []
     if names:
-        yield from _values_of(client, names, ids)
+        yield from _values_of(place, names, ids)
 
 
-def _values_of(client: Any, names: list[bytes], ids: Collection[LeadId]) -> Iterator[Key]:
+def _values_of(place: ShardClient, names: list[bytes], ids: Collection[LeadId]) -> Iterator[Key]:
+    client: Any = place.client
+    prefix = place.shard.name(keys.IDEMPOTENCY_PREFIX)
     for name, value in zip(names, client.mget(names), strict=True):
         try:
-            key = bytes.fromhex(name.decode().removeprefix(keys.IDEMPOTENCY_PREFIX))
+            key = bytes.fromhex(name.decode().removeprefix(prefix))
         except ValueError:
             continue
         if value:
-            yield from _key_of(Remembered(key, value[16:], value[:16]), ids, in_redis=True)
+            yield from _key_of(Remembered(key, value[16:], value[:16]), ids, place.shard)
 
 
 def _keys_in_database(connection: Connection, ids: Collection[LeadId]) -> Iterator[Key]:
@@ -164,10 +180,10 @@ def _keys_in_database(connection: Connection, ids: Collection[LeadId]) -> Iterat
             remembered = Remembered(bytes(row.key), bytes(row.digest), bytes(row.lead_id))
             if remembered.key not in seen:
                 seen.add(remembered.key)
-                yield from _key_of(remembered, ids, in_redis=False)
+                yield from _key_of(remembered, ids, None)
 
 
-def _key_of(remembered: Remembered, ids: Collection[LeadId], *, in_redis: bool) -> Iterator[Key]:
+def _key_of(remembered: Remembered, ids: Collection[LeadId], shard: Shard | None) -> Iterator[Key]:
     """Yield the key if one of the leads came with it."""
     if remembered.digest == OVERWRITTEN:
         return
@@ -177,13 +193,14 @@ def _key_of(remembered: Remembered, ids: Collection[LeadId], *, in_redis: bool) 
             continue
         is_bulk = lead_id.is_of_batch(each, remembered.lead, remembered.key)
         if is_bulk or each == remembered.lead:
-            yield Key(remembered, in_redis, is_alone=not is_bulk)
+            yield Key(remembered, shard, is_alone=not is_bulk)
             return
 
 
-def _pages(client: Any, person: Person, ids: Collection[LeadId], is_errors: bool) -> Iterator[Page]:
+def _pages(place: ShardClient, person: Person, ids: Collection[LeadId], is_errors: bool) -> Iterator[Page]:
     texts = {lead_id.to_text(each) for each in ids}
-    name, end = keys.REQUEST_ERRORS if is_errors else keys.REQUESTS, -1
+    client: Any = place.client
+    name, end = place.shard.name(keys.REQUEST_ERRORS if is_errors else keys.REQUESTS), -1
     # From the newest on: new pages push those that were not read yet to where they are read again, not past.
     while pages := client.lrange(name, end - PAGES_AT_ONCE + 1, end):
         for content in pages:

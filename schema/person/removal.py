@@ -1,12 +1,11 @@
 """Removes what was found of a person, from the database in one transaction and from Redis by scripts."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import redis
 from sqlalchemy import Connection, delete, insert, select, update
 
 from schema.counts import removal, totals
@@ -15,6 +14,8 @@ from schema.lead.lead_id import LeadId
 from schema.person.places import OVERWRITTEN, Found, Key
 from schema.queue import keys, request_pages
 from schema.queue.script import Script
+from schema.runtime.redis_clients import ShardClient
+from schema.settings.shards import Shard
 
 _HERE = Path(__file__).parent
 REMOVE_ENTRY = Script(
@@ -75,7 +76,7 @@ def _remove_rows(connection: Connection, found: Found) -> int:
         connection.execute(delete(leads).where(leads.c.id.in_(few)))
     removal.subtract_erased(connection, there)
     for key in found.keys:
-        if not key.in_redis:
+        if key.shard is None:
             _remove_key(connection, key)
     return len(there)
 
@@ -125,19 +126,21 @@ def _in_parts(ids: list[LeadId]) -> list[list[LeadId]]:
 class QueueRemoval:
     """Removes from Redis. Every method raises RedisError."""
 
-    def __init__(self, client: redis.Redis) -> None:
-        self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
-        self._remove_entry = REMOVE_ENTRY.register(client)
-        self._replace_page = REPLACE_PAGE.register(client)
+    def __init__(self, shards: Sequence[ShardClient]) -> None:
+        # redis-py's types do not say whether text or bytes are returned.
+        self._clients: dict[Shard | None, Any] = dict(shards)
+        self._remove_entry = {shard: REMOVE_ENTRY.register(client, shard) for shard, client in shards}
+        first, client = shards[0]
+        self._replace_page = REPLACE_PAGE.register(client, first)
 
     def remove_traces(self, found: Found) -> None:
         """Remove idempotency keys and requests: what can only be found while the leads are known."""
         for key in found.keys:
-            if key.in_redis and key.is_alone:
-                self._client.delete(key.name)
-            elif key.in_redis:
+            if key.shard and key.is_alone:
+                self._clients[key.shard].delete(key.name)
+            elif key.shard:
                 # The other leads of the bulk keep their ids, and whoever sends it again gets 409.
-                self._client.set(key.name, key.remembered.lead + OVERWRITTEN, xx=True, keepttl=True)
+                self._clients[key.shard].set(key.name, key.remembered.lead + OVERWRITTEN, xx=True, keepttl=True)
         for page in found.pages:
             left = request_pages.without(page.content, page.records)
             fewer = len(request_pages.records_of(page.content)) - (len(request_pages.records_of(left)) if left else 0)
@@ -146,6 +149,10 @@ class QueueRemoval:
     def remove_entries(self, found: Found) -> int:
         """Remove entries and dead letters; return how many. Call it after `remove_rows`."""
         return sum(
-            int(self._remove_entry(group=keys.GROUP, entry=each.name, lead=each.lead or b"", is_dead=int(each.is_dead)))
+            int(
+                self._remove_entry[each.shard](
+                    group=keys.GROUP, entry=each.name, lead=each.lead or b"", is_dead=int(each.is_dead)
+                )
+            )
             for each in found.waiting
         )

@@ -6,6 +6,7 @@ Redis that loses its data; such a Redis begins a new epoch.
 """
 
 from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
@@ -27,7 +28,7 @@ Bucket = tuple[int, int]  # width and first second
 class Accepted:
     """The counts in Redis: leads accepted in each bucket since its epoch began."""
 
-    epoch: int  # microseconds since 1970 by Redis's clock
+    epoch: int  # microseconds since 1970 by Redis's clock, the last two digits the shard's number
     first: bool  # True once it is known that there was no earlier epoch
     numbers: dict[Bucket, int]
 
@@ -72,33 +73,34 @@ def copy(connection: Connection, accepted: Accepted) -> None:
         connection.execute(statement.on_duplicate_key_update(accepted=greater))
 
 
-def is_first(connection: Connection, epoch: int) -> bool:
-    """Tell whether the database has no other epoch, so that Redis has never lost its data."""
+def are_first(connection: Connection, epochs: Collection[int]) -> bool:
+    """Tell whether the database has no epochs but these of all shards, so that Redis has never lost its data."""
     # Days only, because minutes have half a million rows a year.
     table = accepted_counts
-    query = select(table.c.epoch).where(table.c.width == DAY, table.c.epoch != epoch).limit(1)
+    query = select(table.c.epoch).where(table.c.width == DAY, table.c.epoch.not_in(epochs)).limit(1)
     return connection.execute(query).first() is None
 
 
-def total(connection: Connection, fresh: Accepted) -> int:
+def total(connection: Connection, fresh: Sequence[Accepted]) -> int:
     """Return the number of leads ever accepted, from the database and from `fresh`, as in `by_bucket`."""
     return sum(by_bucket(connection, fresh, DAY, 0, 1 << 40).values())
 
 
-def by_bucket(connection: Connection, fresh: Accepted, width: int, start: int, end: int) -> dict[int, int]:
+def by_bucket(connection: Connection, fresh: Sequence[Accepted], width: int, start: int, end: int) -> dict[int, int]:
     """Return the accepted leads by first second of the buckets of `width` that begin in [start, end), in seconds.
 
-    `fresh` are the counts in Redis, which the database may not have yet.
+    `fresh` are the counts that Redis has in each shard, which the database may not have yet.
     """
     table = accepted_counts
     query = select(table.c.bucket, table.c.epoch, table.c.accepted).where(
         table.c.width == width, table.c.bucket >= start, table.c.bucket < end
     )
     numbers = {(int(first), int(epoch)): int(number) for first, epoch, number in connection.execute(query)}
-    for (each, first), number in fresh.numbers.items():
-        if each == width and start <= first < end:
-            key = first, fresh.epoch
-            numbers[key] = max(number, numbers.get(key, 0))
+    for shard in fresh:
+        for (each, first), number in shard.numbers.items():
+            if each == width and start <= first < end:
+                key = first, shard.epoch
+                numbers[key] = max(number, numbers.get(key, 0))
     sums: defaultdict[int, int] = defaultdict(int)
     for (first, _), number in numbers.items():
         sums[first] += number

@@ -1,7 +1,8 @@
 """Dead letters: leads that cannot be stored. They never expire; an operator replays or drops them."""
 
+import heapq
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,8 @@ from schema.database.tables import dropped_leads, erased_leads, leads
 from schema.lead.lead_id import LeadId
 from schema.queue import entries, keys
 from schema.queue.script import Script
+from schema.runtime.redis_clients import ShardClient
+from schema.settings.shards import WHOLE, Shard
 
 _HERE = Path(__file__).parent
 REPLAY = Script(
@@ -27,24 +30,30 @@ DROP = Script(_HERE / "drop.lua", keys={"DEAD": keys.DEAD, "INDEX": keys.INDEX},
 PAGE_SIZE = 500  # letters in one XRANGE
 
 # JSON Schema of a letter's name; leaves out the numbers of 20 digits.
-LETTER_NAME_RULE = {"pattern": "^[0-9]{1,19}-[0-9]{1,19}$"}
+LETTER_NAME_RULE = {"pattern": "^[0-9]{1,19}-[0-9]{1,19}(-[0-9]{1,5})?$"}
 
 _number = re.compile("[0-9]{1,20}")
 
 
 def is_name(text: str) -> bool:
-    """Tell whether `text` has the form of an entry's name in Redis: two numbers below 2**64."""
-    first, dash, second = text.partition("-")
-    return bool(dash) and all(_number.fullmatch(part) and int(part) < 1 << 64 for part in (first, second))
+    """Tell whether `text` has the form of a letter's name: two numbers below 2**64, and in a shard its hash tag."""
+    parts = text.split("-")
+    return len(parts) in (2, 3) and all(_number.fullmatch(part) and int(part) < 1 << 64 for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """One dead letter."""
 
-    name: str  # entry in the dead-letter stream
+    entry: str  # in the dead-letter stream
     reason: str
     payload: bytes  # the lead as it was accepted, JSON
+    shard: Shard = WHOLE
+
+    @property
+    def name(self) -> str:
+        """What operators and clients call it: the entry and, where the queue has shards, the shard's hash tag."""
+        return f"{self.entry}-{self.shard.tag}" if self.shard.tag else self.entry
 
     @property
     def lead(self) -> LeadId | None:
@@ -54,16 +63,14 @@ class DeadLetter:
     @property
     def since(self) -> datetime:
         """The time when it became a dead letter, by Redis's clock, in UTC."""
-        return datetime.fromtimestamp(int(self.name.partition("-")[0]) / 1000, UTC)
+        return datetime.fromtimestamp(int(self.entry.partition("-")[0]) / 1000, UTC)
 
 
 class DeadLetters:
-    """The dead-letter stream. Every method raises RedisError when Redis is away."""
+    """The dead-letter streams of all shards as one. Every method raises RedisError when Redis is away."""
 
-    def __init__(self, client: redis.Redis) -> None:
-        self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
-        self._replay = REPLAY.register(client)
-        self._drop = DROP.register(client)
+    def __init__(self, shards: Sequence[ShardClient]) -> None:
+        self._shards = {shard.tag: _ShardLetters(shard, client) for shard, client in shards}
 
     def __iter__(self) -> Iterator[DeadLetter]:
         """Iterate over all letters, oldest first."""
@@ -71,29 +78,24 @@ class DeadLetters:
 
     def count(self) -> int:
         """Return the number of letters."""
-        return int(self._client.xlen(keys.DEAD))
+        return sum(each.count() for each in self._shards.values())
 
     def walk(self, after: str | None = None, page_size: int = PAGE_SIZE) -> Iterator[DeadLetter]:
         """Iterate over the letters after the one named `after`, oldest first, reading `page_size` at a time."""
-        start = f"({after}" if after else "-"
-        # Ends at the newest letter of now: a letter that is replayed and dead again must not be seen twice.
-        newest = self._client.xrevrange(keys.DEAD, "+", "-", count=1)
-        end = newest[0][0] if newest else "+"
-        while page := self._client.xrange(keys.DEAD, start, end, count=page_size):
-            yield from (_letter(*each) for each in page)
-            start = f"({page[-1][0].decode()}"
+        walks = [each.walk(after, page_size) for each in self._shards.values()]
+        return heapq.merge(*walks, key=lambda letter: _order(letter.name))
 
     def find(self, name: str) -> DeadLetter | None:
         """Return one letter, or None."""
-        found = self._client.xrange(keys.DEAD, name, name)
-        return _letter(*found[0]) if found else None
+        entry, tag = _parts(name)
+        return self._shards[tag].find(entry) if tag in self._shards else None
 
     def replay(self, letter: DeadLetter) -> bool:
         """Put a letter's lead back into the stream, atomically; False when the letter is gone.
 
         The next ticket or fallback poll stores it. A lead whose row exists is not stored again.
         """
-        return bool(self._replay(letter=letter.name, lead=letter.lead or b""))
+        return self._shards[letter.shard.tag].replay(letter)
 
     def drop(self, letter: DeadLetter, connection: Connection) -> bool:
         """Delete a letter and its lead for good; False when the letter is gone.
@@ -104,7 +106,7 @@ class DeadLetters:
         if letter.lead:
             with connection.begin():
                 note_dropped(connection, letter.lead)
-        dropped = bool(self._drop(letter=letter.name, lead=letter.lead or b""))
+        dropped = self._shards[letter.shard.tag].drop(letter)
         if letter.lead and not dropped and self._lives(letter.lead, connection):
             with connection.begin():
                 connection.execute(delete(dropped_leads).where(dropped_leads.c.lead_id == letter.lead))
@@ -112,10 +114,66 @@ class DeadLetters:
 
     def _lives(self, lead: LeadId, connection: Connection) -> bool:
         """Tell whether the lead of a letter that is gone waits or is stored, because it was replayed meanwhile."""
-        if self._client.hexists(keys.INDEX, lead):
+        if any(each.has(lead) for each in self._shards.values()):
             return True
         with connection.begin():
             return connection.execute(select(leads.c.id).where(leads.c.id == lead)).first() is not None
+
+
+class _ShardLetters:
+    """The dead-letter stream of one shard."""
+
+    def __init__(self, shard: Shard, client: redis.Redis) -> None:
+        self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
+        self._shard = shard
+        self._dead = shard.name(keys.DEAD)
+        self._replay = REPLAY.register(client, shard)
+        self._drop = DROP.register(client, shard)
+
+    def count(self) -> int:
+        return int(self._client.xlen(self._dead))
+
+    def walk(self, after: str | None, page_size: int) -> Iterator[DeadLetter]:
+        start = self._start(after) if after else "-"
+        # Ends at the newest letter of now: a letter that is replayed and dead again must not be seen twice.
+        newest = self._client.xrevrange(self._dead, "+", "-", count=1)
+        end = newest[0][0] if newest else "+"
+        while page := self._client.xrange(self._dead, start, end, count=page_size):
+            yield from (self._letter(*each) for each in page)
+            start = f"({page[-1][0].decode()}"
+
+    def find(self, entry: str) -> DeadLetter | None:
+        found = self._client.xrange(self._dead, entry, entry)
+        return self._letter(*found[0]) if found else None
+
+    def replay(self, letter: DeadLetter) -> bool:
+        return bool(self._replay(letter=letter.entry, lead=letter.lead or b""))
+
+    def drop(self, letter: DeadLetter) -> bool:
+        return bool(self._drop(letter=letter.entry, lead=letter.lead or b""))
+
+    def has(self, lead: LeadId) -> bool:
+        return bool(self._client.hexists(self._shard.name(keys.INDEX), lead))
+
+    def _start(self, after: str) -> str:
+        """Return where this shard's letters behind the one named `after` begin, which may be another shard's."""
+        entry, tag = _parts(after)
+        return entry if _order(f"{entry}-{self._shard.tag}") > _order(f"{entry}-{tag}") else f"({entry}"
+
+    def _letter(self, entry: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
+        reason = fields.get(keys.REASON_FIELD.encode(), b"").decode()
+        return DeadLetter(entry.decode(), reason, fields.get(entries.LEAD_FIELD, b""), self._shard)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Return the entry and the shard's hash tag in a letter's name."""
+    milliseconds, number, *tag = name.split("-")
+    return f"{milliseconds}-{number}", tag[0] if tag else ""
+
+
+def _order(name: str) -> tuple[int, ...]:
+    """Return what letters are ordered by: time, number, shard."""
+    return tuple(int(part or -1) for part in name.split("-"))
 
 
 def note_dropped(connection: Connection, lead: LeadId) -> None:
@@ -125,8 +183,3 @@ def note_dropped(connection: Connection, lead: LeadId) -> None:
     if connection.execute(dropped).first() is None and connection.execute(erased).first() is None:
         now = datetime.now(UTC).replace(tzinfo=None)
         connection.execute(insert(dropped_leads).values(lead_id=lead, dropped_at=now))
-
-
-def _letter(name: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
-    reason = fields.get(keys.REASON_FIELD.encode(), b"").decode()
-    return DeadLetter(name.decode(), reason, fields.get(entries.LEAD_FIELD, b""))

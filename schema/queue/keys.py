@@ -19,6 +19,8 @@ REQUEST_ERRORS = f"{REQUESTS}:errors"
 REQUEST_ERRORS_HELD = f"{REQUEST_ERRORS}:held"
 AUDIT = "leads:audit"
 SLOT_PREFIX = "leads:slot:"
+FENCE = "leads:fence"
+COPIED = "leads:copied"
 PROBE_PREFIX = "leads:probe:"  # prepended, with an id, to other keys
 
 # Celery's queues; kombu keeps each in a list of the same name. Beat's messages have a queue of their own, so that the
@@ -128,6 +130,13 @@ DOCUMENTED = (
         "The pool process that adds to this slot of the counts (`workers/store/slot_lease.py`). TTL: a minute.",
         "workers",
     ),
+    (
+        FENCE,
+        "string",
+        "Set while the queue moves to another number of shards or server: nothing is appended.",
+        "reshard",
+    ),
+    (COPIED, "string", "When the sweep last copied the counts of accepted leads. Only with replicas.", "the sweep"),
     (
         f"{PROBE_PREFIX}<id>:*",
         "stream, hash",

@@ -10,6 +10,8 @@ from typing import Any
 
 import redis
 
+from schema.settings.shards import WHOLE, Shard
+
 Value = str | bytes | int
 Constant = str | int | Sequence[int]
 
@@ -31,7 +33,7 @@ class Script:
     ) -> None:
         """Take the keys by name, in KEYS' order, the arguments' names, in ARGV's order, and the constants by name."""
         self.name = file.stem
-        self.keys = tuple(keys.values())
+        self._keys = tuple(keys.values())
         self.arguments = tuple(arguments)
         places = [f"local {name} = KEYS[{place}]" for place, name in enumerate(keys, 1)]
         places += [f"local {name} = ARGV[{place}]" for place, name in enumerate(arguments, 1)]
@@ -47,17 +49,22 @@ class Script:
         """Return the named arguments in ARGV's order. Raises KeyError when one is missing."""
         return [named[name] for name in self.arguments]
 
-    def register(self, client: redis.Redis) -> Callable[..., Any]:
-        """Return a function that runs the script with named arguments, followed by `rest`.
+    def keys(self, shard: Shard = WHOLE) -> tuple[str, ...]:
+        """Return the names of the keys in a shard, in KEYS' order."""
+        return tuple(map(shard.name, self._keys))
+
+    def register(self, client: redis.Redis, shard: Shard = WHOLE) -> Callable[..., Any]:
+        """Return a function that runs the script on a shard with named arguments, followed by `rest`.
 
         It raises RedisError, and TypeError for an undeclared argument.
         """
         script = client.register_script(self.source)
+        keys = self.keys(shard)
 
         def run(*, rest: Sequence[Value] = (), **named: Value) -> Any:
             if unknown := named.keys() - set(self.arguments):
                 raise TypeError(f"{self.name}.lua has no argument {', '.join(sorted(unknown))}")
-            return script(keys=self.keys, args=[*self.values(named), *rest])
+            return script(keys=keys, args=[*self.values(named), *rest])
 
         return run
 

@@ -1,37 +1,53 @@
-"""The state of the queue in numbers, read in one round trip."""
+"""The state of the queue in numbers, read in one round trip to each shard and one to the broker."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import redis
 from redis.exceptions import ResponseError
 
 from schema.queue import keys
+from schema.runtime.redis_clients import ShardClient
+from schema.settings.shards import Shard
+
+# What is added up over the shards, and of what the largest counts.
+ADDED = ("waiting", "pending", "dead", "audit", "memory", "memory_max")
+LARGEST = ("oldest", "audit_oldest", "consumers")
 
 
-def read_queue(client: redis.Redis) -> dict[str, float]:
+def read_queue(shards: Sequence[ShardClient], broker: redis.Redis) -> dict[str, float]:
     """Return the numbers of leads, dead letters, tickets, sweeps, audit events and consumers by name.
 
     `oldest` and `audit_oldest` are the ages of the lead and the event that wait longest, in seconds; `memory` and
-    `memory_max` are in bytes.
+    `memory_max` are in bytes, of each server once for each of its shards.
 
     Raises RedisError.
     """
+    found = [read_shard(*each) for each in shards]
+    numbers = {name: sum(each[name] for each in found) for name in ADDED}
+    numbers |= {name: max(each[name] for each in found) for name in LARGEST}
+    pipeline: Any = broker.pipeline(transaction=False)
+    tickets, sweeps = pipeline.llen(keys.TICKETS).llen(keys.SWEEPS).execute()
+    return {**numbers, "tickets": tickets, "sweeps": sweeps}
+
+
+def read_shard(shard: Shard, client: redis.Redis) -> dict[str, float]:
+    """Return the numbers of one shard, without those of the broker. Raises RedisError."""
     pipeline: Any = client.pipeline(transaction=False)
-    pipeline.xlen(keys.STREAM)
-    pipeline.xrange(keys.STREAM, count=1)
+    stream, audit_stream = shard.name(keys.STREAM), shard.name(keys.AUDIT)
+    pipeline.xlen(stream)
+    pipeline.xrange(stream, count=1)
     pipeline.time()
-    pipeline.xlen(keys.DEAD)
-    pipeline.llen(keys.TICKETS)
-    pipeline.llen(keys.SWEEPS)
-    pipeline.xlen(keys.AUDIT)
-    pipeline.xrange(keys.AUDIT, count=1)
+    pipeline.xlen(shard.name(keys.DEAD))
+    pipeline.xlen(audit_stream)
+    pipeline.xrange(audit_stream, count=1)
     pipeline.info("memory")
-    pipeline.xinfo_groups(keys.STREAM)
+    pipeline.xinfo_groups(stream)
     *answers, groups = pipeline.execute(raise_on_error=False)
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
-    waiting, oldest, (seconds, micros), dead, tickets, sweeps, audit, audit_oldest, memory = answers
+    waiting, oldest, (seconds, micros), dead, audit, audit_oldest, memory = answers
     if isinstance(groups, ResponseError):
         groups = []  # no stream yet, because no lead was ever accepted
     elif isinstance(groups, Exception):
@@ -43,8 +59,6 @@ def read_queue(client: redis.Redis) -> dict[str, float]:
         "pending": group.get("pending", 0),
         "oldest": _age(oldest, now),
         "dead": dead,
-        "tickets": tickets,
-        "sweeps": sweeps,
         "consumers": group.get("consumers", 0),
         "audit": audit,
         "audit_oldest": _age(audit_oldest, now),

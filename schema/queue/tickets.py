@@ -27,7 +27,8 @@ SWEEP_EXPIRES = 2 * 3600
 
 def celery_app(settings: Settings) -> Celery:
     """Make the Celery app that API and workers share: two queues, no results, JSON only. Connects at first use."""
-    app = Celery("lead-ingest", broker=settings.broker_url)
+    sentinel_name = settings.broker_sentinel_name
+    app = Celery("lead-ingest", broker=settings.celery_broker_url)
     app.conf.update(
         task_queues=[Queue(name, routing_key=name) for name in (TICKETS, SWEEPS)],
         task_default_queue=TICKETS,
@@ -44,7 +45,7 @@ def celery_app(settings: Settings) -> Celery:
             "socket_connect_timeout": BROKER_TIMEOUT,
             "socket_keepalive": True,
             "health_check_interval": BROKER_TIMEOUT,
-            **({"master_name": settings.sentinel.name, "sentinel_kwargs": ASK_ONCE} if settings.sentinel else {}),
+            **({"master_name": sentinel_name, "sentinel_kwargs": ASK_ONCE} if sentinel_name else {}),
         },
         # At a failover Redis answers a blocked BRPOP with UNBLOCKED, which kombu takes for an error of the channel; the
         # worker's main process would end.

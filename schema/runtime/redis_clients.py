@@ -1,10 +1,11 @@
-"""Redis clients for the queue. Make each after the fork, in the process that uses it.
+"""Redis clients. Make each after the fork, in the process that uses it.
 
-Under Sentinel a client asks it for the primary at each connect. So a connection that is dropped and made again follows
-a failover.
+Under Sentinel and in a Cluster a client asks for the primary's address at each connect. So a connection that is
+dropped and made again follows a failover.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 
 import redis
 import redis.asyncio
@@ -16,25 +17,64 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from schema.runtime import cluster
+from schema.runtime.cluster import ASK_TIMEOUT
+from schema.runtime.redis_replicas import Replica
 from schema.settings import Settings
+from schema.settings.redis_urls import CLUSTER_SCHEME, SENTINEL_SCHEME, ClusterUrl, SentinelUrl
+from schema.settings.shards import Shard
 
 # When on, redis-py 8 does not check whether the server has closed an idle connection, and the first command after a
 # restart of Redis fails.
 _NO_NOTICES = MaintNotificationsConfig(enabled=False)
 
-# Timeout of a Sentinel, seconds: they are asked one after the other, within the timeout of one request.
-SENTINEL_TIMEOUT = 0.2
-
-# For the connections to Sentinels. redis-py's default are ten tries of each.
+# For the connections to Sentinels, which are asked one after the other within the timeout of one request. redis-py's
+# default are ten tries of each.
 ASK_ONCE: dict[str, Any] = {
-    "socket_timeout": SENTINEL_TIMEOUT,
-    "socket_connect_timeout": SENTINEL_TIMEOUT,
+    "socket_timeout": ASK_TIMEOUT,
+    "socket_connect_timeout": ASK_TIMEOUT,
     "retry": Retry(NoBackoff(), 0),
 }
 
 
-def blocking_redis(settings: Settings, *, timeout: float) -> redis.Redis:
-    """Make a blocking client. `timeout` (seconds) bounds the connecting and each answer.
+class ShardClient(NamedTuple):
+    """A blocking client of the server that has a shard."""
+
+    shard: Shard
+    client: redis.Redis
+
+
+class AsyncShardClient(NamedTuple):
+    """An asyncio client of the server that has a shard."""
+
+    shard: Shard
+    client: redis.asyncio.Redis
+
+
+def blocking_shards(settings: Settings, *, timeout: float) -> list[ShardClient]:
+    """Make a blocking client for each shard, as `blocking_redis`."""
+    return [ShardClient(each, blocking_redis(each, timeout=timeout)) for each in settings.all_shards]
+
+
+def blocking_first_shard(settings: Settings, *, timeout: float) -> ShardClient:
+    """Make a blocking client of the shard that has what belongs to no lead, as `blocking_redis`."""
+    return ShardClient(settings.shards[0], blocking_redis(settings.shards[0], timeout=timeout))
+
+
+def async_shards(settings: Settings, *, connections: int) -> list[AsyncShardClient]:
+    """Make an asyncio client for each shard, as `async_redis`."""
+    return [
+        AsyncShardClient(each, async_redis(each, settings, connections=connections)) for each in settings.all_shards
+    ]
+
+
+def blocking_broker(settings: Settings, *, timeout: float) -> redis.Redis:
+    """Make a blocking client of the server that has Celery's messages."""
+    return blocking_redis(Shard(settings.broker_url or settings.queue_url), timeout=timeout)
+
+
+def blocking_redis(shard: Shard, *, timeout: float) -> redis.Redis:
+    """Make a blocking client of a shard's primary. `timeout` (seconds) bounds the connecting and each answer.
 
     It never retries: a command that timed out may have been executed, and a second XADD would be
     a second lead.
@@ -45,20 +85,48 @@ def blocking_redis(settings: Settings, *, timeout: float) -> redis.Redis:
         "retry": Retry(NoBackoff(), 0),
         "maint_notifications_config": _NO_NOTICES,
     }
-    if settings.sentinel is None:
-        return redis.Redis.from_url(settings.queue_url, **options)
-    sentinel = Sentinel(settings.sentinel.sentinels, sentinel_kwargs=ASK_ONCE)
-    client: redis.Redis = sentinel.master_for(
-        settings.sentinel.name, redis_connect_func=_check_primary, **_credentials(settings), **options
-    )
-    return client
+    if shard.url.startswith(SENTINEL_SCHEME):
+        found = SentinelUrl.parse(shard.url)
+        sentinel = Sentinel(found.sentinels, sentinel_kwargs=ASK_ONCE)
+        client: redis.Redis = sentinel.master_for(
+            found.name, redis_connect_func=_check_primary, **_credentials(found), **options
+        )
+        return client
+    if shard.url.startswith(CLUSTER_SCHEME):
+        nodes = ClusterUrl.parse(shard.url)
+        return redis.Redis.from_pool(
+            redis.ConnectionPool(
+                connection_class=cluster.OwnerConnection,
+                owner=cluster.Owner(nodes, shard.slot),
+                redis_connect_func=_check_primary,
+                **_credentials(nodes),
+                **options,
+            )
+        )
+    return redis.Redis.from_url(shard.url, **options)
 
 
-def async_redis(settings: Settings, *, timeout: float, connections: int) -> redis.asyncio.Redis:
-    """Make an asyncio client with the timeout and without retries, as `blocking_redis`.
+def replica_client(shard: Shard, replica: Replica, *, timeout: float) -> redis.Redis:
+    """Make a blocking client of a replica of a shard's primary, with the primary's credentials. It returns text."""
+    options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "decode_responses": True}
+    host, port = replica.host, replica.port
+    for scheme, parse in ((SENTINEL_SCHEME, SentinelUrl.parse), (CLUSTER_SCHEME, ClusterUrl.parse)):
+        if shard.url.startswith(scheme):
+            return redis.Redis(host, port, **_credentials(parse(shard.url)), **options)
+    url = urlsplit(shard.url)
+    credentials, at, _ = url.netloc.rpartition("@")
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if url.scheme == "unix":
+        url = url._replace(scheme="redis", path="")
+    return redis.Redis.from_url(urlunsplit(url._replace(netloc=f"{credentials}{at}{place}")), **options)
 
-    When all `connections` are in use, a command waits for one, at most `timeout` seconds.
+
+def async_redis(shard: Shard, settings: Settings, *, connections: int) -> redis.asyncio.Redis:
+    """Make an asyncio client of a shard's primary, with LEADS_REDIS_TIMEOUT and without retries, as `blocking_redis`.
+
+    When all `connections` are in use, a command waits for one, at most as long.
     """
+    timeout = settings.redis_timeout
     options: dict[str, Any] = {
         "timeout": timeout,
         "socket_timeout": timeout,
@@ -67,22 +135,28 @@ def async_redis(settings: Settings, *, timeout: float, connections: int) -> redi
         "maint_notifications_config": _NO_NOTICES,
         "max_connections": connections,
     }
-    if settings.sentinel is None:
+    if shard.url.startswith(SENTINEL_SCHEME):
+        found = SentinelUrl.parse(shard.url)
+        sentinel = async_sentinel.Sentinel(
+            found.sentinels, sentinel_kwargs=ASK_ONCE | {"retry": AsyncRetry(NoBackoff(), 0)}
+        )
         return redis.asyncio.Redis.from_pool(
-            redis.asyncio.BlockingConnectionPool.from_url(settings.queue_url, **options)
+            _SentinelPool(
+                found.name, sentinel, redis_connect_func=_check_primary_async, **_credentials(found), **options
+            )
         )
-    sentinel = async_sentinel.Sentinel(
-        settings.sentinel.sentinels, sentinel_kwargs=ASK_ONCE | {"retry": AsyncRetry(NoBackoff(), 0)}
-    )
-    return redis.asyncio.Redis.from_pool(
-        _SentinelPool(
-            settings.sentinel.name,
-            sentinel,
-            redis_connect_func=_check_primary_async,
-            **_credentials(settings),
-            **options,
+    if shard.url.startswith(CLUSTER_SCHEME):
+        nodes = ClusterUrl.parse(shard.url)
+        return redis.asyncio.Redis.from_pool(
+            redis.asyncio.BlockingConnectionPool(
+                connection_class=cluster.AsyncOwnerConnection,
+                owner=cluster.AsyncOwner(nodes, shard.slot),
+                redis_connect_func=_check_primary_async,
+                **_credentials(nodes),
+                **options,
+            )
         )
-    )
+    return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool.from_url(shard.url, **options))
 
 
 class _SentinelPool(async_sentinel.SentinelConnectionPool, redis.asyncio.BlockingConnectionPool):
@@ -95,13 +169,12 @@ class _SentinelPool(async_sentinel.SentinelConnectionPool, redis.asyncio.Blockin
             await self.sentinel_manager.aclose()
 
 
-def _credentials(settings: Settings) -> dict[str, str | None]:
-    found = settings.sentinel
-    return {"username": found.username or None, "password": found.password or None} if found else {}
+def _credentials(found: SentinelUrl | ClusterUrl) -> dict[str, Any]:
+    return {"username": found.username or None, "password": found.password or None}
 
 
 def _check_primary(connection: Any) -> None:
-    """Sign in, and raise ConnectionError when the server is no primary: a Sentinel may not know yet."""
+    """Sign in, and raise ConnectionError when the server is no primary: who was asked may not know yet."""
     connection.on_connect()
     connection.send_command("ROLE")
     _check_role(connection.read_response())

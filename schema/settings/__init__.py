@@ -19,7 +19,8 @@ from schema.settings.http import HttpSettings
 from schema.settings.logs import LogSettings
 from schema.settings.passwords import WELL_KNOWN_PASSWORD, weakness
 from schema.settings.queue import QueueSettings
-from schema.settings.sentinel_url import SCHEME, SentinelUrl
+from schema.settings.redis_urls import CLUSTER_SCHEME, SENTINEL_SCHEME, SentinelUrl
+from schema.settings.shards import Shard, shards_of
 from schema.settings.workers import WorkerSettings
 
 __all__ = ["WELL_KNOWN_PASSWORD", "Network", "Settings", "SettingsError", "is_loopback", "load", "variable"]
@@ -80,19 +81,46 @@ class Settings(
         return self.redis_url or f"unix://{self.redis_socket}"
 
     @property
-    def sentinel(self) -> SentinelUrl | None:
-        """The queue's Sentinels; None when it is one server."""
-        return SentinelUrl.parse(self.redis_url) if self.redis_url.startswith(SCHEME) else None
+    def shards(self) -> tuple[Shard, ...]:
+        """The shards that leads are appended to, at least one."""
+        return self._shards(self.queue_url, self.queue_shards)
 
     @property
-    def broker_url(self) -> str:
-        """The same server's URL for Celery: kombu has its own schemes for unix sockets and for Sentinel."""
-        if self.sentinel is None:
-            return self.queue_url.replace("unix://", "redis+socket://", 1)
-        user, password = (quote(each, safe="") for each in (self.sentinel.username, self.sentinel.password))
+    def next_shards(self) -> tuple[Shard, ...]:
+        """The shards of the queue that a reshard moves to; mostly none."""
+        return self._shards(self.queue_next_url or self.queue_url, self.queue_next_shards)
+
+    @property
+    def all_shards(self) -> tuple[Shard, ...]:
+        """All shards in which leads may wait. The first also keeps what belongs to no lead, such as the request log."""
+        return self.shards + self.next_shards
+
+    @property
+    def has_own_broker(self) -> bool:
+        """Whether Celery's messages are not where the queue is."""
+        return bool(self.broker_url) and self.broker_url != self.queue_url
+
+    @property
+    def celery_broker_url(self) -> str:
+        """The broker's URL for Celery: kombu has its own schemes for unix sockets and for Sentinel."""
+        url = self.broker_url or self.queue_url
+        if not url.startswith(SENTINEL_SCHEME):
+            return url.replace("unix://", "redis+socket://", 1)
+        found = SentinelUrl.parse(url)
+        user, password = (quote(each, safe="") for each in (found.username, found.password))
         credentials = f"{user}:{password}@" if password else ""
-        hosts = ((f"[{host}]" if ":" in host else host, port) for host, port in self.sentinel.sentinels)
+        hosts = ((f"[{host}]" if ":" in host else host, port) for host, port in found.sentinels)
         return ";".join(f"sentinel://{credentials}{host}:{port}" for host, port in hosts)
+
+    @property
+    def broker_sentinel_name(self) -> str:
+        """What the broker's Sentinels call its primary; empty without Sentinels."""
+        url = self.broker_url or self.queue_url
+        return SentinelUrl.parse(url).name if url.startswith(SENTINEL_SCHEME) else ""
+
+    @staticmethod
+    def _shards(url: str, number: int) -> tuple[Shard, ...]:
+        return shards_of(url, number, is_cluster=url.startswith(CLUSTER_SCHEME)) if number else ()
 
     @property
     def primary_url(self) -> str:
@@ -161,9 +189,23 @@ def load() -> Settings:
         raise SettingsError(f"{variable('jwt_private_key')} and {variable('jwt_public_key')} are set together or not")
     if settings.database_replicas and not settings.database_read_url:
         raise SettingsError(f"{variable('database_replicas')}: {variable('database_read_url')} names no replica")
+    _check_queue(settings)
     weak = weakness(settings.flower_password)
     if weak and not is_loopback(settings.flower_host):
         raise SettingsError(
             f"{variable('flower_password')}: {weak}: {variable('flower_host')} is {settings.flower_host}"
         )
     return dataclasses.replace(settings, data_dir=settings.data_dir.expanduser().resolve())
+
+
+def _check_queue(settings: Settings) -> None:
+    """Check what the queue's settings say together. Raises SettingsError."""
+    urls = {settings.redis_url, settings.queue_next_url}
+    if any(url.startswith(CLUSTER_SCHEME) for url in urls) and not settings.broker_url:
+        raise SettingsError(
+            f"{variable('broker_url')}: a Redis Cluster needs a broker of its own, because Celery cannot use a Cluster"
+        )
+    if set(settings.next_shards) & set(settings.shards):
+        raise SettingsError(
+            f"{variable('queue_next_shards')}: {settings.queue_next_shards} is what the queue has already"
+        )

@@ -10,7 +10,7 @@ from marshmallow.validate import Range
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from schema.settings.sentinel_url import SCHEME, SentinelUrl
+from schema.settings.redis_urls import CLUSTER_SCHEME, SENTINEL_SCHEME, ClusterUrl, SentinelUrl
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -44,14 +44,25 @@ def is_loopback(host: str) -> bool:
 
 
 def check_redis_url(url: str) -> None:
-    """Check the URL of a Redis. Raises ValidationError."""
-    if url.startswith(SCHEME):
+    """Check the URL of a Redis that holds a queue. Raises ValidationError."""
+    if url.startswith(CLUSTER_SCHEME):
+        try:
+            ClusterUrl.parse(url)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+    else:
+        check_broker_url(url)
+
+
+def check_broker_url(url: str) -> None:
+    """Check the URL of a Redis that is no Cluster. Raises ValidationError."""
+    if url.startswith(SENTINEL_SCHEME):
         try:
             SentinelUrl.parse(url)
         except ValueError as error:
             raise ValidationError(str(error)) from None
     elif url and not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ValidationError(f"must begin with redis://, rediss://, unix:// or {SCHEME}")
+        raise ValidationError(f"must begin with redis://, rediss://, unix:// or {SENTINEL_SCHEME}")
 
 
 def check_database_url(url: str) -> None:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from marshmallow.validate import OneOf
 
-from schema.settings.declare import check_redis_url, number, setting
+from schema.settings.declare import check_broker_url, check_redis_url, number, setting
+from schema.settings.shards import SHARDS_MAX
 
 
 @dataclass(frozen=True)
@@ -13,10 +14,35 @@ class QueueSettings:
 
     redis_url: str = setting(
         "",
-        "Redis that holds the queue: `redis://`, `rediss://`, `unix://`, or under Sentinel "
-        "`redis+sentinel://[user:password@]host[:port],host[:port]/NAME`. "
-        "Empty: an embedded server under the data dir.",
+        "Redis that holds the queue: `redis://`, `rediss://`, `unix://`, under Sentinel "
+        "`redis+sentinel://[user:password@]host[:port],host[:port]/NAME`, or a Cluster "
+        "`redis+cluster://[user:password@]host[:port],host[:port]`. Empty: an embedded server under the data dir.",
         check=check_redis_url,
+    )
+    queue_shards: int = number(
+        1,
+        "Shards of the queue. More than one are for a Redis Cluster: one for each primary, or a multiple. "
+        "`python -m schema queue reshard` changes the number without losing what waits.",
+        unit="shards",
+        low=1,
+        high=SHARDS_MAX,
+    )
+    queue_next_url: str = setting(
+        "",
+        "Redis of the queue that `python -m schema queue reshard` moves to. Empty: the same as now.",
+        check=check_redis_url,
+    )
+    queue_next_shards: int = number(
+        0,
+        "Shards of the queue that is moved to. 0: none is.",
+        unit="shards",
+        low=0,
+        high=SHARDS_MAX,
+    )
+    broker_url: str = setting(
+        "",
+        "Redis of Celery's messages, which may be lost: as LEADS_REDIS_URL, but no Cluster. Empty: the queue's.",
+        check=check_broker_url,
     )
     redis_timeout: float = number(
         0.9,

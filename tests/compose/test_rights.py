@@ -41,7 +41,7 @@ import json, sys
 from redis.exceptions import RedisError
 from schema import settings
 from schema.runtime.redis_clients import blocking_redis
-client = blocking_redis(settings.load(), timeout=10)
+client = blocking_redis(settings.load().shards[0], timeout=10)
 found = []
 for command in json.load(sys.stdin):
     try:

@@ -22,15 +22,15 @@ def events(number: int, **fields: Any) -> list[Event]:
 
 
 def wait_in_redis(backend: Backend, *found: Event) -> None:
-    assert waiting.append(backend.client, found) == 0
+    assert waiting.append(backend.first, found) == 0
 
 
 def in_redis(backend: Backend) -> list[Event]:
-    return [Event.decode(text) for _, text in waiting.read(backend.client, 1_000_000)]
+    return [Event.decode(text) for _, text in waiting.read(backend.first, 1_000_000)]
 
 
 def move(backend: Backend) -> int:
-    return AuditEvents(backend.client, backend.engine).move()
+    return AuditEvents(backend.first, backend.engine).move()
 
 
 # From Redis to the table

@@ -19,7 +19,7 @@ from schema.database.tables import leads, metadata
 from schema.lead import codec, rules
 from schema.lead.lead_id import LeadId, new_lead_id
 from schema.queue import entries, keys
-from schema.runtime.redis_clients import async_redis
+from schema.runtime.redis_clients import AsyncShardClient, ShardClient, async_redis, async_shards
 from schema.settings import Settings
 from tests.kit.databases import DATABASES, DatabaseServer
 from tests.kit.servers import RedisServer
@@ -49,6 +49,20 @@ class Backend:
         assert self.server is not None, "SQLite has no server"
         return self.server
 
+    @property
+    def first(self) -> ShardClient:
+        """The first shard of the queue, which is the only one."""
+        return ShardClient(self.settings.shards[0], self.client)
+
+    @property
+    def shards(self) -> list[ShardClient]:
+        """All shards of the queue."""
+        return [self.first]
+
+    def async_shards(self, connections: int) -> list[AsyncShardClient]:
+        """Make an asyncio client of each shard. The caller closes them."""
+        return async_shards(self.settings, connections=connections)
+
     def with_settings(self, **changes: Any) -> Settings:
         """Return the settings with some changed."""
         return dataclasses.replace(self.settings, **changes)
@@ -72,7 +86,7 @@ class Backend:
 
     async def _append(self, appended: tuple[NewLead, ...], key: str = "", digest: bytes = b"") -> None:
         settings = self.with_settings(redis_timeout=10.0)
-        commit = GroupCommit(async_redis(settings, timeout=10.0, connections=1), settings, lambda *_: None)
+        commit = GroupCommit(async_redis(settings.shards[0], settings, connections=1), settings, lambda *_: None)
         assert (
             await commit.submit(AppendRequest("", appended, key, digest, key_absent_in_database=True))
         ).verdict is Verdict.APPENDED

@@ -22,7 +22,7 @@ class Line:
     def __init__(self, backend: Backend, **changes: Any) -> None:
         settings = backend.with_settings(**changes)
         self._backend = backend
-        client = async_redis(settings, timeout=settings.redis_timeout, connections=1)
+        client = async_redis(settings.shards[0], settings, connections=1)
         self.commit = GroupCommit(client, settings, lambda *_: None)
 
     async def submit(self, operation: AppendRequest) -> AppendResult:

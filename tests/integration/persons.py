@@ -52,12 +52,12 @@ def logged(backend: Backend, number: int, body: object, path: str = "/api/leads"
 
 def off(backend: Backend) -> int:
     with backend.engine.connect() as connection:
-        return read_ledger(connection, backend.client).imbalance
+        return read_ledger(connection, backend.shards).imbalance
 
 
 def erased(backend: Backend) -> int:
     with backend.engine.connect() as connection:
-        return read_ledger(connection, backend.client).erased
+        return read_ledger(connection, backend.shards).erased
 
 
 def with_keys(backend: Backend, *fields: dict[str, Any]) -> list[LeadId]:

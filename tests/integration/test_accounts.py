@@ -111,7 +111,7 @@ def settings_of(
 
 def backend_of(settings: Settings, queue: RedisServer, server: MySQLServer) -> Backend:
     """Return the backend as a service sees it."""
-    client = blocking_redis(settings, timeout=10)
+    client = blocking_redis(settings.shards[0], timeout=10)
     return Backend("mysql", settings, queue, server, client, writer(settings))
 
 
@@ -144,20 +144,20 @@ def test_leads_go_in_and_out_under_the_accounts_of_the_services(
                 break
     finally:
         mysql_server.execute("DROP TRIGGER leads.refusal")
-    assert Sweep(worker.client, worker.engine, worker.settings).run() == {"keys": 0, "consumers": 0}
+    assert Sweep(worker.shards, worker.engine, worker.settings).run() == {"keys": 0, "consumers": 0}
 
     # Then the API lists them, and sees the balance
     assert api.stored() == accepted
     assert len(api.dead()) == 1
     with api.engine.connect() as connection:
-        ledger = read_ledger(connection, api.client)
+        ledger = read_ledger(connection, api.shards)
         assert (ledger.accepted, ledger.stored, ledger.dead, ledger.imbalance) == (31, 30, 1, 0)
         assert count_rows(connection) == 30
-    assert read_queue(api.client)["dead"] == 1
+    assert read_queue(api.shards, api.client)["dead"] == 1
 
     # And the dead letter is put back, and stored
-    (letter,) = DeadLetters(api.client)
-    assert DeadLetters(api.client).replay(letter)
+    (letter,) = DeadLetters(api.shards)
+    assert DeadLetters(api.shards).replay(letter)
     storing.run()
     assert len(api.stored()) == 31
 

@@ -15,7 +15,7 @@ from schema.audit import trail, waiting
 from schema.audit.event import Action, new_event
 from schema.queue.keys import AUDIT, EVENT_FIELD
 from schema.queue.stats import read_queue
-from schema.runtime.redis_clients import blocking_redis
+from schema.runtime.redis_clients import blocking_first_shard
 from schema.settings import Settings
 from tests.integration.audited import events, in_redis, move, stored, wait_in_redis
 from tests.integration.backends import Backend, writer
@@ -41,7 +41,7 @@ def test_events_are_moved_in_the_order_of_time_with_all_they_hold(backend: Backe
 def _move_and_die(settings: Settings) -> None:
     """Move events, and end by SIGKILL after COMMIT, before they leave Redis."""
     waiting.remove = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-    AuditEvents(blocking_redis(settings, timeout=10), writer(settings)).move()
+    AuditEvents(blocking_first_shard(settings, timeout=10), writer(settings)).move()
 
 
 def test_a_worker_killed_between_commit_and_removal_stores_each_event_once(backend: Backend):
@@ -65,7 +65,7 @@ def test_workers_that_move_at_once_store_each_event_once(backend: Backend):
 
     def run() -> None:
         engine = writer(backend.settings)
-        until(lambda: _moved_quietly(AuditEvents(backend.client, engine)) and not backend.client.xlen(AUDIT))
+        until(lambda: _moved_quietly(AuditEvents(backend.first, engine)) and not backend.client.xlen(AUDIT))
         engine.dispose()
 
     threads = [threading.Thread(target=run) for _ in range(3)]
@@ -119,19 +119,21 @@ def test_no_noise_pushes_out_what_waits_already(backend: Backend, monkeypatch: p
     monkeypatch.setattr(waiting, "WAITING_MAX", 5)
     some = events(8)
 
-    assert waiting.append(backend.client, some[:4]) == 0
-    assert waiting.append(backend.client, some[4:]) == 3
-    assert waiting.append(backend.client, some[:1]) == 1
+    assert waiting.append(backend.first, some[:4]) == 0
+    assert waiting.append(backend.first, some[4:]) == 3
+    assert waiting.append(backend.first, some[:1]) == 1
 
     assert in_redis(backend) == some[:5]
 
 
 def test_the_age_of_what_waits_is_a_metric(backend: Backend):
-    assert (read_queue(backend.client)["audit"], read_queue(backend.client)["audit_oldest"]) == (0, 0)
+    found = read_queue(backend.shards, backend.client)
+    assert (found["audit"], found["audit_oldest"]) == (0, 0)
+
     backend.client.xadd(AUDIT, {EVENT_FIELD: events(1)[0].encode()}, id="1000-0")
     wait_in_redis(backend, *events(1))
 
-    found = read_queue(backend.client)
+    found = read_queue(backend.shards, backend.client)
 
     assert found["audit"] == 2
     assert found["audit_oldest"] > 1_000_000_000
@@ -150,7 +152,7 @@ def test_events_wait_in_redis_while_the_database_is_away(backend: Backend):
     finally:
         backend.database.start()
 
-    until(lambda: _moved_quietly(AuditEvents(backend.client, backend.engine)))
+    until(lambda: _moved_quietly(AuditEvents(backend.first, backend.engine)))
     assert stored(backend) == some
 
 

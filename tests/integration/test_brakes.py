@@ -8,7 +8,7 @@ from schema.queue import keys
 from tests.integration.backends import POISON, Backend, fields_of
 from tests.integration.workers import Worker
 from tests.kit.servers import until
-from workers.store import batch
+from workers.store import storing
 from workers.store.backoff import FIRST_SPAN, Backoff
 
 
@@ -106,7 +106,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        monkeypatch.setattr(batch, "Backoff", lambda: Backoff(clock=lambda: self.now, jitter=lambda: 1.0))
+        monkeypatch.setattr(storing, "Backoff", lambda: Backoff(clock=lambda: self.now, jitter=lambda: 1.0))
 
 
 def refused(backend: Backend, worker: Worker) -> None:

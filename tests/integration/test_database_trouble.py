@@ -1,4 +1,4 @@
-"""workers.store.batch while the database locks, refuses or is away: nothing is lost, nothing is dead-lettered."""
+"""workers.store while the database locks, refuses or is away: nothing is lost, nothing is dead-lettered."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -31,13 +31,13 @@ def run(backend: Backend, *arguments: str, **options: str) -> Result:
 
 
 def names(backend: Backend) -> list[str]:
-    return [letter.name for letter in DeadLetters(backend.client)]
+    return [letter.name for letter in DeadLetters(backend.shards)]
 
 
 def off(backend: Backend) -> int:
     """Return by how many leads the ledger is off."""
     with backend.engine.connect() as connection:
-        return read_ledger(connection, backend.client).imbalance
+        return read_ledger(connection, backend.shards).imbalance
 
 
 def test_the_list_shows_name_id_and_reason_and_nothing_personal(backend: Backend, dead: list[bytes]):
@@ -85,7 +85,7 @@ def test_replayed_leads_are_stored_once_the_cause_is_mended(backend: Backend, de
 
 def test_a_letter_replayed_by_two_at_once_is_in_the_queue_once(backend: Backend, dead: list[bytes]):
     backend.stop_refusing()
-    letters = DeadLetters(backend.client)
+    letters = DeadLetters(backend.shards)
     letter = next(iter(letters))
 
     assert [letters.replay(letter), letters.replay(letter)] == [True, False]
@@ -146,7 +146,7 @@ def test_dropped_letters_are_gone_and_the_ledger_balances(backend: Backend, dead
 
 
 def test_a_letter_that_another_replayed_meanwhile_is_not_dropped(backend: Backend, dead: list[bytes]):
-    letters = DeadLetters(backend.client)
+    letters = DeadLetters(backend.shards)
     letter = next(iter(letters))
     letters.replay(letter)
 
@@ -184,7 +184,7 @@ def test_all_of_many_letters_are_walked(backend: Backend):
             pipeline.xadd(keys.DEAD, {"reason": "x", "lead": str(number)})
         pipeline.execute()
 
-    assert [int(letter.payload) for letter in DeadLetters(backend.client)] == list(range(1200))
+    assert [int(letter.payload) for letter in DeadLetters(backend.shards)] == list(range(1200))
 
 
 @pytest.mark.destructive("queue")

@@ -93,7 +93,7 @@ def test_every_read_uses_an_index_and_sorts_no_table(filled: Backend):
         with reader.connect() as connection:
             lookup.by_bucket(connection, MINUTE, START, START + DAY)
             lookup.before(connection, START * MICROS + 12_345)
-            accepted_counts.by_bucket(connection, Accepted(0, False, {}), DAY, START, START + DAY)
+            accepted_counts.by_bucket(connection, [Accepted(0, False, {})], DAY, START, START + DAY)
             idempotency.find(connection, bytes(32))
             users.authenticate(connection, "ada@example.com", "secret")
         with reader.connect() as connection:
@@ -137,13 +137,13 @@ def test_everything_that_runs_by_itself_uses_an_index(filled: Backend):
         filled.refuse()
         filled.accept_all([fields_of(each, firstName=POISON if each == 3 else "Ada") for each in range(20)])
         worker.run()
-        Sweep(filled.client, filled.engine, settings).run()
+        Sweep(filled.shards, filled.engine, settings).run()
         Maintenance(filled.engine, settings).run()
         with filled.engine.connect() as connection:
-            read_ledger(connection, filled.client)
-            letter = next(iter(DeadLetters(filled.client)))
+            read_ledger(connection, filled.shards)
+            letter = next(iter(DeadLetters(filled.shards)))
         with filled.engine.connect() as connection:
-            DeadLetters(filled.client).drop(letter, connection)
+            DeadLetters(filled.shards).drop(letter, connection)
 
     assert {each.split()[0] for each in plans} == {"SELECT", "DELETE", "UPDATE"}
     assert_all_cheap(plans)

@@ -7,12 +7,12 @@ from schema.queue import keys
 from tests.integration.backends import POISON, Backend, servers_only
 from tests.integration.workers import Worker
 from tests.kit.servers import until
-from workers.store import batch
+from workers.store import storing
 from workers.store.fallback_poller import FallbackPoller
 
 
 def poller(backend: Backend) -> FallbackPoller:
-    return FallbackPoller(backend.client, Worker(backend, batch_size=10).storing)
+    return FallbackPoller(backend.shards, backend.client, Worker(backend, batch_size=10).storing)
 
 
 def test_a_full_redis_without_tickets_is_drained(backend: Backend):
@@ -50,7 +50,7 @@ def test_leads_whose_ticket_no_worker_fetches_are_stored(backend: Backend):
 
 
 def test_the_rest_is_left_to_a_ticket_that_waits(backend: Backend, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(batch, "TICKET_TIME_BUDGET", 0)
+    monkeypatch.setattr(storing, "TICKET_TIME_BUDGET", 0)
     backend.accept(25)
     backend.client.rpush(keys.TICKETS, "a ticket")
     process = poller(backend)
@@ -112,7 +112,7 @@ def test_what_a_dead_worker_left_is_claimed_without_a_ticket(backend: Backend):
     # Given a worker that read leads and is gone, and nothing that comes after them
     ids = backend.accept(3)
     Worker(backend).consumer.claim_and_read(3)
-    process = FallbackPoller(backend.client, Worker(backend, claim_after=0.1).storing)
+    process = FallbackPoller(backend.shards, backend.client, Worker(backend, claim_after=0.1).storing)
 
     until(process.poll)
 
@@ -145,10 +145,10 @@ def test_it_ends_when_nothing_can_be_stored(backend: Backend, monkeypatch: pytes
     # Given a database that refuses every lead
     backend.refuse(POISON)
     backend.accept(20, firstName=POISON)
-    storing = Worker(backend).storing
-    process = FallbackPoller(backend.client, storing)
+    worker = Worker(backend)
+    process = FallbackPoller(backend.shards, backend.client, worker.storing)
     assert process.poll() == 0
-    run, runs = storing.run, 0
+    run, runs = worker.storing.run, 0
 
     def run_a_few_times() -> dict[str, int]:
         nonlocal runs
@@ -156,7 +156,7 @@ def test_it_ends_when_nothing_can_be_stored(backend: Backend, monkeypatch: pytes
         assert runs < 10, "it does not end"
         return run()
 
-    monkeypatch.setattr(storing, "run", run_a_few_times)
+    monkeypatch.setattr(worker.storing, "run", run_a_few_times)
 
     # When a process looks by itself
     assert process.poll() == 0

@@ -6,7 +6,6 @@ from ingest_api.intake.append import AppendRequest, AppendResult, NewLead, Verdi
 from ingest_api.intake.group_commit import FLUSH_BYTES, GroupCommit, QueueUnavailable
 from schema.lead.lead_id import new_lead_id
 from schema.queue import keys
-from schema.runtime.redis_clients import async_redis
 from tests.integration.backends import Backend
 from tests.integration.flushes import Line, lead_of, one_lead, run
 
@@ -130,10 +129,8 @@ def test_the_publisher_is_told_what_was_appended_and_what_waits(backend: Backend
     told: list[tuple[int, int, int]] = []
 
     async def work() -> None:
-        settings = backend.settings
-        commit = GroupCommit(
-            async_redis(settings, timeout=10, connections=1), settings, lambda *told_: told.append(told_)
-        )
+        [(shard, client)] = backend.async_shards(1)
+        commit = GroupCommit(client, backend.settings, lambda *told_: told.append(told_), shard)
         await commit.submit(one_lead())
         await commit.submit(AppendRequest())
         await commit.submit(AppendRequest(leads=(lead_of(new_lead_id()), lead_of(new_lead_id()))))

@@ -8,7 +8,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ingest_api.auth.login_failures import DELAY_MAX, KNOWN_TTL, WINDOW, LoginFailures
 from schema.queue.keys import LOGIN_FAILURES_PREFIX, LOGIN_KNOWN_PREFIX
-from schema.runtime.redis_clients import async_redis
 from tests.integration.backends import Backend
 
 PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -27,7 +26,7 @@ def run(backend: Backend, work: Work) -> None:
     """Run `work` with the counts of two processes."""
 
     async def main() -> None:
-        both = [LoginFailures(async_redis(backend.settings, timeout=5, connections=2), PRIVATE, FREE) for _ in range(2)]
+        both = [LoginFailures(backend.async_shards(2)[0], PRIVATE, FREE) for _ in range(2)]
         await work(*both)
         for each in both:
             await each.close()

@@ -58,7 +58,7 @@ def test_each_table_gets_one_statement_for_a_batch(backend: Backend):
         worker.run()
         with backend.engine.begin() as connection:
             idempotency.remember(connection, keys)
-        Sweep(backend.client, backend.engine, backend.settings).run()
+        Sweep(backend.shards, backend.engine, backend.settings).run()
 
     for table in ("leads", "lead_counts", "idempotency_keys", "accepted_counts"):
         assert len([each for each in statements if each.startswith(f"INSERT INTO {table} ")]) == 1, table

@@ -118,7 +118,7 @@ def test_a_flush_that_timed_out_leaves_no_answer_to_the_next_one(backend: Backen
         # Given a client library that keeps a connection whose caller was cancelled, and a key that is used
         await line.submit(with_key("key", b"body"))
         settings = backend.with_settings(redis_timeout=TIMEOUT)
-        client = async_redis(settings, timeout=TIMEOUT, connections=1)
+        client = async_redis(settings.shards[0], settings, connections=1)
         sent = asyncio.Event()
         client.connection_pool.connection_class = keeping(client.connection_pool.connection_class, sent)
         commit = GroupCommit(client, settings, lambda *_: None)
@@ -284,7 +284,7 @@ def test_a_look_into_the_queue_finds_a_lead_wherever_it_waits(backend: Backend):
     backend.client.hset(keys.INDEX, dead, b"dead:" + letter)
 
     async def look() -> list[bytes | None]:
-        reader = QueueReader(async_redis(backend.settings, timeout=10, connections=2))
+        reader = QueueReader(backend.async_shards(2))
         found = [await reader.find(each) for each in (waiting, dead, new_lead_id())]
         await reader.close()
         return found

@@ -50,7 +50,7 @@ def _append(settings: Settings, request: AppendRequest | None = None) -> Verdict
     request = request or AppendRequest(leads=(NewLead(new_lead_id(), b"{}"),))
 
     async def append() -> Verdict:
-        client = async_redis(settings, timeout=settings.redis_timeout, connections=1)
+        client = async_redis(settings.shards[0], settings, connections=1)
         commit = GroupCommit(client, settings, lambda *_: None)
         try:
             return (await commit.submit(request)).verdict

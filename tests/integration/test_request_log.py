@@ -72,9 +72,9 @@ def test_a_request_is_kept_whole_and_an_error_apart_too(backend: Backend):
         ("POST", "/api/leads", {"json": {**fields_of(), "email": "x"}, "headers": {"X-Request-Id": "bad"}}),
     )
 
-    found = Requests(backend.client, MOST).last(10)
+    found = Requests(backend.first, MOST).last(10)
     assert [each.status for each in found] == statuses == [202, 400]
-    [error] = Requests(backend.client, MOST).last_errors(10)
+    [error] = Requests(backend.first, MOST).last_errors(10)
     assert (error.request_id, error.reason, error.user) == ("bad", "invalid", "ada@example.com")
     assert error.body == {**fields_of(), "email": "x"}
     assert error.response["errors"].keys() == {"email"}
@@ -89,7 +89,7 @@ def test_only_the_last_requests_are_kept_and_errors_are_counted_apart(backend: B
 
     Api(settings).run(*[("GET", f"/api/none/{each}", {}) for each in range(3)], *[lead_call() for _ in range(8)])
 
-    log = Requests(backend.client, 5)
+    log = Requests(backend.first, 5)
     assert [each.status for each in log.last(10)] == [202] * 5
     assert [each.path for each in log.last_errors(10)] == [f"/api/none/{each}" for each in range(3)]
 
@@ -107,7 +107,7 @@ def test_the_setting_tells_whose_bodies_are_kept(backend: Backend, bodies: str, 
 
     Api(backend.with_settings(request_log_bodies=bodies)).run(lead_call(), broken)
 
-    kept = Requests(backend.client, MOST).last(2)
+    kept = Requests(backend.first, MOST).last(2)
     assert [each.body is not None for each in kept] == [good, bad]
     assert [each.response is not None for each in kept] == [good, bad]
     assert "LEADS_REQUEST_LOG_BODIES" in kept[0].body_remark
@@ -125,7 +125,7 @@ def test_by_default_nothing_personal_is_kept_and_the_shape_of_what_was_wrong_is(
         ("GET", "/api/leads/will@example.org", {}),
     )
 
-    accepted, refused, broken, listed, sought = Requests(backend.client, MOST).last(5)
+    accepted, refused, broken, listed, sought = Requests(backend.first, MOST).last(5)
     assert (accepted.body, accepted.response) == (None, None)
     assert refused.body["firstName"] == "W…10"
     assert refused.body["phone"] == "…4 …2 …6"
@@ -148,7 +148,7 @@ def test_requests_over_the_limit_push_nothing_out(backend: Backend):
     statuses = Api(settings).run(*[("GET", f"/api/none/{each}", {}) for each in range(12)])
 
     assert statuses == [404] * 3 + [429] * 9
-    log = Requests(backend.client, 5)
+    log = Requests(backend.first, 5)
     assert [each.status for each in log.last(20)] == [each.status for each in log.last_errors(20)] == [404] * 3
 
 
@@ -160,9 +160,9 @@ def test_old_requests_go_when_no_new_ones_come_too(backend: Backend):
             backend.client.rpush(key, page(record_of(now - age, 404), record_of(now - age, 404)))
             backend.client.incrby(held, 2)
 
-    Sweep(backend.client, backend.engine, backend.settings).run()
+    Sweep(backend.shards, backend.engine, backend.settings).run()
 
-    log = Requests(backend.client, MOST)
+    log = Requests(backend.first, MOST)
     assert [each.time for each in log.last(10)] == [each.time for each in log.last_errors(10)] == [now - 6 * day] * 2
     assert backend.client.mget(REQUESTS_HELD, REQUEST_ERRORS_HELD) == [b"2", b"2"]
 
@@ -227,7 +227,7 @@ def test_pages_that_hold_more_than_is_kept_are_dropped(backend: Backend):
         number = sum(len(list(records_in(each))) for each in pages)
         assert int(backend.client.get(held)) == number
         assert 20 <= number < 23
-    log = Requests(backend.client, 20)
+    log = Requests(backend.first, 20)
     assert [each.path for each in log.last(30)] == [f"/api/none/{each}" for each in range(40, 60)]
 
 
@@ -237,7 +237,7 @@ def test_a_request_is_found_by_its_id_among_many(backend: Backend):
         backend.client.rpush(REQUESTS, page(*map(record_of, range(start, start + 10))))
     backend.client.set(REQUESTS_HELD, number)
     backend.client.rpush(REQUEST_ERRORS, page(record_of(0, 404, "old"), record_of(1, 404, "old")))
-    log = Requests(backend.client, MOST)
+    log = Requests(backend.first, MOST)
 
     assert [each.time for each in log.find("r7")] == [7]
     assert [each.time for each in log.find("old")] == [0, 1]
@@ -266,10 +266,10 @@ def test_the_command_shows_what_a_client_sent_in_a_form_that_cannot_steer_the_te
 def test_requests_of_several_processes_are_shown_in_the_order_of_time(backend: Backend):
     backend.client.rpush(REQUESTS, page(*map(record_of, (1, 4))), page(*map(record_of, (2, 3, 6))), page(record_of(5)))
 
-    assert [each.time for each in Requests(backend.client, MOST).last(4)] == [3, 4, 5, 6]
+    assert [each.time for each in Requests(backend.first, MOST).last(4)] == [3, 4, 5, 6]
 
 
 def test_an_api_process_hands_over_its_last_requests_when_it_stops(backend: Backend):
     Api(backend.settings).run(("GET", "/api/none", {}))
 
-    until(lambda: len(Requests(backend.client, MOST).last(10)) == 1)
+    until(lambda: len(Requests(backend.first, MOST).last(10)) == 1)

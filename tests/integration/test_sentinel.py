@@ -13,7 +13,7 @@ from ingest_api.intake.replication import check_replicas
 from ingest_api.reads.queue_reader import QueueReader
 from schema.lead.lead_id import LeadId, new_lead_id
 from schema.queue.keys import STREAM
-from schema.runtime.redis_clients import async_redis, blocking_redis
+from schema.runtime.redis_clients import async_redis, async_shards, blocking_redis
 from schema.settings import Settings
 from tests.kit.sentinels import Replica, SentinelSet
 from tests.kit.servers import until
@@ -47,7 +47,7 @@ def test_no_confirmed_lead_is_lost_with_its_primary(sentinels: SentinelSet, trou
     first = sentinels.primary
 
     async def append_through() -> tuple[list[LeadId], int]:
-        client = async_redis(settings, timeout=settings.redis_timeout, connections=1)
+        client = async_redis(settings.shards[0], settings, connections=1)
         commit = GroupCommit(client, settings, lambda *_: None)
         promised: list[LeadId] = []
         refused = 0
@@ -77,7 +77,7 @@ def test_no_confirmed_lead_is_lost_with_its_primary(sentinels: SentinelSet, trou
 
 def test_a_blocking_client_follows_a_demoted_primary(sentinels: SentinelSet):
     # Given a client with an open connection
-    client = blocking_redis(settings_of(sentinels), timeout=2.0)
+    client = blocking_redis(settings_of(sentinels).shards[0], timeout=2.0)
     client.xadd(STREAM, {"lead": b"{}"})
     first = sentinels.primary
 
@@ -101,10 +101,13 @@ def test_a_blocking_client_follows_a_demoted_primary(sentinels: SentinelSet):
 def test_reads_wait_for_a_connection_and_follow(sentinels: SentinelSet):
     # Given more readers than connections
     async def read_through() -> None:
-        reader = QueueReader(async_redis(settings_of(sentinels), timeout=5.0, connections=2))
+        settings = replace(settings_of(sentinels), redis_timeout=5.0)
+        reader = QueueReader(async_shards(settings, connections=2))
+
+        lead = new_lead_id()
 
         async def all_answered() -> bool:
-            answers = await asyncio.gather(*(reader.ping() for _ in range(20)), return_exceptions=True)
+            answers = await asyncio.gather(*(reader.find(lead) for _ in range(20)), return_exceptions=True)
             return not any(isinstance(each, RedisError) for each in answers)
 
         assert await all_answered()

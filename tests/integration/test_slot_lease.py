@@ -9,6 +9,8 @@ from sqlalchemy import select
 from schema.counts.widths import SLOTS
 from schema.database.tables import lead_totals
 from schema.queue.keys import SLOT_PREFIX
+from schema.runtime.redis_clients import ShardClient
+from schema.settings.shards import WHOLE
 from tests.integration.backends import Backend
 from tests.integration.workers import Worker
 from workers.store.slot_lease import LEASE, RENEWAL, SlotLease
@@ -23,7 +25,7 @@ class Clock:
 
 
 def leases(backend: Backend, number: int, clock: Clock | None = None) -> list[SlotLease]:
-    return [SlotLease(backend.client, f"holder {each}", clock or Clock()) for each in range(number)]
+    return [SlotLease(backend.first, f"holder {each}", clock or Clock()) for each in range(number)]
 
 
 def test_processes_with_the_same_number_have_different_slots(backend: Backend):
@@ -83,6 +85,6 @@ def test_more_processes_than_slots_share_them(backend: Backend):
 
 
 def test_without_redis_any_slot_is_right(backend: Backend):
-    lease = SlotLease(redis.Redis(host="127.0.0.1", port=1), "alone")
+    lease = SlotLease(ShardClient(WHOLE, redis.Redis(host="127.0.0.1", port=1)), "alone")
 
     assert lease.slot() in range(SLOTS)

@@ -1,4 +1,4 @@
-"""workers.store.batch: a batch becomes rows, each lead once, and leaves the queue only after COMMIT."""
+"""workers.store: a batch becomes rows, each lead once, and leaves the queue only after COMMIT."""
 
 import pytest
 from sqlalchemy import select
@@ -9,7 +9,7 @@ from schema.queue import entries, keys
 from tests.integration.backends import POISON, Backend, fields_of, servers_only
 from tests.integration.workers import DiesAfterCommit, Worker
 from tests.kit.servers import until
-from workers.store import batch
+from workers.store import storing
 from workers.store.batch import NEVER_FINISHED, StoringFailed
 
 
@@ -66,14 +66,14 @@ def test_a_thousand_leads_are_one_insert(backend: Backend):
 
 
 def test_a_ticket_goes_on_while_batches_are_full(backend: Backend, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(batch, "TICKET_TIME_BUDGET", 3600.0)
+    monkeypatch.setattr(storing, "TICKET_TIME_BUDGET", 3600.0)
     backend.accept(25)
 
     assert Worker(backend, batch_size=10).run()["stored"] == 25
 
 
 def test_a_ticket_ends_when_its_time_budget_is_over(backend: Backend, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(batch, "TICKET_TIME_BUDGET", 0)
+    monkeypatch.setattr(storing, "TICKET_TIME_BUDGET", 0)
     backend.accept(25)
     worker = Worker(backend, batch_size=10)
 

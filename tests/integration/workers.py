@@ -8,12 +8,12 @@ from redis.exceptions import ConnectionError as RedisAway
 from sqlalchemy import Engine, event
 
 from schema.queue.entries import Entry
-from schema.runtime.redis_clients import blocking_redis
+from schema.runtime.redis_clients import ShardClient, blocking_redis
 from tests.integration.backends import Backend, writer
-from workers.store.batch import Storing
 from workers.store.consumer import Consumer
 from workers.store.replica_confirmation import ReplicaConfirmation
 from workers.store.slot_lease import SlotLease
+from workers.store.storing import Storing
 
 
 class DiesAfterCommit(Consumer):
@@ -35,12 +35,12 @@ class Worker:
         **changes: Any,
     ) -> None:
         settings = backend.with_settings(**changes)
-        client = blocking_redis(settings, timeout=5)
-        self.consumer = consumer(client, settings)
+        shard = ShardClient(settings.shards[0], blocking_redis(settings.shards[0], timeout=5))
+        self.consumer = consumer(shard, settings)
         self.engine: Engine = writer(settings)
         self.errors: list[int] = []  # the codes of the database's errors
-        self.lease = SlotLease(client, uuid.uuid4().hex)
-        self.storing = Storing(self.consumer, self.engine, self.lease, settings, confirmation)
+        self.lease = SlotLease(shard, uuid.uuid4().hex)
+        self.storing = Storing([self.consumer], self.engine, self.lease, settings, confirmation)
         event.listen(self.engine, "handle_error", self._note)
 
     def run(self) -> dict[str, int]:

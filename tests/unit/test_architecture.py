@@ -68,6 +68,7 @@ ROOMS = {
         "storage",
         "cli",
         "person",
+        "reshard",
     ),
     "ingest_api": (
         "metrics",

@@ -4,12 +4,15 @@ import dataclasses
 import ipaddress
 import os
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from schema import settings
 from schema.settings import Settings, SettingsError, variable
+from schema.settings.shards import SHARDS_MAX, home_of, shards_of
 
 # The names and defaults that the contract fixes.
 CONTRACT = {
@@ -42,6 +45,15 @@ WRONG = [
     ("LEADS_REDIS_URL", "http://localhost"),
     ("LEADS_REDIS_URL", "localhost:6379"),
     ("LEADS_REDIS_URL", "redis+sentinel://localhost"),
+    ("LEADS_REDIS_URL", "redis+cluster://localhost/0"),
+    ("LEADS_QUEUE_SHARDS", "0"),
+    ("LEADS_QUEUE_SHARDS", "65"),
+    ("LEADS_QUEUE_NEXT_URL", "http://localhost"),
+    ("LEADS_QUEUE_NEXT_SHARDS", "-1"),
+    ("LEADS_QUEUE_NEXT_SHARDS", "65"),
+    ("LEADS_BROKER_URL", "http://u:secret@localhost"),
+    ("LEADS_BROKER_URL", "redis+sentinel://localhost"),
+    ("LEADS_BROKER_URL", "redis+cluster://u:secret@localhost"),
     ("LEADS_REDIS_TIMEOUT", "nan"),
     ("LEADS_REDIS_TIMEOUT", "inf"),
     ("LEADS_REDIS_TIMEOUT", "0"),
@@ -129,7 +141,8 @@ def test_each_kind_of_value_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     loaded = settings.load()
 
     assert (loaded.http_port, loaded.claim_after) == (9000, 2.5)
-    assert loaded.queue_url == loaded.broker_url == "rediss://example.com:6380/1"
+    assert loaded.queue_url == loaded.celery_broker_url == "rediss://example.com:6380/1"
+    assert not loaded.has_own_broker
     assert loaded.primary_url == loaded.replica_url == "mysql+pymysql://u:p%40ss@example.com:3306/leads"
     assert loaded.data_dir == tmp_path / "b"
     networks = ["10.0.0.1/32", "192.0.2.0/24", "2001:db8::/32"]
@@ -144,9 +157,90 @@ def test_the_embedded_run_keeps_everything_under_the_data_dir(monkeypatch: pytes
 
     assert loaded.embedded_redis
     assert loaded.queue_url == f"unix://{loaded.data_dir}/redis/redis.sock"
-    assert loaded.broker_url == f"redis+socket://{loaded.data_dir}/redis/redis.sock"
+    assert loaded.celery_broker_url == f"redis+socket://{loaded.data_dir}/redis/redis.sock"
     assert loaded.primary_url == f"sqlite:///{loaded.data_dir}/leads.db"
     assert loaded.private_key_path.parent == loaded.public_key_path.parent == loaded.data_dir / "keys"
+
+
+@pytest.mark.parametrize("name", ["LEADS_REDIS_URL", "LEADS_QUEUE_NEXT_URL"])
+def test_a_cluster_needs_a_broker_of_its_own(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(name, "redis+cluster://u:secret@one,two")
+    with pytest.raises(SettingsError, match="LEADS_BROKER_URL") as caught:
+        settings.load()
+    assert "secret" not in str(caught.value)
+
+    monkeypatch.setenv("LEADS_BROKER_URL", "redis://three:6379/0")
+
+    loaded = settings.load()
+    assert loaded.has_own_broker
+    assert loaded.celery_broker_url == "redis://three:6379/0"
+
+
+def test_the_queues_own_server_is_no_broker_of_its_own():
+    assert not Settings(redis_url="redis://one", broker_url="redis://one").has_own_broker
+
+
+def test_a_move_to_the_queue_that_is_there_stops_the_start(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LEADS_QUEUE_SHARDS", "4")
+    monkeypatch.setenv("LEADS_QUEUE_NEXT_SHARDS", "4")
+    with pytest.raises(SettingsError, match="LEADS_QUEUE_NEXT_SHARDS"):
+        settings.load()
+
+    # The same number elsewhere is another queue.
+    monkeypatch.setenv("LEADS_QUEUE_NEXT_URL", "redis://elsewhere")
+    assert len(settings.load().all_shards) == 8
+
+
+def test_one_shard_that_is_no_cluster_has_the_keys_that_it_always_had():
+    (shard,) = Settings(redis_url="redis://one").shards
+
+    assert shard.name("leads:stream") == "leads:stream"
+
+
+def test_the_keys_of_a_shard_share_its_hash_tag():
+    shards = [
+        *Settings(redis_url="redis+cluster://one").shards,
+        *Settings(redis_url="redis://one", queue_shards=3).shards,
+    ]
+
+    for shard in shards:
+        assert shard.name("leads:stream") == f"leads:{{{shard.tag}}}:stream"
+        assert key_slot(shard.name("leads:stream").encode()) == key_slot(shard.name("leads:index").encode())
+        assert key_slot(shard.name("leads:stream").encode()) == shard.slot
+
+
+def test_all_shards_are_those_of_now_and_then_those_of_the_next_queue():
+    moving = Settings(redis_url="redis://one", queue_next_url="redis+cluster://two", queue_next_shards=2)
+
+    assert [(each.url, each.number) for each in moving.all_shards] == [
+        ("redis://one", 0),
+        ("redis+cluster://two", 0),
+        ("redis+cluster://two", 1),
+    ]
+    assert Settings(redis_url="redis://one").next_shards == ()
+
+
+@pytest.mark.parametrize("shards", range(1, SHARDS_MAX + 1))
+def test_the_shards_are_even_over_the_slots_of_a_cluster(shards: int):
+    found = shards_of("redis+cluster://one", shards, is_cluster=True)
+
+    assert len({each.tag for each in found}) == shards
+    part = REDIS_CLUSTER_HASH_SLOTS // shards
+    assert [each.slot // part for each in found] == list(range(shards))
+    # Primaries of which each has a part of the slots have as many shards each, where that can be.
+    for primaries in range(1, shards + 1):
+        if shards % primaries == 0:
+            owned = Counter(each.slot * primaries // REDIS_CLUSTER_HASH_SLOTS for each in found)
+            assert owned == dict.fromkeys(range(primaries), shards // primaries)
+
+
+def test_a_key_has_one_home_and_many_keys_have_all():
+    names = [f"leads:idempotency:{number}" for number in range(6400)]
+
+    homes = Counter(home_of(each, 64) for each in names)
+    assert homes == Counter(home_of(each, 64) for each in names)
+    assert homes.keys() == set(range(64))
+    assert max(homes.values()) < 2 * 6400 / 64
 
 
 def test_a_data_dir_with_a_long_name_has_its_socket_elsewhere(tmp_path: Path):

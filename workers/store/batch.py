@@ -1,11 +1,10 @@
-"""Stores batches: claim and read, insert, commit, and only then acknowledge."""
+"""Stores a batch of a shard: claim and read, insert, commit, and only then acknowledge."""
 
 import random
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,10 +14,8 @@ from schema.database.lead_row import LeadRow
 from schema.lead.lead_id import LeadId
 from schema.queue.entries import BadEntry, Entry, id_of
 from schema.runtime import logs
-from schema.settings import Settings
 from workers import metrics
 from workers.store import insertion
-from workers.store.backoff import Backoff
 from workers.store.consumer import Claimed, Consumer
 from workers.store.dead_letter_limit import DeadLetterLimit, DeadLetterLimitReached
 from workers.store.kept_out import KeptOutLeads
@@ -30,10 +27,6 @@ TRANSACTION_ATTEMPTS = 5
 
 # Longest pause (seconds) between two runs.
 RETRY_PAUSE_MAX = 0.05
-
-# Time (seconds) for which one ticket goes on to the next batch behind a full one. It spreads a ticket's cost over
-# several batches, and lets a backlog shrink while leads come in (docs/lab/2026-11-26-behind-the-constants.md).
-TICKET_TIME_BUDGET = 0.5
 
 NEVER_FINISHED = "delivered many times and never finished"
 
@@ -69,62 +62,39 @@ class Outcome:
         self.erased += batch.erased
 
 
-class Storing:
-    """Stores waiting leads; a call of `run` serves one ticket. Make it after the fork."""
+class BatchStore:
+    """Stores batches of one shard. Make it after the fork."""
 
     def __init__(
         self,
         consumer: Consumer,
         engine: Engine,
         lease: SlotLease,
-        settings: Settings,
-        confirmation: ReplicaConfirmation | None = None,
+        limit: DeadLetterLimit,
+        kept_out: KeptOutLeads,
+        confirmation: ReplicaConfirmation | None,
     ) -> None:
         self._consumer = consumer
         self._engine = engine
         self._lease = lease
+        self._limit = limit
+        self._kept_out = kept_out
         self._confirmation = confirmation
-        self._batch_size = settings.batch_size
-        self._backoff = Backoff()
-        self._limit = DeadLetterLimit(settings.dead_letter_max_share, settings.dead_letter_max_in_a_row)
-        self._kept_out = KeptOutLeads()
 
-    def run(self) -> dict[str, int]:
-        """Store a batch of waiting leads, and further ones while they are full and within TICKET_TIME_BUDGET.
+    def run(self, most: int, outcome: Outcome) -> int:
+        """Store one batch of at most `most` leads; return its number of leads. `outcome` adds up what became of it.
 
-        On return the leads are committed and acknowledged. While the database is away, or too many leads fail for one
-        reason, the rest stay in the queue. Raises StoringFailed; then the last batch stays there.
+        On return the leads are committed and acknowledged. Raises DatabaseAway, DeadLetterLimitReached, StoringFailed
+        and RedisError; then they stay in the queue.
         """
-        outcome = Outcome()
-        if not self._backoff.ready():
-            return outcome.result()
-        deadline = time.monotonic() + TICKET_TIME_BUDGET
-        try:
-            while self._run_batch(outcome) and time.monotonic() < deadline:
-                pass
-        except DatabaseAway as error:
-            log.warning("database away", reason=str(error), next_try=round(self._backoff.record_failure(), 1))
-        except DeadLetterLimitReached as error:
-            metrics.STOPPED.set(1)
-            log.error("storing stopped", reason=str(error), next_try=round(self._backoff.record_failure(), 1))
-        except RedisError as error:
-            raise StoringFailed(f"queue: {type(error).__name__}") from None
-        return outcome.result()
-
-    def _run_batch(self, outcome: Outcome) -> bool:
-        """Store one batch; tell whether it was full, so that more leads may wait."""
         batch = Outcome()
         try:
             with metrics.batch(batch):
-                leads = self._claim_and_store(batch)
+                return self._claim_and_store(most, batch)
         finally:
             outcome.add(batch)
-        self._backoff.reset()
-        metrics.STOPPED.set(0)
-        return leads >= self._batch_size
 
-    def _claim_and_store(self, outcome: Outcome) -> int:
-        """Store one batch; return its number of leads."""
+    def _claim_and_store(self, most: int, outcome: Outcome) -> int:
         try:
             connection = self._engine.connect()
         except SQLAlchemyError as error:
@@ -132,7 +102,7 @@ class Storing:
                 raise DatabaseAway(reason_of(error)) from None
             raise StoringFailed(reason_of(error)) from None
         with connection:
-            claimed = self._consumer.claim_and_read(self._batch_size)
+            claimed = self._consumer.claim_and_read(most)
             if claimed:
                 try:
                     self._dead_letter_exhausted(connection, claimed.exhausted, outcome)

@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import redis
 from redis.exceptions import ResponseError
 
 from schema.queue.entries import Entry, id_of, parse, parse_flat
 from schema.queue.keys import GROUP, STREAM
 from schema.runtime import logs
+from schema.runtime.redis_clients import ShardClient
+from schema.runtime.redis_replicas import NotConfirmed, confirm
 from schema.settings import Settings
 from workers.store import scripts
 
@@ -28,6 +29,9 @@ PENDING_MAX = 100_000
 # pending entries (docs/lab/2026-11-26-behind-the-constants.md).
 CLAIM_CHECK_INTERVAL = 1.0
 CLAIM_CHECK_SHARE = 0.1
+
+# Longest wait (seconds) for the replicas to have what was read.
+CONFIRMATION_TIMEOUT = 2.0
 
 log = logs.get(__name__)
 
@@ -47,12 +51,13 @@ class Claimed:
 
 
 class Consumer:
-    """A consumer of the group. Each instance has a unique name."""
+    """A consumer of the group of one shard. Each instance has a unique name."""
 
-    def __init__(self, client: redis.Redis, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, shard: ShardClient, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        client = shard.client
         self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
-        # Raw lists, because making redis-py's dictionaries costs more than the rest of the parsing.
-        client.set_response_callback("XREADGROUP", _entries)
+        self._stream = shard.shard.name(STREAM)
+        self._replicas = settings.redis_replicas
         self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._claim_after = int(settings.claim_after * 1000)
         self._claim_check_interval = min(CLAIM_CHECK_INTERVAL, settings.claim_after * CLAIM_CHECK_SHARE)
@@ -60,21 +65,33 @@ class Consumer:
         self._next_claim_check = 0.0
         self._alone = settings.deliveries_alone
         self._max = settings.deliveries_max
-        self._acknowledge = scripts.ACKNOWLEDGE.register(client)
-        self._dead_letter = scripts.DEAD_LETTER.register(client)
+        self._acknowledge = scripts.ACKNOWLEDGE.register(client, shard.shard)
+        self._dead_letter = scripts.DEAD_LETTER.register(client, shard.shard)
 
     def claim_and_read(self, most: int) -> Claimed:
         """Claim up to `most` idle leads of other processes, if a check is due, and read new ones for the rest.
 
-        Does not wait for leads. Raises RedisError.
+        Does not wait for leads. With LEADS_REDIS_REPLICAS they are on the replicas on return: what only a lost primary
+        had was promised to nobody, and its client sends it again. Raises RedisError.
         """
-        try:
-            return self._claim_and_read(most)
-        except ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
-                raise
-        self._make_group()
-        return self._claim_and_read(most)
+        # One connection for all: the replicas are asked for what this connection has written.
+        with self._client.client() as connection:
+            # Raw lists, because making redis-py's dictionaries costs more than the rest of the parsing.
+            connection.set_response_callback("XREADGROUP", _entries)
+            try:
+                claimed = self._claim_and_read(connection, most)
+            except ResponseError as error:
+                if not str(error).startswith("NOGROUP"):
+                    raise
+                self._make_group()
+                claimed = self._claim_and_read(connection, most)
+            if claimed:
+                try:
+                    confirm(connection, self._replicas, CONFIRMATION_TIMEOUT)
+                except NotConfirmed:
+                    self.give_back(claimed.entries, [*claimed.retry_alone, *claimed.exhausted])
+                    raise
+            return claimed
 
     def acknowledge(self, entries: list[Entry], ids: list[bytes]) -> None:
         """Remove stored leads from the queue. Call it only after COMMIT.
@@ -101,7 +118,7 @@ class Consumer:
         for group, deliveries in ((entries, 0), (retry_alone, self._alone)):
             if group:
                 self._client.xclaim(
-                    STREAM,
+                    self._stream,
                     GROUP,
                     self._name,
                     min_idle_time=0,
@@ -111,18 +128,18 @@ class Consumer:
                     justid=True,
                 )
 
-    def _claim_and_read(self, most: int) -> Claimed:
-        claimed = self._claim(most) if self._clock() >= self._next_claim_check else Claimed()
+    def _claim_and_read(self, connection: Any, most: int) -> Claimed:
+        claimed = self._claim(connection, most) if self._clock() >= self._next_claim_check else Claimed()
         rest = most - len(claimed)
         if rest > 0:
-            found = self._client.xreadgroup(GROUP, self._name, {STREAM: ">"}, count=rest)
+            found = connection.xreadgroup(GROUP, self._name, {self._stream: ">"}, count=rest)
             claimed.entries.extend(parse_flat(*each) for each in found)
         return claimed
 
-    def _claim(self, most: int) -> Claimed:
+    def _claim(self, connection: Any, most: int) -> Claimed:
         claimed = Claimed()
-        _, found, _ = self._client.xautoclaim(
-            STREAM, GROUP, self._name, min_idle_time=self._claim_after, start_id="0-0", count=most
+        _, found, _ = connection.xautoclaim(
+            self._stream, GROUP, self._name, min_idle_time=self._claim_after, start_id="0-0", count=most
         )
         if not found:
             self._next_claim_check = self._clock() + self._claim_check_interval
@@ -130,8 +147,8 @@ class Consumer:
         log.info("leads claimed", leads=len(found))
         deliveries = {
             pending["message_id"]: pending["times_delivered"]
-            for pending in self._client.xpending_range(
-                STREAM,
+            for pending in connection.xpending_range(
+                self._stream,
                 GROUP,
                 min=found[0][0],
                 max=found[-1][0],
@@ -153,7 +170,7 @@ class Consumer:
     def _make_group(self) -> None:
         """Make the consumer group from the stream's beginning: every entry in the stream is still to be stored."""
         try:
-            self._client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+            self._client.xgroup_create(self._stream, GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise

@@ -8,7 +8,7 @@ arrived since its last poll: under load some always wait.
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -16,7 +16,10 @@ from redis.exceptions import RedisError
 
 from schema.queue.keys import STREAM, TICKETS
 from schema.runtime import logs
-from workers.store.batch import Storing, StoringFailed
+from schema.runtime.redis_clients import ShardClient
+from schema.settings.shards import Shard
+from workers.store.batch import StoringFailed
+from workers.store.storing import Storing
 
 # Jitter of the interval, as a share of it.
 JITTER = 0.3
@@ -25,35 +28,67 @@ log = logs.get(__name__)
 
 
 class FallbackPoller:
-    """Polls the stream in a thread of a pool process. Make it after the fork, with a Storing of its own."""
+    """Polls the streams in a thread of a pool process. Make it after the fork, with a Storing of its own."""
 
-    def __init__(self, client: redis.Redis, storing: Storing) -> None:
-        self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
+    def __init__(self, shards: Sequence[ShardClient], broker: redis.Redis, storing: Storing) -> None:
+        """Take a client of each shard, and one of the broker that has the tickets."""
+        self._streams = [_Stream(*each) for each in shards]
+        self._broker: Any = broker  # redis-py's types do not say that these calls return no awaitables
         self._storing = storing
-        self._oldest: bytes | None = None
 
     def poll(self) -> int:
-        """Store waiting leads if the oldest one was the oldest at the last poll, too: as much as a ticket does.
+        """Store waiting leads if a shard's oldest one was the oldest at the last poll, too: as much as a ticket does.
 
-        Goes on while no ticket waits, until all leads that waited at the beginning are gone. A ticket that waits may
-        be one that no worker fetches, so it does not keep the first run from storing. Returns how many leads became
-        rows, were rows before, or became dead letters. Raises RedisError and StoringFailed.
+        Goes on while no ticket waits, until all leads that waited there at the beginning are gone. A ticket that waits
+        may be one that no worker fetches, so it does not keep the first run from storing. Returns how many leads
+        became rows, were rows before, or became dead letters. Raises RedisError and StoringFailed.
         """
-        newest = _name(self._client.xrevrange(STREAM, count=1))
-        oldest = self._first(newest) if newest else None
-        known, self._oldest = self._oldest, oldest
-        if newest is None or oldest is None or oldest != known:
-            return 0
+        stuck = [each for each in self._streams if each.is_stuck()]
         leads = 0
-        while stored := sum(self._storing.run().values()):
+        while stuck and (stored := sum(self._storing.run().values())):
             leads += stored
-            if not self._first(newest) or self._client.llen(TICKETS):
+            stuck = [each for each in stuck if each.has_stuck()]
+            if self._has_tickets():
                 break
         return leads
 
-    def _first(self, last: bytes) -> bytes | None:
-        """Return the name of the stream's oldest entry, or None when it is newer than `last` or there is none."""
-        return _name(self._client.xrange(STREAM, max=last, count=1))
+    def _has_tickets(self) -> bool:
+        try:
+            return bool(self._broker.llen(TICKETS))
+        except RedisError:
+            return False
+
+
+class _Stream:
+    """What a poller knows of one shard's stream."""
+
+    def __init__(self, shard: Shard, client: redis.Redis) -> None:
+        self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
+        self._name = shard.name(STREAM)
+        self._oldest: bytes | None = None
+        self._newest: bytes | None = None
+
+    def is_stuck(self) -> bool:
+        """Look at the stream; tell whether its oldest entry is the one of the last look. False when it is away."""
+        try:
+            self._newest = _name(self._client.xrevrange(self._name, count=1))
+            oldest = self._first() if self._newest else None
+        except RedisError as error:
+            log.warning("stream not polled", reason=type(error).__name__)
+            return False
+        known, self._oldest = self._oldest, oldest
+        return oldest is not None and oldest == known
+
+    def has_stuck(self) -> bool:
+        """Tell whether an entry is left of those that were there at the last look."""
+        try:
+            return self._first() is not None
+        except RedisError:
+            return False
+
+    def _first(self) -> bytes | None:
+        """Return the name of the oldest entry, or None when it is newer than the last look or there is none."""
+        return _name(self._client.xrange(self._name, max=self._newest, count=1))
 
 
 def _name(entries: list[tuple[bytes, Any]]) -> bytes | None:

@@ -2,12 +2,12 @@
 
 import time
 
-import redis
 from sqlalchemy import Engine
 
 from schema.audit import trail, waiting
 from schema.audit.event import Event
 from schema.runtime import logs
+from schema.runtime.redis_clients import ShardClient
 
 # Most events in one transaction.
 EVENTS_TOGETHER = 500
@@ -21,8 +21,8 @@ log = logs.get(__name__)
 class AuditEvents:
     """A step of the sweep. Make it after the fork."""
 
-    def __init__(self, client: redis.Redis, engine: Engine) -> None:
-        self._client = client
+    def __init__(self, shard: ShardClient, engine: Engine) -> None:
+        self._shard = shard
         self._engine = engine
 
     def move(self) -> int:
@@ -32,10 +32,10 @@ class AuditEvents:
         """
         deadline = time.monotonic() + MOVE_TIME_BUDGET
         moved = 0
-        while entries := waiting.read(self._client, EVENTS_TOGETHER):
+        while entries := waiting.read(self._shard, EVENTS_TOGETHER):
             with self._engine.begin() as connection:
                 trail.store(connection, self._decoded(entries))
-            waiting.remove(self._client, entries)
+            waiting.remove(self._shard, entries)
             moved += len(entries)
             if len(entries) < EVENTS_TOGETHER or time.monotonic() > deadline:
                 break

@@ -4,10 +4,10 @@ It stores no leads.
 """
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import redis
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,22 +15,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from schema.counts.widths import DAY
 from schema.database import idempotency
 from schema.database.errors import reason_of
-from schema.queue import accepted_counts
-from schema.queue.accepted_counts import Accepted
-from schema.queue.keys import (
-    ACCEPTED,
-    FIRST_FIELD,
-    GROUP,
-    REQUEST_ERRORS,
-    REQUEST_ERRORS_HELD,
-    REQUESTS,
-    REQUESTS_HELD,
-    STREAM,
-)
+from schema.queue.keys import GROUP, REQUEST_ERRORS, REQUEST_ERRORS_HELD, REQUESTS, REQUESTS_HELD, STREAM
 from schema.queue.script import Script
 from schema.runtime import logs
+from schema.runtime.redis_clients import ShardClient
 from schema.settings import Settings
 from workers.upkeep.audit_events import AuditEvents
+from workers.upkeep.counts_copy import CountsCopy
 
 # Idle time (seconds) after which a consumer with nothing pending is removed; Redis makes it again if its process lives.
 CONSUMER_IDLE = 3600
@@ -56,12 +47,14 @@ log = logs.get(__name__)
 class Sweep:
     """The sweep task, which beat sends every few seconds. Make it after the fork."""
 
-    def __init__(self, client: redis.Redis, engine: Engine, settings: Settings) -> None:
-        self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
+    def __init__(self, shards: Sequence[ShardClient], engine: Engine, settings: Settings) -> None:
+        self._shards = shards
         self._engine = engine
-        self._forget = FORGET_CONSUMERS.register(client)
-        self._audit_events = AuditEvents(client, engine)
-        self._trim = TRIM_REQUESTS.register(client)
+        self._copy = CountsCopy(shards, engine, settings)
+        self._forget = [FORGET_CONSUMERS.register(client, shard) for shard, client in shards]
+        first, client = shards[0]
+        self._audit_events = AuditEvents(shards[0], engine)
+        self._trim = TRIM_REQUESTS.register(client, first)
         self._key_ttl = settings.idempotency_ttl
         self._request_age = settings.request_log_age * DAY
 
@@ -71,53 +64,41 @@ class Sweep:
         A step that Redis or the database refuses is left to the next sweep; `failed` has the number of those.
         """
         done = {"keys": 0, "consumers": 0}
-        try:
-            self._copy_accepted()
-            done["keys"] = self._forget_keys()
-        except SQLAlchemyError as error:
-            done["failed"] = 1
-            log.warning("sweep without the database", reason=reason_of(error))
-        except RedisError as error:
-            done["failed"] = 1
-            log.warning("sweep cut short", reason=type(error).__name__)
-        try:
-            self._audit_events.move()
-        except (SQLAlchemyError, RedisError) as error:
-            done["failed"] = done.get("failed", 0) + 1
-            log.warning("audit events not stored", reason=reason_of(error))
-        try:
-            done["consumers"] = self._forget_consumers()
-            self._forget_requests()
-        except RedisError as error:
-            done["failed"] = done.get("failed", 0) + 1
-            log.warning("sweep cut short", reason=type(error).__name__)
+        steps: dict[str, Callable[[], int]] = {
+            "counts": self._copy.run,
+            "keys": self._forget_keys,
+            "events": self._audit_events.move,
+            "consumers": self._forget_consumers,
+            "requests": self._forget_requests,
+        }
+        for name, step in steps.items():
+            try:
+                number = step()
+            except (SQLAlchemyError, RedisError) as error:
+                done["failed"] = done.get("failed", 0) + 1
+                log.warning("sweep cut short", step=name, reason=reason_of(error))
+            else:
+                if name in done:
+                    done[name] = number
         return done
-
-    def _copy_accepted(self) -> None:
-        fresh = Accepted.parse(self._client.hgetall(ACCEPTED))
-        if not fresh.numbers:
-            return
-        with self._engine.begin() as connection:
-            accepted_counts.copy(connection, fresh)
-            first = accepted_counts.is_first(connection, fresh.epoch)
-        if first and not fresh.first:
-            self._client.hset(ACCEPTED, FIRST_FIELD, 1)
-        outdated = fresh.outdated(time.time())
-        if outdated:
-            self._client.hdel(ACCEPTED, *outdated)
 
     def _forget_keys(self) -> int:
         with self._engine.begin() as connection:
             return idempotency.forget(connection, self._key_ttl)
 
-    def _forget_requests(self) -> None:
-        self._trim(oldest=int((time.time() - self._request_age) * 1_000_000))
+    def _forget_requests(self) -> int:
+        return int(self._trim(oldest=int((time.time() - self._request_age) * 1_000_000)))
 
     def _forget_consumers(self) -> int:
-        try:
-            return int(self._forget(group=GROUP, idle=CONSUMER_IDLE * 1000))
-        except ResponseError as error:
-            # The group does not exist before the first batch.
-            if "NOGROUP" not in str(error):
-                raise
-        return 0
+        return sum(map(_forget, self._forget))
+
+
+def _forget(script: Callable[..., Any]) -> int:
+    """Remove the idle consumers of one shard; return how many."""
+    try:
+        return int(script(group=GROUP, idle=CONSUMER_IDLE * 1000))
+    except ResponseError as error:
+        # The group does not exist before the first batch.
+        if "NOGROUP" not in str(error):
+            raise
+    return 0

@@ -1,0 +1,154 @@
+"""A Redis Cluster for the tests: three primaries with a replica each, private processes on free ports."""
+
+import random
+import socket
+from contextlib import ExitStack
+from typing import Any, Self
+
+import redis
+
+from tests.kit.servers import RedisServer, until
+
+PRIMARIES = 3
+
+# Milliseconds without an answer after which the others take a node for down.
+NODE_TIMEOUT = 1000
+
+# Distance of a node's port for the other nodes from the one for clients. Redis's default of 10,000 leads into the
+# ephemeral range, where an outgoing connection may have it.
+BUS_OFFSET = 1000
+
+
+class Node(RedisServer):
+    """One node. Its part in the cluster outlives a restart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.port = _free_pair()
+
+    def command(self) -> list[str]:
+        """Return the command that runs the server in the foreground."""
+        return [
+            *super().command(),
+            *("--cluster-enabled", "yes", "--cluster-config-file", str(self.directory / "nodes.conf")),
+            *("--cluster-node-timeout", str(NODE_TIMEOUT), "--cluster-port", str(self.port + BUS_OFFSET)),
+            # A shard without a primary leaves the others' slots as they are, and any replica may take over.
+            *("--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0"),
+            *("--repl-diskless-sync-delay", "0", "--repl-timeout", "5"),
+        ]
+
+    @property
+    def id(self) -> str:
+        """The node's name in the cluster."""
+        return str(self.cluster("MYID"))
+
+    def cluster(self, *arguments: object) -> Any:
+        """Run a CLUSTER command here. Its answer is text."""
+        with redis.Redis(port=self.port, socket_timeout=10, decode_responses=True) as client:
+            return client.execute_command("CLUSTER", *arguments)
+
+    def is_primary(self) -> bool:
+        """Tell whether the node answers and is a primary."""
+        try:
+            return bool(self.client().role()[0] == b"master")
+        except redis.RedisError:
+            return False
+
+    def has_replica(self) -> bool:
+        """Tell whether a replica follows the node and has all that it has."""
+        try:
+            found: Any = self.client().info("replication")
+        except redis.RedisError:
+            return False
+        return found["role"] == "master" and any(
+            each.get("state") == "online"
+            for name, each in found.items()
+            if name.startswith("slave") and name != "slaves"
+        )
+
+
+class ClusterSet:
+    """The whole cluster. It stops at the block's end."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self.nodes: list[Node] = []
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.nodes = [stack.enter_context(Node()) for _ in range(2 * PRIMARIES)]
+            self._join()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def url(self) -> str:
+        """The URL for the service."""
+        return f"redis+cluster://{','.join(f'127.0.0.1:{each.port}' for each in self.nodes)}"
+
+    def primary_of(self, slot: int) -> Node:
+        """Return the node that owns a slot, as a node which answers knows it."""
+        for node in self.nodes:
+            try:
+                slots = node.cluster("SLOTS")
+            except redis.RedisError:
+                continue
+            for first, last, primary, *_ in slots:
+                if first <= slot <= last:
+                    return next(each for each in self.nodes if each.port == primary[1])
+        raise AssertionError("no node answers")
+
+    def wait_for_another(self, former: Node, slot: int) -> Node:
+        """Wait until another node than `former` owns the slot, and return it."""
+
+        def other() -> Node | None:
+            found = self.primary_of(slot)
+            return found if found is not former and found.is_primary() else None
+
+        return until(other, 60, 0.1)
+
+    def wait_until_whole(self) -> None:
+        """Wait until each slot has a primary, and each primary a replica that has all."""
+
+        def is_whole() -> bool:
+            owners = {self.primary_of(slot * 16384 // PRIMARIES).port for slot in range(PRIMARIES)}
+            return all(each.has_replica() for each in self.nodes if each.port in owners)
+
+        until(is_whole, 60, 0.1)
+
+    def _join(self) -> None:
+        first, *others = self.nodes
+        for number, node in enumerate(self.nodes, 1):
+            node.cluster("SET-CONFIG-EPOCH", number)
+        for node in others:
+            first.cluster("MEET", "127.0.0.1", node.port, node.port + BUS_OFFSET)
+        until(lambda: all(len(each.cluster("NODES").splitlines()) == len(self.nodes) for each in self.nodes), 60, 0.1)
+        bounds = [part * 16384 // PRIMARIES for part in range(PRIMARIES + 1)]
+        primaries, replicas = self.nodes[:PRIMARIES], self.nodes[PRIMARIES:]
+        for node, start, end in zip(primaries, bounds, bounds[1:], strict=False):
+            node.cluster("ADDSLOTSRANGE", start, end - 1)
+        for replica, primary in zip(replicas, primaries, strict=True):
+            until(lambda replica=replica, primary=primary: primary.id in str(replica.cluster("NODES")), 30, 0.1)
+            replica.cluster("REPLICATE", primary.id)
+        until(lambda: all(str(each.cluster("INFO")).startswith("cluster_state:ok") for each in self.nodes), 60, 0.1)
+        self.wait_until_whole()
+
+
+def _free_pair() -> int:
+    """Return a port that is free together with the one for the other nodes, both below the ephemeral range."""
+    while True:
+        port = random.randint(20_000, 30_000)
+        if all(_is_free(each) for each in (port, port + BUS_OFFSET)):
+            return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
