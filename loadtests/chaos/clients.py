@@ -12,8 +12,9 @@ from pathlib import Path
 
 import httpx
 
-# Longest wait (seconds) for an answer, and pause before a retry.
+# Longest wait (seconds) for an answer and for a connection, and pause before a retry.
 TIMEOUT = 3.0
+CONNECT_TIMEOUT = 1.0
 PAUSE = 0.2
 
 CONNECTIONS = 6  # of one client
@@ -132,7 +133,7 @@ class _Client:
 
     async def run(self) -> None:
         limits = httpx.Limits(max_connections=CONNECTIONS)
-        async with httpx.AsyncClient(timeout=TIMEOUT, limits=limits) as http:
+        async with httpx.AsyncClient(timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT), limits=limits) as http:
             await asyncio.gather(
                 *(self._send_leads(http, keyed=self._keys and not each % 2) for each in range(CONNECTIONS))
             )

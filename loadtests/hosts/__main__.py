@@ -1,6 +1,7 @@
 """Runs faults of whole hosts on ours, or with --stock on the stock pipeline: `make chaos-hosts ARGS="--minutes 5"`."""
 
 import argparse
+import os
 import random
 import shutil
 import signal
@@ -25,6 +26,9 @@ from loadtests.hosts.sentinel_queue import SentinelQueue
 from loadtests.hosts.systems import Ours, Stock
 from tests.kit import isolation
 from tests.kit.hosts import Host, Network
+
+# Processes that send leads.
+CLIENTS = 2
 
 # Longest wait (seconds) for the backlog in the end.
 DRAIN = 180.0
@@ -81,9 +85,9 @@ def run(hosts: list[Host], directory: Path, options: argparse.Namespace) -> int:
     print(f"faults: {options.only}", flush=True)
     begun = time.monotonic()
     start(hosts, queue, database, system)
-    print(f"started in {time.monotonic() - begun:.0f} s", flush=True)
+    print(f"started in {time.monotonic() - begun:.0f} s; {busy()}", flush=True)
     urls = [f"http://{host.address}:{system.port}" for host in hosts]
-    clients = Clients(urls, system.token, directory, number=1, rate=options.rate, keys=not options.stock)
+    clients = Clients(urls, system.token, directory, number=CLIENTS, rate=options.rate, keys=not options.stock)
     rows = Rows(hosts, database, system, clients.files)
     begun = time.monotonic()
     health = Health(hosts, queue, database, system)
@@ -115,6 +119,11 @@ def start(hosts: list[Host], queue: Queue, database: Database, system: System) -
         for formed in [pool.submit(queue.form), pool.submit(database.install)]:
             formed.result()
     system.install()
+
+
+def busy() -> str:
+    """Return how busy the machine is: the times depend on it."""
+    return f"{os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f}"
 
 
 def drain(system: System) -> float:
@@ -165,6 +174,7 @@ def conclude(hosts: list[Host], system: System, clients: Clients, faults: Faults
     if not isinstance(system, Stock):
         fine = fine and balance.startswith("Balanced") and not any(not report.of_servers(end) for end in ends)
         fine = fine and all(fault.whole for fault in faults.made)
+    print(busy())
     print("PASSED" if fine else "FAILED")
     return 0 if fine else 1
 
