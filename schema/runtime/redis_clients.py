@@ -19,6 +19,7 @@ from redis.sentinel import Sentinel
 
 from schema.runtime import cluster
 from schema.runtime.cluster import ASK_TIMEOUT
+from schema.runtime.keepalive import KEEPALIVE
 from schema.runtime.redis_replicas import Replica
 from schema.settings import Settings
 from schema.settings.redis_urls import CLUSTER_SCHEME, SENTINEL_SCHEME, ClusterUrl, SentinelUrl
@@ -89,7 +90,11 @@ def blocking_redis(shard: Shard, *, timeout: float) -> redis.Redis:
         found = SentinelUrl.parse(shard.url)
         sentinel = Sentinel(found.sentinels, sentinel_kwargs=ASK_ONCE)
         client: redis.Redis = sentinel.master_for(
-            found.name, redis_connect_func=_check_primary, **_credentials(found), **options
+            found.name,
+            redis_connect_func=_check_primary,
+            socket_keepalive_options=KEEPALIVE,
+            **_credentials(found),
+            **options,
         )
         return client
     if shard.url.startswith(CLUSTER_SCHEME):
@@ -99,6 +104,7 @@ def blocking_redis(shard: Shard, *, timeout: float) -> redis.Redis:
                 connection_class=cluster.OwnerConnection,
                 owner=cluster.Owner(nodes, shard.slot),
                 redis_connect_func=_check_primary,
+                socket_keepalive_options=KEEPALIVE,
                 **_credentials(nodes),
                 **options,
             )
@@ -142,7 +148,12 @@ def async_redis(shard: Shard, settings: Settings, *, connections: int) -> redis.
         )
         return redis.asyncio.Redis.from_pool(
             _SentinelPool(
-                found.name, sentinel, redis_connect_func=_check_primary_async, **_credentials(found), **options
+                found.name,
+                sentinel,
+                redis_connect_func=_check_primary_async,
+                socket_keepalive_options=KEEPALIVE,
+                **_credentials(found),
+                **options,
             )
         )
     if shard.url.startswith(CLUSTER_SCHEME):
@@ -152,6 +163,7 @@ def async_redis(shard: Shard, settings: Settings, *, connections: int) -> redis.
                 connection_class=cluster.AsyncOwnerConnection,
                 owner=cluster.AsyncOwner(nodes, shard.slot),
                 redis_connect_func=_check_primary_async,
+                socket_keepalive_options=KEEPALIVE,
                 **_credentials(nodes),
                 **options,
             )
