@@ -142,7 +142,7 @@ def create(settings: Settings) -> AsgiCallable:
     request_log = RequestLog(settings, _first_shard(settings, connections=1))
     audit = AuditTrail(settings, _first_shard(settings, connections=1))
     router = _router(settings, publisher)
-    queue = QueueReader(async_shards(settings, connections=QUEUE_READERS))
+    queue = QueueReader(async_shards(settings, connections=QUEUE_READERS, only_reads=True))
     main_pool = _pool("stored", settings.primary_url, settings, settings.database_pool_size)
     lookup_pool = _pool("primary", settings.primary_url, settings, LOOKUP_READERS)
     replica = _replica(settings, main_pool, lookup_pool) if settings.database_read_url else None
@@ -153,10 +153,13 @@ def create(settings: Settings) -> AsgiCallable:
     if replica is not None:
         export_pools.append(_replica_pool("replica_exports", settings, EXPORTS_AT_ONCE))
         export_reader = ReplicaPools(replica, export_pools[1], export_pools[0])
-    blocking = blocking_shards(settings, timeout=settings.redis_timeout)
     ledger_pool = _pool("ledger", settings.primary_url, settings, 1)
-    ledgers = LedgerReader(ledger_pool, blocking, blocking_broker(settings, timeout=settings.redis_timeout))
-    letters = DeadLetters(blocking)
+    ledgers = LedgerReader(
+        ledger_pool,
+        blocking_shards(settings, timeout=settings.redis_timeout, only_reads=True),
+        blocking_broker(settings, timeout=settings.redis_timeout),
+    )
+    letters = DeadLetters(blocking_shards(settings, timeout=settings.redis_timeout))
     failures = LoginFailures(_first_shard(settings, connections=LOGIN_CONNECTIONS), private, settings.login_failures)
     hash_writer = engines.writer(settings.primary_url, timeout=settings.database_read_timeout)
     login_check = LoginCheck(lookup_pool, hash_writer, failures)

@@ -121,7 +121,8 @@ class StateCollector(Collector):
             yield family
         if self._queue is not None:
             for key, (name, text) in QUEUE_GAUGES.items():
-                yield GaugeMetricFamily(name, text, self._queue[key])
+                if key in self._queue:
+                    yield GaugeMetricFamily(name, text, self._queue[key])
 
 
 def watch_pool(engine: Engine, pool: str, size: int) -> None:

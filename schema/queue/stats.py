@@ -1,10 +1,11 @@
 """The state of the queue in numbers, read in one round trip to each shard and one to the broker."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from schema.queue import keys
 from schema.runtime.redis_clients import ShardClient
@@ -19,7 +20,8 @@ def read_queue(shards: Sequence[ShardClient], broker: redis.Redis) -> dict[str, 
     """Return the numbers of leads, dead letters, tickets, sweeps, audit events and consumers by name.
 
     `oldest` and `audit_oldest` are the ages of the lead and the event that wait longest, in seconds; `memory` and
-    `memory_max` are in bytes, of each server once for each of its shards.
+    `memory_max` are in bytes, of each server once for each of its shards. Without tickets and sweeps when the broker
+    does not answer, which may be another server.
 
     Raises RedisError.
     """
@@ -27,8 +29,9 @@ def read_queue(shards: Sequence[ShardClient], broker: redis.Redis) -> dict[str, 
     numbers = {name: sum(each[name] for each in found) for name in ADDED}
     numbers |= {name: max(each[name] for each in found) for name in LARGEST}
     pipeline: Any = broker.pipeline(transaction=False)
-    tickets, sweeps = pipeline.llen(keys.TICKETS).llen(keys.SWEEPS).execute()
-    return {**numbers, "tickets": tickets, "sweeps": sweeps}
+    with suppress(RedisError):
+        numbers["tickets"], numbers["sweeps"] = pipeline.llen(keys.TICKETS).llen(keys.SWEEPS).execute()
+    return numbers
 
 
 def read_shard(shard: Shard, client: redis.Redis) -> dict[str, float]:

@@ -52,9 +52,11 @@ class AsyncShardClient(NamedTuple):
     client: redis.asyncio.Redis
 
 
-def blocking_shards(settings: Settings, *, timeout: float) -> list[ShardClient]:
+def blocking_shards(settings: Settings, *, timeout: float, only_reads: bool = False) -> list[ShardClient]:
     """Make a blocking client for each shard, as `blocking_redis`."""
-    return [ShardClient(each, blocking_redis(each, timeout=timeout)) for each in settings.all_shards]
+    return [
+        ShardClient(each, blocking_redis(each, timeout=timeout, only_reads=only_reads)) for each in settings.all_shards
+    ]
 
 
 def blocking_first_shard(settings: Settings, *, timeout: float) -> ShardClient:
@@ -62,10 +64,11 @@ def blocking_first_shard(settings: Settings, *, timeout: float) -> ShardClient:
     return ShardClient(settings.shards[0], blocking_redis(settings.shards[0], timeout=timeout))
 
 
-def async_shards(settings: Settings, *, connections: int) -> list[AsyncShardClient]:
+def async_shards(settings: Settings, *, connections: int, only_reads: bool = False) -> list[AsyncShardClient]:
     """Make an asyncio client for each shard, as `async_redis`."""
     return [
-        AsyncShardClient(each, async_redis(each, settings, connections=connections)) for each in settings.all_shards
+        AsyncShardClient(each, async_redis(each, settings, connections=connections, only_reads=only_reads))
+        for each in settings.all_shards
     ]
 
 
@@ -74,16 +77,16 @@ def blocking_broker(settings: Settings, *, timeout: float) -> redis.Redis:
     return blocking_redis(Shard(settings.broker_url or settings.queue_url), timeout=timeout)
 
 
-def blocking_redis(shard: Shard, *, timeout: float) -> redis.Redis:
+def blocking_redis(shard: Shard, *, timeout: float, only_reads: bool = False) -> redis.Redis:
     """Make a blocking client of a shard's primary. `timeout` (seconds) bounds the connecting and each answer.
 
-    It never retries: a command that timed out may have been executed, and a second XADD would be
-    a second lead.
+    It never sends a command twice: one that timed out may have been executed, and a second XADD would be a second
+    lead. With `only_reads` it does so once after a lost connection, since after a failover each one left is lost.
     """
     options: dict[str, Any] = {
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
-        "retry": Retry(NoBackoff(), 0),
+        "retry": Retry(NoBackoff(), int(only_reads), supported_errors=(NotConnected,)),
         "maint_notifications_config": _NO_NOTICES,
     }
     if shard.url.startswith(SENTINEL_SCHEME):
@@ -127,8 +130,10 @@ def replica_client(shard: Shard, replica: Replica, *, timeout: float) -> redis.R
     return redis.Redis.from_url(urlunsplit(url._replace(netloc=f"{credentials}{at}{place}")), **options)
 
 
-def async_redis(shard: Shard, settings: Settings, *, connections: int) -> redis.asyncio.Redis:
-    """Make an asyncio client of a shard's primary, with LEADS_REDIS_TIMEOUT and without retries, as `blocking_redis`.
+def async_redis(
+    shard: Shard, settings: Settings, *, connections: int, only_reads: bool = False
+) -> redis.asyncio.Redis:
+    """Make an asyncio client of a shard's primary, with LEADS_REDIS_TIMEOUT. It retries as `blocking_redis` does.
 
     When all `connections` are in use, a command waits for one, at most as long.
     """
@@ -137,7 +142,7 @@ def async_redis(shard: Shard, settings: Settings, *, connections: int) -> redis.
         "timeout": timeout,
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
-        "retry": AsyncRetry(NoBackoff(), 0),
+        "retry": AsyncRetry(NoBackoff(), int(only_reads), supported_errors=(NotConnected,)),
         "maint_notifications_config": _NO_NOTICES,
         "max_connections": connections,
     }

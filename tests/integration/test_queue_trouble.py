@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from ingest_api.intake.append import AppendRequest, Verdict
-from ingest_api.intake.group_commit import GroupCommit, QueueUnavailable
+from ingest_api.intake.group_commit import GroupCommit, NotSent, QueueUnavailable
 from ingest_api.reads.queue_reader import QueueReader
 from schema.lead.lead_id import LeadId, new_lead_id
 from schema.queue import keys
@@ -83,8 +83,8 @@ def test_requests_to_a_redis_that_hangs_are_refused_in_time(backend: Backend, re
             outcomes = await asyncio.gather(first, *others, return_exceptions=True)
             record_property("seconds", time.monotonic() - started)
             assert time.monotonic() - started < TIMEOUT
-        assert {type(outcome) for outcome in outcomes} == {QueueUnavailable}
-        # None of them waited for a flush of its own.
+        # Redis may have taken the first one, and none of the others: they did not wait for a flush of their own.
+        assert [type(outcome) for outcome in outcomes] == [QueueUnavailable] + [NotSent] * 20
         assert failures() - before == 1
 
     run(backend, work, timeout=0.5)

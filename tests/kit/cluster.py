@@ -1,4 +1,4 @@
-"""A Redis Cluster for the tests: three primaries with a replica each, private processes on free ports."""
+"""A Redis Cluster for the tests: three primaries with two replicas each, private processes on free ports."""
 
 import random
 import socket
@@ -10,6 +10,9 @@ import redis
 from tests.kit.servers import RedisServer, until
 
 PRIMARIES = 3
+
+# Of each primary. When one of the three is lost, the new primary still has a replica that confirms its writes.
+REPLICAS = 2
 
 # Milliseconds without an answer after which the others take a node for down.
 NODE_TIMEOUT = 1000
@@ -32,8 +35,8 @@ class Node(RedisServer):
             *super().command(),
             *("--cluster-enabled", "yes", "--cluster-config-file", str(self.directory / "nodes.conf")),
             *("--cluster-node-timeout", str(NODE_TIMEOUT), "--cluster-port", str(self.port + BUS_OFFSET)),
-            # A shard without a primary leaves the others' slots as they are, and any replica may take over.
-            *("--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0"),
+            # A shard without a primary leaves the others as they are.
+            *("--cluster-require-full-coverage", "no"),
             *("--repl-diskless-sync-delay", "0", "--repl-timeout", "5"),
         ]
 
@@ -54,17 +57,14 @@ class Node(RedisServer):
         except redis.RedisError:
             return False
 
-    def has_replica(self) -> bool:
-        """Tell whether a replica follows the node and has all that it has."""
+    def has_replicas(self) -> bool:
+        """Tell whether the node is a primary, and all its replicas follow it."""
         try:
             found: Any = self.client().info("replication")
         except redis.RedisError:
             return False
-        return found["role"] == "master" and any(
-            each.get("state") == "online"
-            for name, each in found.items()
-            if name.startswith("slave") and name != "slaves"
-        )
+        replicas = [each for name, each in found.items() if name.startswith("slave")]
+        return found["role"] == "master" and [each["state"] for each in replicas] == ["online"] * REPLICAS
 
 
 class ClusterSet:
@@ -76,7 +76,7 @@ class ClusterSet:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.nodes = [stack.enter_context(Node()) for _ in range(2 * PRIMARIES)]
+            self.nodes = [stack.enter_context(Node()) for _ in range(PRIMARIES * (1 + REPLICAS))]
             self._join()
             self._stack = stack.pop_all()
         return self
@@ -111,11 +111,11 @@ class ClusterSet:
         return until(other, 60, 0.1)
 
     def wait_until_whole(self) -> None:
-        """Wait until each slot has a primary, and each primary a replica that has all."""
+        """Wait until each slot has a primary, and each primary all its replicas."""
 
         def is_whole() -> bool:
             owners = {self.primary_of(slot * 16384 // PRIMARIES).port for slot in range(PRIMARIES)}
-            return all(each.has_replica() for each in self.nodes if each.port in owners)
+            return all(each.has_replicas() for each in self.nodes if each.port in owners)
 
         until(is_whole, 60, 0.1)
 
@@ -130,7 +130,7 @@ class ClusterSet:
         primaries, replicas = self.nodes[:PRIMARIES], self.nodes[PRIMARIES:]
         for node, start, end in zip(primaries, bounds, bounds[1:], strict=False):
             node.cluster("ADDSLOTSRANGE", start, end - 1)
-        for replica, primary in zip(replicas, primaries, strict=True):
+        for replica, primary in zip(replicas, primaries * REPLICAS, strict=True):
             until(lambda replica=replica, primary=primary: primary.id in str(replica.cluster("NODES")), 30, 0.1)
             replica.cluster("REPLICATE", primary.id)
         until(lambda: all(str(each.cluster("INFO")).startswith("cluster_state:ok") for each in self.nodes), 60, 0.1)

@@ -1,6 +1,7 @@
 """`python -m tests.kit.lua DIRECTORY`: writes each Lua script as Redis gets it, with its preamble, for luacheck."""
 
 import importlib
+import inspect
 import sys
 from pathlib import Path
 
@@ -11,12 +12,15 @@ SIDES = ("ingest_api", "schema", "workers")
 
 
 def declared_beside(file: Path) -> dict[str, Script]:
-    """Return the scripts declared by the Python modules in the script's directory, by name."""
+    """Return the scripts that the Python modules in the script's directory declare, or make for a shard, by name."""
     found = {}
     for path in file.parent.glob("*.py"):
         if f'"{file.name}"' in path.read_text():
             module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
-            found |= {each.name: each for each in vars(module).values() if isinstance(each, Script)}
+            declared = [each for each in vars(module).values() if isinstance(each, Script)]
+            makers = [each for each in vars(module).values() if inspect.isfunction(each)]
+            declared += [each() for each in makers if inspect.signature(each).return_annotation is Script]
+            found |= {each.name: each for each in declared}
     return found
 
 

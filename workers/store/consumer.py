@@ -56,6 +56,8 @@ class Consumer:
     def __init__(self, shard: ShardClient, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         client = shard.client
         self._client: Any = client  # redis-py's types do not say whether text or bytes are returned
+        # Raw lists, because making redis-py's dictionaries costs more than the rest of the parsing.
+        client.set_response_callback("XREADGROUP", _entries)
         self._stream = shard.shard.name(STREAM)
         self._replicas = settings.redis_replicas
         self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -74,24 +76,19 @@ class Consumer:
         Does not wait for leads. With LEADS_REDIS_REPLICAS they are on the replicas on return: what only a lost primary
         had was promised to nobody, and its client sends it again. Raises RedisError.
         """
+        if not self._replicas:
+            return self._claim_and_read(self._client, most)
         # One connection for all: the replicas are asked for what this connection has written.
         with self._client.client() as connection:
-            # Raw lists, because making redis-py's dictionaries costs more than the rest of the parsing.
             connection.set_response_callback("XREADGROUP", _entries)
-            try:
-                claimed = self._claim_and_read(connection, most)
-            except ResponseError as error:
-                if not str(error).startswith("NOGROUP"):
-                    raise
-                self._make_group()
-                claimed = self._claim_and_read(connection, most)
+            claimed = self._claim_and_read(connection, most)
             if claimed:
                 try:
                     confirm(connection, self._replicas, CONFIRMATION_TIMEOUT)
                 except NotConfirmed:
                     self.give_back(claimed.entries, [*claimed.retry_alone, *claimed.exhausted])
                     raise
-            return claimed
+        return claimed
 
     def acknowledge(self, entries: list[Entry], ids: list[bytes]) -> None:
         """Remove stored leads from the queue. Call it only after COMMIT.
@@ -129,6 +126,15 @@ class Consumer:
                 )
 
     def _claim_and_read(self, connection: Any, most: int) -> Claimed:
+        try:
+            return self._claim_and_read_of_group(connection, most)
+        except ResponseError as error:
+            if not str(error).startswith("NOGROUP"):
+                raise
+        self._make_group()
+        return self._claim_and_read_of_group(connection, most)
+
+    def _claim_and_read_of_group(self, connection: Any, most: int) -> Claimed:
         claimed = self._claim(connection, most) if self._clock() >= self._next_claim_check else Claimed()
         rest = most - len(claimed)
         if rest > 0:

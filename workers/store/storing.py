@@ -48,7 +48,7 @@ class Storing:
         self._paused: dict[BatchStore, float] = {}  # until when, by time.monotonic()
 
     def run(self) -> dict[str, int]:
-        """Store a batch of each shard's waiting leads, and further ones while they are full, within TICKET_TIME_BUDGET.
+        """Store a batch of each shard's waiting leads; of those that have more further ones, within TICKET_TIME_BUDGET.
 
         On return the leads are committed and acknowledged. While the database is away, or too many leads fail for one
         reason, the rest stay in the queue. Raises StoringFailed; then the last batch stays there.
@@ -67,7 +67,7 @@ class Storing:
 
     def _run_in_turn(self, outcome: Outcome) -> None:
         deadline = time.monotonic() + TICKET_TIME_BUDGET
-        # Another shard is the first each time, so that all get their share when the time is short.
+        # Another shard is the first each time, so that processes do not all begin with the same.
         self._stores.rotate(-1)
         turns = deque(each for each in self._stores if self._paused.get(each, 0.0) <= time.monotonic())
         failure: StoringFailed | None = None
@@ -82,9 +82,7 @@ class Storing:
             else:
                 self._backoff.reset()
                 metrics.STOPPED.set(0)
-                if leads >= self._batch_size:
+                if leads >= self._batch_size and time.monotonic() < deadline:
                     turns.append(store)
-            if time.monotonic() >= deadline:
-                break
         if failure is not None:
             raise failure
