@@ -18,6 +18,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from schema.runtime import cluster
+from schema.runtime.async_connections import Connection, SentinelConnection
 from schema.runtime.cluster import ASK_TIMEOUT
 from schema.runtime.keepalive import KEEPALIVE
 from schema.runtime.redis_replicas import Replica
@@ -130,9 +131,7 @@ def replica_client(shard: Shard, replica: Replica, *, timeout: float) -> redis.R
     return redis.Redis.from_url(urlunsplit(url._replace(netloc=f"{credentials}{at}{place}")), **options)
 
 
-def async_redis(
-    shard: Shard, settings: Settings, *, connections: int, only_reads: bool = False
-) -> redis.asyncio.Redis:
+def async_redis(shard: Shard, settings: Settings, *, connections: int, only_reads: bool = False) -> redis.asyncio.Redis:
     """Make an asyncio client of a shard's primary, with LEADS_REDIS_TIMEOUT. It retries as `blocking_redis` does.
 
     When all `connections` are in use, a command waits for one, at most as long.
@@ -155,6 +154,7 @@ def async_redis(
             _SentinelPool(
                 found.name,
                 sentinel,
+                connection_class=SentinelConnection,
                 redis_connect_func=_check_primary_async,
                 socket_keepalive_options=KEEPALIVE,
                 **_credentials(found),
@@ -173,6 +173,8 @@ def async_redis(
                 **options,
             )
         )
+    if shard.url.startswith("redis://"):
+        options["connection_class"] = Connection
     return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool.from_url(shard.url, **options))
 
 
