@@ -1,4 +1,4 @@
-"""What asyncio clients of Redis do with a connection that the kernel has closed meanwhile."""
+"""What clients of Redis do with a connection that is of no more use."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,7 +8,7 @@ import uvloop
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as NotConnected
 
-from schema.runtime.redis_clients import async_redis
+from schema.runtime.redis_clients import async_redis, blocking_redis
 from schema.settings import Settings
 from tests.kit.sentinels import SentinelSet
 from tests.kit.servers import RedisServer
@@ -36,3 +36,18 @@ def test_a_closed_connection_is_a_lost_one_on_the_loop_that_the_api_runs_on(url:
         return await use_a_closed_one(async_redis(settings.shards[0], settings, connections=1))
 
     assert uvloop.run(run())
+
+
+def test_a_worker_leaves_a_primary_that_has_no_replicas_and_asks_again():
+    with SentinelSet() as sentinels:
+        former = sentinels.primary
+        settings = replace(Settings(), redis_url=sentinels.url)
+        with blocking_redis(settings.shards[0], timeout=2.0) as client:
+            client.ping()
+            # As a primary that was cut off: its replicas follow another one.
+            former.client().config_set("min-replicas-to-write", 3)
+
+            with pytest.raises(NotConnected, match="NOREPLICAS"):
+                client.set("key", "value")
+
+            assert not client.connection_pool._available_connections[0].is_connected
