@@ -124,9 +124,7 @@ def replica_client(shard: Shard, replica: Replica, *, timeout: float) -> redis.R
     return redis.Redis.from_url(urlunsplit(url._replace(netloc=f"{credentials}{at}{place}")), **options)
 
 
-def async_redis(
-    shard: Shard, settings: Settings, *, connections: int, only_reads: bool = False
-) -> redis.asyncio.Redis:
+def async_redis(shard: Shard, settings: Settings, *, connections: int, only_reads: bool = False) -> redis.asyncio.Redis:
     """Make an asyncio client of a shard's primary, with LEADS_REDIS_TIMEOUT. It retries as `blocking_redis` does.
 
     When all `connections` are in use, a command waits for one, at most as long.
