@@ -16,6 +16,7 @@ from tests.integration.pairs import Pair
 from tests.integration.persons import anns_leads
 from tests.integration.spoken import Listener, names_in, reserved
 from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
+from tests.kit.group_replication import GroupReplication
 from tests.kit.servers import RedisServer, ValkeyServer
 
 
@@ -180,6 +181,34 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
         made = Pair(primary, follower, url)
         yield made
         made.close()
+
+
+@pytest.fixture(scope="module")
+def group() -> Iterator[GroupReplication]:
+    """A group of MySQL servers behind a Router, of the module's own: its tests kill them."""
+    with GroupReplication() as made:
+        migrate(made.url)
+        yield made
+
+
+@pytest.fixture
+def grouped(group: GroupReplication, own_redis_with_mysql: RedisServer, tmp_path: Path) -> Iterator[Backend]:
+    """An empty queue and an empty, migrated database of the group, with the defaults' timeout of the database."""
+    settings = Settings(
+        data_dir=tmp_path,
+        redis_url=own_redis_with_mysql.url,
+        redis_timeout=10.0,
+        database_url=group.url,
+        rate_limit=0,
+        claim_after=5.0,
+    )
+    engine = writer(settings, pool_size=4)
+    client = own_redis_with_mysql.client()
+    backend = Backend("mysql", settings, own_redis_with_mysql, None, client, engine)
+    backend.empty()
+    yield backend
+    engine.dispose()
+    client.close()
 
 
 @pytest.fixture
