@@ -11,7 +11,7 @@ from schema.database.migrations.runner import migrate
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
 from schema.settings import Settings
-from tests.integration.backends import BACKENDS, Backend, writer
+from tests.integration.backends import BACKENDS, Backend, backend_at, writer
 from tests.integration.pairs import Pair
 from tests.integration.persons import anns_leads
 from tests.integration.spoken import Listener, names_in, reserved
@@ -193,22 +193,9 @@ def group() -> Iterator[GroupReplication]:
 
 @pytest.fixture
 def grouped(group: GroupReplication, own_redis_with_mysql: RedisServer, tmp_path: Path) -> Iterator[Backend]:
-    """An empty queue and an empty, migrated database of the group, with the defaults' timeout of the database."""
-    settings = Settings(
-        data_dir=tmp_path,
-        redis_url=own_redis_with_mysql.url,
-        redis_timeout=10.0,
-        database_url=group.url,
-        rate_limit=0,
-        claim_after=5.0,
-    )
-    engine = writer(settings, pool_size=4)
-    client = own_redis_with_mysql.client()
-    backend = Backend("mysql", settings, own_redis_with_mysql, None, client, engine)
-    backend.empty()
-    yield backend
-    engine.dispose()
-    client.close()
+    """An empty queue and an empty, migrated database of the group."""
+    with backend_at(group.url, own_redis_with_mysql, tmp_path) as backend:
+        yield backend
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from schema.ledger import read_ledger
 from schema.lead.lead_id import LeadId
+from schema.ledger import read_ledger
 from tests.integration.backends import Backend
 from tests.integration.workers import Worker
 from tests.kit.servers import until

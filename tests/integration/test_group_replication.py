@@ -72,6 +72,45 @@ def test_each_lead_is_stored_once_when_the_primary_changes(
     assert_each_stored_once(grouped, flow, Worker(grouped))
 
 
+def sees_no_majority(primary: Member) -> bool:
+    states = [each.state for each in primary.sees()]
+    return states.count("UNREACHABLE") * 2 > len(states)
+
+
+def has_given_up(primary: Member) -> bool:
+    return bool(primary.ask("SELECT 1 WHERE @@super_read_only"))
+
+
+@pytest.mark.parametrize("moment", [sees_no_majority, has_given_up])
+def test_a_primary_without_a_majority_stores_each_lead_once(
+    group: GroupReplication, grouped: Backend, moment: Callable[[Member], bool], record_property: Record
+):
+    # Given a primary that has lost both others while leads are stored
+    first = group.primary
+    others = [each for each in group.members if each is not first]
+    worker = Worker(grouped)
+    with Flow(grouped, worker) as flow:
+        flow.wait_for_rows()
+        for each in others:
+            each.hang()
+        try:
+            # When they come back, before it gives up or after
+            until(lambda: moment(first), 60)
+        finally:
+            begun = time.monotonic()
+            for each in others:
+                each.resume()
+
+        # Then rows come again
+        until(group.find_primary, 60, 0.1)
+        record_property("seconds until there is a primary", time.monotonic() - begun)
+        record_property("seconds until rows come again", flow.wait_for_rows())
+        record_property("errors that workers met", sorted({str(each) for each in worker.errors}))
+
+    # And each lead is one row, whether the primary committed what it was asked for or not
+    assert_each_stored_once(grouped, flow, Worker(grouped))
+
+
 def connections_to(member: Member) -> int:
     """Return the number of connections of the service to a member."""
     asked = "SELECT COUNT(*) FROM performance_schema.processlist WHERE user = %s"

@@ -90,13 +90,14 @@ class GroupReplication:
         return self.create_database()
 
     def create_database(self) -> str:
-        """Make an empty database and return its URL through the first Router."""
+        """Make an empty database; return its URL through the first Router, or without one at the primary."""
         self._databases += 1
         name = f"leads_{self._databases}"
         primary = self.primary
         primary.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
         primary.execute(f"GRANT ALL ON {name}.* TO {Member.USER}@'%'")
-        return f"mysql+pymysql://{Member.USER}:{Member.PASSWORD}@{self.routers[0].address}/{name}"
+        address = self.routers[0].address if self.routers else f"{primary.place.address}:{primary.port}"
+        return f"mysql+pymysql://{Member.USER}:{Member.PASSWORD}@{address}/{name}"
 
     def through(self, router: Router, url: str) -> str:
         """Return the URL of the same database through another Router."""

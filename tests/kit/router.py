@@ -53,6 +53,8 @@ class Router(Server):
         options = {
             "DEFAULT.connect_timeout": 1,
             "DEFAULT.read_timeout": READ_TIMEOUT,
+            # No connections of its own to a server that nobody asks.
+            "connection_pool.max_idle_server_connections": 0,
             "metadata_cache:bootstrap.ttl": LOOK_INTERVAL,
             "routing:bootstrap_rw.bind_address": self.place.address,
             "routing:bootstrap_rw.bind_port": self.port,
