@@ -142,8 +142,15 @@ class GroupReplication:
         return all([each.state for each in member.sees()] == ["ONLINE"] * len(self.members) for member in self.members)
 
     def wait_until_whole(self) -> None:
-        """Wait until every member is online and sees all others so."""
+        """Wait until every member is online and sees all others so, and each Router leads to the primary."""
         until(self.is_whole, AGREEMENT, 0.1)
+        if not self._several:
+            self.wait_for_routers()
+
+    def wait_for_routers(self) -> None:
+        """Wait until each Router leads to the primary."""
+        for router in self.routers:
+            until(lambda router=router: router.leads_to(self.primary), AGREEMENT, 0.1)
 
     def make_primary(self, member: Member) -> None:
         """Let the group choose `member`, as an operator does; returns when it is the primary."""
