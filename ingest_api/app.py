@@ -30,6 +30,7 @@ from ingest_api.intake.rate_limit import RateLimit
 from ingest_api.intake.tickets import TicketPublisher
 from ingest_api.reads.cursor import Cursors
 from ingest_api.reads.data_version import DataVersionReader
+from ingest_api.reads.database_servers import DatabaseServers
 from ingest_api.reads.ledger import LedgerReader
 from ingest_api.reads.lists import Lists
 from ingest_api.reads.queue_reader import QueueReader
@@ -150,6 +151,7 @@ def create(settings: Settings) -> AsgiCallable:
     blocking = blocking_redis(settings, timeout=settings.redis_timeout)
     ledger_pool = _pool("ledger", settings.primary_url, settings, 1)
     ledgers = LedgerReader(ledger_pool, blocking)
+    database_servers = DatabaseServers(ledger_pool, replica)
     letters = DeadLetters(blocking)
     failures = LoginFailures(
         async_redis(settings, timeout=settings.redis_timeout, connections=LOGIN_CONNECTIONS),
@@ -201,8 +203,8 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_route("/api/docs", Page())
     app.add_route("/api/docs/{name}", Assets())
     app.add_route("/health/live", Live())
-    app.add_route("/health/ready", Ready(reader, queue, ledgers))
-    app.add_route("/metrics", Metrics(ledgers, requests))
+    app.add_route("/health/ready", Ready(reader, queue, ledgers, {"database": database_servers.read}))
+    app.add_route("/metrics", Metrics(ledgers, database_servers, requests))
     return start_before_body(app)
 
 

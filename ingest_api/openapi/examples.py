@@ -109,7 +109,8 @@ def ready() -> dict[str, Any]:
     """Return the answer of a ready service."""
     ledger = {"accepted": 2000, "stored": 1990, "expired": 0, "dead": 0, "dropped": 0, "erased": 0, "waiting": 10}
     ledger["imbalance"] = 0
-    return {"queue": True, "database": True, "ledger": ledger}
+    servers = {"database": {"primary": "db1:3306", "replica_lag_seconds": 0.1}}
+    return {"queue": True, "database": True, "ledger": ledger, "servers": servers}
 
 
 QUEUE_AWAY = (

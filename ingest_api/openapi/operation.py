@@ -34,6 +34,12 @@ def add_operation(spec: APISpec) -> None:
             "Left out for those who come through a proxy.",
             "additionalProperties": {"type": "integer"},
         },
+        "servers": {
+            "type": "object",
+            "description": "What the parts' servers say of themselves: which one is the primary, how far the others "
+            "are. A part that says nothing is left out, and all of it for those who come through a proxy.",
+            "properties": {"database": _DATABASE_SERVERS},
+        },
     }
     ready = {
         "200": response(
@@ -49,7 +55,7 @@ def add_operation(spec: APISpec) -> None:
     _add(
         spec,
         "/health/ready",
-        "Whether the queue and the database answer, and the ledger; at most a second old",
+        "Whether the queue and the database answer, the ledger, and the servers; at most a second old",
         "ready",
         ready,
     )
@@ -61,6 +67,19 @@ def add_operation(spec: APISpec) -> None:
     # No 406, because browsers do not ask for JSON.
     _add(spec, "/api/docs", "A page that shows this document", "docs", {"200": page, **failed("429")})
 
+
+_DATABASE_SERVERS = {
+    "type": "object",
+    "properties": {
+        "primary": {"type": "string", "description": "Host and port of the server that takes the writes."},
+        "members": {
+            "type": "object",
+            "description": "In Group Replication the state of each member, where the account may see it.",
+            "additionalProperties": {"type": "string"},
+        },
+        "replica_lag_seconds": {"type": "number", "description": "How far the replica is behind."},
+    },
+}
 
 _NOT_READY = error(503, "Not ready: queue", errors={"queue": ["This part does not answer."]}, retry_after=RETRY_AWAY)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from ingest_api import metrics
 from ingest_api.database.reader_pool import DatabaseReader
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import RETRY_AWAY, ApiError, success, unavailable
+from ingest_api.reads.database_servers import DatabaseServers
 from ingest_api.reads.ledger import LedgerReader
 from ingest_api.reads.queue_reader import QueueReader
 from ingest_api.reads.shared_answer import SharedAnswer
@@ -46,21 +47,30 @@ class Readiness:
     queue: bool
     database: bool
     ledger: dict[str, int] | None  # None when it could not be read
+    servers: dict[str, dict[str, Any]]  # which servers there are, by part; without those that could not be asked
 
 
 class Ready:
-    """Readiness: whether the queue and the database answer; with the ledger, for those who ask from inside."""
+    """Readiness: whether queue and database answer; with the ledger and the servers, for those who ask from inside."""
 
-    def __init__(self, reader: DatabaseReader, queue: QueueReader, ledgers: LedgerReader) -> None:
+    def __init__(
+        self,
+        reader: DatabaseReader,
+        queue: QueueReader,
+        ledgers: LedgerReader,
+        servers: Mapping[str, Callable[[], Awaitable[dict[str, Any]]]],
+    ) -> None:
+        """Take also what asks a part about its servers, by part."""
         self._reader = reader
         self._queue = queue
         self._ledgers = ledgers
+        self._servers = servers
         self._readiness = SharedAnswer(self._check)
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer 200, or 503 with the parts that are away, by a check that began at most a second ago.
 
-        Whoever comes through a proxy is outside, and gets no ledger.
+        Whoever comes through a proxy is outside, and gets neither ledger nor servers.
         """
         found = await self._readiness.get()
         errors = {part: ["This part does not answer."] for part in ("queue", "database") if not getattr(found, part)}
@@ -77,6 +87,7 @@ class Ready:
         data: dict[str, Any] = {"queue": True, "database": True}
         if not any(map(req.get_header, OF_PROXIES)):
             data["ledger"] = found.ledger
+            data["servers"] = found.servers
         success(resp, 200, "Ready", data)
 
     on_head = on_get
@@ -85,29 +96,41 @@ class Ready:
         queue, database = await asyncio.gather(
             _answers(self._queue.ping()), _answers(self._reader.in_snapshot(_select_one))
         )
-        ledger = await _or_none(self._ledgers.read()) if queue and database else None
-        return Readiness(queue, database, ledger)
+        if not (queue and database):
+            return Readiness(queue, database, None, {})
+        ledger, *asked = await asyncio.gather(
+            _or_none(self._ledgers.read()), *(_or_none(ask()) for ask in self._servers.values())
+        )
+        servers = {part: found for part, found in zip(self._servers, asked, strict=True) if found}
+        return Readiness(queue, database, ledger, servers)
 
 
 class Metrics:
     """The metrics, for Prometheus."""
 
-    def __init__(self, ledgers: LedgerReader, requests: metrics.Requests) -> None:
+    def __init__(self, ledgers: LedgerReader, servers: DatabaseServers, requests: metrics.Requests) -> None:
         self._ledgers = ledgers
+        self._servers = servers
         self._requests = requests
         self._processes = ProcessCollector("api", os.getppid())
         self._state = SharedAnswer(self._read_state)
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer the metrics of all API processes as text, with ledger and queue unless they cannot be read."""
-        ledger, queue = await self._state.get()
+        ledger, queue, servers = await self._state.get()
+        primary = servers.get("primary") if servers else None
         self._requests.count()
-        resp.data, resp.content_type = await asyncio.to_thread(metrics.exposition, ledger, queue, self._processes)
+        resp.data, resp.content_type = await asyncio.to_thread(
+            metrics.exposition, ledger, queue, primary, self._processes
+        )
 
     on_head = on_get
 
-    async def _read_state(self) -> tuple[dict[str, int] | None, dict[str, float] | None]:
-        return await asyncio.gather(_or_none(self._ledgers.read()), _or_none(self._ledgers.queue()))
+    async def _read_state(self) -> tuple[dict[str, int] | None, dict[str, float] | None, dict[str, Any] | None]:
+        ledger, queue, servers = await asyncio.gather(
+            _or_none(self._ledgers.read()), _or_none(self._ledgers.queue()), _or_none(self._servers.read())
+        )
+        return ledger, queue, servers
 
 
 async def _or_none(question: Awaitable[T]) -> T | None:

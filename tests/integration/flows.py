@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from schema.lead.lead_id import LeadId
 from schema.ledger import read_ledger
@@ -25,12 +25,13 @@ class Flow:
         self._backend = backend
         self._ended = threading.Event()
         self._failures: list[BaseException] = []
-        self._threads = [threading.Thread(target=self._guard, args=(self._accept,))]
-        self._threads += [threading.Thread(target=self._guard, args=(self._store, each)) for each in workers]
+        self._workers = workers
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        self._go_on(self._accept)
+        for each in self._workers:
+            self.store_with(each)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -39,10 +40,18 @@ class Flow:
             thread.join()
         assert self._failures == []
 
+    def store_with(self, worker: Worker) -> None:
+        """Store with this worker too, from now on."""
+        self._go_on(self._store, worker)
+
     def wait_for_rows(self, within: float = 60.0) -> float:
         """Wait until a batch is stored that is stored from now on; return how many seconds it took."""
         begun = time.monotonic()
         return until(lambda: next((each - begun for each in self.stored if each > begun), None), within)
+
+    def _go_on(self, *work: Any) -> None:
+        self._threads.append(threading.Thread(target=self._guard, args=work))
+        self._threads[-1].start()
 
     def _guard(self, work: Callable[..., None], *arguments: object) -> None:
         try:
