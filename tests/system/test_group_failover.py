@@ -58,7 +58,7 @@ def test_leads_are_accepted_all_the_time_while_the_primary_is_lost(
 ):
     # Given load, and the processes that are there
     group.wait_until_whole()
-    phone = f"+4460{len(trouble.__name__)}"
+    phone = f"+4460{sum(trouble.__name__.encode())}"
     before = {name: grouped.one(name).pid for name in PROCESSES}
     lost = group.primary
     with Steady(grouped, phone=phone) as steady:
