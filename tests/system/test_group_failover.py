@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -102,6 +103,11 @@ def is_stored(service: Service, lead: str) -> bool:
     return answer.status_code == 200 and answer.json()["data"]["state"] == "stored"
 
 
+def servers(service: Service) -> dict[str, Any]:
+    """Return what the health check says of the database's servers."""
+    return dict(service.get("/health/ready").json()["data"]["servers"]["database"])
+
+
 @pytest.mark.extended
 def test_a_lead_is_found_by_its_id_while_the_secondary_that_is_read_is_behind(
     grouped: Service, group: GroupReplication
@@ -119,7 +125,9 @@ def test_a_lead_is_found_by_its_id_while_the_secondary_that_is_read_is_behind(
             (lead,) = grouped.accept(a_lead())
             until(lambda lead=lead: grouped.lead(lead)["state"] == "stored", 30)
             assert grouped.lead(lead)["id"] == lead
-        # And lists have it too, as soon as they are known to be behind
+        # And lists have it too, as soon as the secondary is known to be behind, which the health check says
         until(lambda: grouped.page()["items"][0]["id"] == lead, 30, 0.1)
+        until(lambda: servers(grouped).get("replica_lag_seconds", 0.0) > 1, 30, 0.2)
+        assert servers(grouped)["primary"].endswith(f":{group.primary.port}")
     finally:
         secondary.go_on_applying()
