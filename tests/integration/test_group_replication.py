@@ -35,8 +35,8 @@ def demote(group: GroupReplication, primary: Member) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _whole(group: GroupReplication) -> None:
-    group.wait_until_whole()
+def _mended(group: GroupReplication) -> None:
+    group.mend()
 
 
 @pytest.mark.parametrize(

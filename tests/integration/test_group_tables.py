@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
 
 @pytest.fixture(autouse=True)
-def _whole(group: GroupReplication) -> None:
-    group.wait_until_whole()
+def _mended(group: GroupReplication) -> None:
+    group.mend()
 
 
 # How far a secondary may be behind, seconds.

@@ -24,7 +24,7 @@ from sqlalchemy import make_url
 
 from tests.kit.members import REPLICATION_USER, Member, Place, Seed, need_plugin
 from tests.kit.router import Router
-from tests.kit.servers import until
+from tests.kit.servers import program, until
 
 MEMBERS = 3
 
@@ -59,6 +59,8 @@ class GroupReplication:
 
     def __enter__(self) -> Self:
         need_plugin()
+        if self._router_places:
+            program("mysqlrouter")
         with ExitStack() as stack:
             seed = Seed()
             stack.callback(seed.stop)
@@ -151,6 +153,15 @@ class GroupReplication:
         """Wait until each Router leads to the primary."""
         for router in self.routers:
             until(lambda router=router: router.leads_to(self.primary), AGREEMENT, 0.1)
+
+    def mend(self) -> None:
+        """Start members that were killed, resume those that hang, and wait until all is whole."""
+        for member in self.members:
+            if member.runs:
+                member.resume()
+            else:
+                member.start()
+        self.wait_until_whole()
 
     def make_primary(self, member: Member) -> None:
         """Let the group choose `member`, as an operator does; returns when it is the primary."""

@@ -126,6 +126,11 @@ class Member(MySQLServer):
         """Where the other members reach it."""
         return f"{self.place.address}:{self._group_port}"
 
+    @property
+    def runs(self) -> bool:
+        """Whether the process is there; it may hang."""
+        return self._process is not None
+
     def answers(self) -> bool:
         """Tell whether the server accepts commands; it may be in no group yet."""
         return bool(self.ask("SELECT 1"))

@@ -58,7 +58,7 @@ def test_leads_are_accepted_all_the_time_while_the_primary_is_lost(
     grouped: Service, group: GroupReplication, trouble: Callable[[Member], None], record_property: Record
 ):
     # Given load, and the processes that are there
-    group.wait_until_whole()
+    group.mend()
     phone = f"+4460{sum(trouble.__name__.encode())}"
     before = {name: grouped.one(name).pid for name in PROCESSES}
     lost = group.primary
@@ -113,7 +113,7 @@ def test_a_lead_is_found_by_its_id_while_the_secondary_that_is_read_is_behind(
     grouped: Service, group: GroupReplication
 ):
     # Given a secondary that applies nothing more
-    group.wait_until_whole()
+    group.mend()
     secondary = group.members[-1]
     if group.primary is secondary:
         group.make_primary(group.members[0])
