@@ -74,6 +74,8 @@ QUEUE_GAUGES = {
     "memory_max": ("leads_redis_memory_max_bytes", "Memory that Redis may use; 0: all there is."),
 }
 
+DATABASE_PRIMARY = ("leads_database_primary", "1 for the database server that takes the writes, by its own name.")
+
 
 # Flush interval, seconds, of the buffered request counts.
 COUNT_INTERVAL = 0.1
@@ -102,14 +104,17 @@ class Requests:
 
 
 class StateCollector(Collector):
-    """Gauges of the ledger and the queue; one that could not be read is None and left out."""
+    """Gauges of ledger, queue and the database's primary; what could not be read is None and left out."""
 
-    def __init__(self, ledger: dict[str, int] | None, queue: dict[str, float] | None) -> None:
+    def __init__(
+        self, ledger: dict[str, int] | None, queue: dict[str, float] | None, primary: str | None = None
+    ) -> None:
         self._ledger = ledger
         self._queue = queue
+        self._primary = primary
 
     def collect(self) -> Iterable[Metric]:
-        """Yield a gauge of the ledger, labelled by place, and one for each number of the queue."""
+        """Yield a gauge of the ledger, labelled by place, one for each number of the queue, and the primary."""
         if self._ledger is not None:
             family = GaugeMetricFamily(
                 "leads_ledger",
@@ -123,6 +128,10 @@ class StateCollector(Collector):
             for key, (name, text) in QUEUE_GAUGES.items():
                 if key in self._queue:
                     yield GaugeMetricFamily(name, text, self._queue[key])
+        if self._primary is not None:
+            family = GaugeMetricFamily(*DATABASE_PRIMARY, labels=["server"])
+            family.add_metric([self._primary], 1)
+            yield family
 
 
 def watch_pool(engine: Engine, pool: str, size: int) -> None:
@@ -135,11 +144,11 @@ def watch_pool(engine: Engine, pool: str, size: int) -> None:
 
 
 def exposition(
-    ledger: dict[str, int] | None, queue: dict[str, float] | None, processes: ProcessCollector
+    ledger: dict[str, int] | None, queue: dict[str, float] | None, primary: str | None, processes: ProcessCollector
 ) -> tuple[bytes, str]:
-    """Return the metrics of all API processes, the ledger and the queue as Prometheus text, and its content type."""
+    """Return the metrics of all API processes and of what was read as Prometheus text, and its content type."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
-    registry.register(StateCollector(ledger, queue))
+    registry.register(StateCollector(ledger, queue, primary))
     registry.register(processes)
     return prometheus_client.generate_latest(registry), prometheus_client.CONTENT_TYPE_LATEST

@@ -163,8 +163,8 @@ class MySQLServer(DatabaseServer):
     primary_options = ("--server-id=1", "--gtid-mode=ON", "--enforce-gtid-consistency=ON")
     replica_options = ("--server-id=2", *primary_options[1:], "--replicate-ignore-db=mysql")
 
-    def prepare(self) -> None:
-        """Make the system tables."""
+    def prepare(self, *options: str) -> None:
+        """Make the system tables, with further options."""
         self._prepare_by(
             [
                 mysqld(),
@@ -173,6 +173,7 @@ class MySQLServer(DatabaseServer):
                 "--initialize-insecure",
                 f"--datadir={self.data}",
                 f"--tmpdir={self.directory}",
+                *options,
             ]
         )
 
