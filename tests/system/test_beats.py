@@ -32,7 +32,7 @@ def another_beat(service: Service, directory: Path) -> Iterator[subprocess.Popen
     }
     process = subprocess.Popen([sys.executable, "-m", "workers", "beat"], cwd=service.root, env=environment)
     try:
-        until(lambda: (directory / "beat.alive").exists() or process.poll() is not None)
+        until(lambda: (directory / "beat.alive").exists() or process.poll() is not None, 60)
         assert process.poll() is None
         yield process
     finally:
