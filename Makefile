@@ -88,7 +88,7 @@ postman-test: $(VENV)/.test-installed newman ## Run the Postman collection with 
 
 ##@ Measure
 
-.PHONY: chaos faults bench bench-read load-test load-test-sustained load-test-spike
+.PHONY: chaos chaos-hosts faults bench bench-read load-test load-test-sustained load-test-spike
 
 # The database of what measures and proves: MySQL where there is one.
 ON = $(if $(DATABASE),--database $(DATABASE))
@@ -97,6 +97,9 @@ ROWS ?= 1000000
 
 chaos: $(VENV)/.test-installed servers ## Break everything at random under load, and count what was lost (DATABASE=mariadb, ARGS="--minutes 5 --seed 7 --stock")
 	@$(BIN)/python -m loadtests.chaos $(ON) $(ARGS)
+
+chaos-hosts: $(VENV)/.test-installed servers ## Break one of three hosts after another, each a network namespace (needs root; ARGS="--minutes 30 --only lost --stock")
+	@$(BIN)/python -m loadtests.hosts $(ARGS)
 
 faults: $(VENV)/.test-installed servers ## Put each listed fault into a copy of the code, and see that the tests notice it (ARGS="--only flush,claim --jobs 4")
 	@$(BIN)/python -m tests.faults $(ARGS)

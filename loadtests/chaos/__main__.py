@@ -55,7 +55,7 @@ def run(system: System, servers: dict[str, object], directory: Path, options: ar
     """Send leads while faults are injected, wait for the backlog, and report; return the exit status."""
     system.start()
     clients = Clients(
-        system.url, system.token, directory, number=options.clients, rate=options.rate, keys=not options.stock
+        [system.url], system.token, directory, number=options.clients, rate=options.rate, keys=not options.stock
     )
     faults = Faults(system, servers, seed=options.seed, per_minute=options.faults)
     begun = time.monotonic()

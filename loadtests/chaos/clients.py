@@ -6,16 +6,21 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-# Longest wait (seconds) for an answer, and pause before a retry.
+# Longest wait (seconds) for an answer and for a connection, and pause before a retry.
 TIMEOUT = 3.0
+CONNECT_TIMEOUT = 1.0
 PAUSE = 0.2
 
 CONNECTIONS = 6  # of one client
+
+# Seconds for which a client leaves out an address that did not answer with 202, where it has others.
+LEFT_OUT = 2.0
 
 
 @dataclass(frozen=True)
@@ -25,13 +30,16 @@ class Promise:
     at: float  # seconds since 1970
     lead: str
     email: str
+    keyed: bool  # whether it was sent with an Idempotency-Key
 
 
 class Clients:
     """Several client processes that share a steady rate."""
 
-    def __init__(self, url: str, token: str, directory: Path, *, number: int, rate: float, keys: bool) -> None:
-        """Prepare `number` clients that together send `rate` leads per second.
+    def __init__(
+        self, urls: Sequence[str], token: str, directory: Path, *, number: int, rate: float, keys: bool
+    ) -> None:
+        """Prepare `number` clients that together send `rate` leads per second, to one address after another.
 
         With `keys`, half of the leads have an Idempotency-Key and are retried until they are answered with 202.
         """
@@ -40,7 +48,7 @@ class Clients:
         self._files = [directory / f"ledger-{each}" for each in range(number)]
         self._processes = [
             context.Process(
-                target=_client, args=(url, token, str(file), rate / number, keys, self._stop, each), daemon=True
+                target=_client, args=(urls, token, str(file), rate / number, keys, self._stop, each), daemon=True
             )
             for each, file in enumerate(self._files)
         ]
@@ -58,12 +66,15 @@ class Clients:
 
     def promises(self) -> list[Promise]:
         """Return every recorded 202, by time."""
-        found = []
-        for file in self._files:
-            for line in file.read_text().splitlines():
-                at, lead, email = line.split(" ")
-                found.append(Promise(float(at), lead, email))
-        return sorted(found, key=lambda promise: promise.at)
+        return sorted(
+            (promise for file in self._files for promise in parse_promises(file.read_text())),
+            key=lambda promise: promise.at,
+        )
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of recorded 202s, one for each client."""
+        return self._files
 
     def requests(self) -> Counter[str]:
         """Return the number of requests by status code or error."""
@@ -75,13 +86,41 @@ class Clients:
         return total
 
 
-def _client(url: str, token: str, file: str, rate: float, keys: bool, stop: object, number: int) -> None:
-    asyncio.run(_Client(url, token, file, rate, keys, stop, number).run())
+def parse_promises(ledger: str) -> list[Promise]:
+    """Return the 202s in whole lines of a client's ledger."""
+    found = (line.split(" ") for line in ledger.splitlines())
+    return [Promise(float(at), lead, email, keyed == "keyed") for at, lead, email, keyed in found]
+
+
+class Addresses:
+    """The addresses of one client: it takes one after another, and leaves out for a while what has failed."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self._left_out = dict.fromkeys(urls, 0.0)
+        self._order = list(urls)
+
+    def take(self) -> str:
+        """Return the next address: of those that are left out now, the first that may be tried again."""
+        now = time.monotonic()
+        chosen = min(self._order, key=lambda url: max(self._left_out[url], now))
+        self._order.remove(chosen)
+        self._order.append(chosen)
+        return chosen
+
+    def leave_out(self, url: str) -> None:
+        """Note that the address has failed."""
+        self._left_out[url] = time.monotonic() + LEFT_OUT
+
+
+def _client(urls: Sequence[str], token: str, file: str, rate: float, keys: bool, stop: object, number: int) -> None:
+    asyncio.run(_Client(urls, token, file, rate, keys, stop, number).run())
 
 
 class _Client:
-    def __init__(self, url: str, token: str, file: str, rate: float, keys: bool, stop: object, number: int) -> None:
-        self._url = f"{url}/api/leads"
+    def __init__(
+        self, urls: Sequence[str], token: str, file: str, rate: float, keys: bool, stop: object, number: int
+    ) -> None:
+        self._addresses = Addresses([f"{url}/api/leads" for url in urls])
         self._headers = {"Authorization": f"Bearer {token}"}
         self._ledger = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._file = file
@@ -94,19 +133,21 @@ class _Client:
 
     async def run(self) -> None:
         limits = httpx.Limits(max_connections=CONNECTIONS)
-        async with httpx.AsyncClient(timeout=TIMEOUT, limits=limits) as http:
-            await asyncio.gather(*(self._send_leads(http) for _ in range(CONNECTIONS)))
+        async with httpx.AsyncClient(timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT), limits=limits) as http:
+            await asyncio.gather(
+                *(self._send_leads(http, keyed=self._keys and not each % 2) for each in range(CONNECTIONS))
+            )
         Path(f"{self._file}.requests").write_text(
             "".join(f"{name} {number}\n" for name, number in self._outcomes.items())
         )
 
-    async def _send_leads(self, http: httpx.AsyncClient) -> None:
+    async def _send_leads(self, http: httpx.AsyncClient, *, keyed: bool) -> None:
         while not self._stop.is_set():
             begun = time.monotonic()
             self._sent += 1
             email = f"{self._name}-{self._sent}@example.com"
             # Without a key a client must not retry, because the first request may have been accepted.
-            if self._keys and self._sent % 2:
+            if keyed:
                 while not await self._send(http, email, {"Idempotency-Key": email}) and not self._stop.is_set():
                     await asyncio.sleep(PAUSE)
             else:
@@ -121,14 +162,17 @@ class _Client:
             "phone": "+442071234567",
             "dateOfBirth": "1990-12-10",
         }
+        url = self._addresses.take()
         try:
-            answer = await http.post(self._url, json=lead, headers={**self._headers, **headers})
+            answer = await http.post(url, json=lead, headers={**self._headers, **headers})
         except httpx.HTTPError as error:
             self._outcomes[type(error).__name__] += 1
+            self._addresses.leave_out(url)
             return False
         self._outcomes[str(answer.status_code)] += 1
         if answer.status_code != 202:
+            self._addresses.leave_out(url)
             return False
         lead_id = answer.json()["data"]["id"]
-        os.write(self._ledger, f"{time.time():.3f} {lead_id} {email}\n".encode())
+        os.write(self._ledger, f"{time.time():.3f} {lead_id} {email} {'keyed' if headers else 'bare'}\n".encode())
         return True

@@ -4,6 +4,7 @@ from celery import Celery
 from kombu.entity import Queue
 
 from schema.queue.keys import SWEEPS, TICKETS
+from schema.runtime.keepalive import KEEPALIVE
 from schema.runtime.redis_clients import ASK_ONCE
 from schema.settings import Settings
 
@@ -44,6 +45,7 @@ def celery_app(settings: Settings) -> Celery:
             "socket_timeout": BROKER_TIMEOUT,
             "socket_connect_timeout": BROKER_TIMEOUT,
             "socket_keepalive": True,
+            "socket_keepalive_options": KEEPALIVE,
             "health_check_interval": BROKER_TIMEOUT,
             **({"master_name": sentinel_name, "sentinel_kwargs": ASK_ONCE} if sentinel_name else {}),
         },

@@ -15,6 +15,7 @@ from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, RedisE
 from redis.exceptions import ConnectionError as NotConnected
 from redis.retry import Retry
 
+from schema.runtime.async_connections import Connection
 from schema.settings.redis_urls import Address, ClusterUrl
 
 # Longest wait (seconds) for the answer where a primary is: nodes and Sentinels are asked one after the other.
@@ -126,7 +127,7 @@ class OwnerConnection(redis.Connection):
             raise NotConnected(type(error).__name__) from None
 
 
-class AsyncOwnerConnection(redis.asyncio.Connection):
+class AsyncOwnerConnection(Connection):
     """OwnerConnection for the event loop."""
 
     def __init__(self, *, owner: AsyncOwner, **options: Any) -> None:

@@ -18,7 +18,9 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from schema.runtime import cluster
+from schema.runtime.async_connections import Connection, SentinelConnection
 from schema.runtime.cluster import ASK_TIMEOUT
+from schema.runtime.keepalive import KEEPALIVE
 from schema.runtime.redis_replicas import Replica
 from schema.settings import Settings
 from schema.settings.redis_urls import CLUSTER_SCHEME, SENTINEL_SCHEME, ClusterUrl, SentinelUrl
@@ -92,7 +94,11 @@ def blocking_redis(shard: Shard, *, timeout: float, only_reads: bool = False) ->
         found = SentinelUrl.parse(shard.url)
         sentinel = Sentinel(found.sentinels, sentinel_kwargs=ASK_ONCE)
         client: redis.Redis = sentinel.master_for(
-            found.name, redis_connect_func=_check_primary, **_credentials(found), **options
+            found.name,
+            redis_connect_func=_check_primary,
+            socket_keepalive_options=KEEPALIVE,
+            **_credentials(found),
+            **options,
         )
         return client
     if shard.url.startswith(CLUSTER_SCHEME):
@@ -102,6 +108,7 @@ def blocking_redis(shard: Shard, *, timeout: float, only_reads: bool = False) ->
                 connection_class=cluster.OwnerConnection,
                 owner=cluster.Owner(nodes, shard.slot),
                 redis_connect_func=_check_primary,
+                socket_keepalive_options=KEEPALIVE,
                 **_credentials(nodes),
                 **options,
             )
@@ -145,7 +152,13 @@ def async_redis(shard: Shard, settings: Settings, *, connections: int, only_read
         )
         return redis.asyncio.Redis.from_pool(
             _SentinelPool(
-                found.name, sentinel, redis_connect_func=_check_primary_async, **_credentials(found), **options
+                found.name,
+                sentinel,
+                connection_class=SentinelConnection,
+                redis_connect_func=_check_primary_async,
+                socket_keepalive_options=KEEPALIVE,
+                **_credentials(found),
+                **options,
             )
         )
     if shard.url.startswith(CLUSTER_SCHEME):
@@ -155,10 +168,13 @@ def async_redis(shard: Shard, settings: Settings, *, connections: int, only_read
                 connection_class=cluster.AsyncOwnerConnection,
                 owner=cluster.AsyncOwner(nodes, shard.slot),
                 redis_connect_func=_check_primary_async,
+                socket_keepalive_options=KEEPALIVE,
                 **_credentials(nodes),
                 **options,
             )
         )
+    if shard.url.startswith("redis://"):
+        options["connection_class"] = Connection
     return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool.from_url(shard.url, **options))
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import pymysql
@@ -30,9 +31,9 @@ class DatabaseServer(Server):
     primary_options: ClassVar[tuple[str, ...]]
     replica_options: ClassVar[tuple[str, ...]]
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, within: Path | None = None) -> None:
         """Take further options of the server, which override the defaults."""
-        super().__init__()
+        super().__init__(within)
         self._options = options
         self.port = free_port()
         self.data = self.directory / "data"

@@ -37,6 +37,8 @@ RECOVERY = "group_replication_recovery"
 class GroupReplication:
     """The members and the Routers. They stop at the block's end."""
 
+    member_class, router_class = Member, Router
+
     def __init__(
         self,
         places: Sequence[Place] = (Place(),) * MEMBERS,
@@ -73,13 +75,13 @@ class GroupReplication:
                 self._options = (*mode, *self._options)
             group = str(uuid.uuid4())
             numbered = enumerate(self._places, 1)
-            self.members = [Member(number, place, group, seed, *self._options) for number, place in numbered]
+            self.members = [self.member_class(number, place, group, seed, *self._options) for number, place in numbered]
             for member in self.members:
                 member.seeds = [each.talks_at for each in self.members]
                 stack.enter_context(member)
             self._form(self.members[0])
             for place in self._router_places:
-                self.routers.append(stack.enter_context(Router(place, self.members)))
+                self.routers.append(stack.enter_context(self.router_class(place, self.members)))
             self._stack = stack.pop_all()
         return self
 

@@ -42,6 +42,7 @@ class Place:
 
     address: str = "127.0.0.1"
     prefix: tuple[str, ...] = ()
+    directory: Path | None = None  # where its files are; the temporary directory
 
 
 class Seen(NamedTuple):
@@ -79,7 +80,7 @@ class Member(MySQLServer):
 
     def __init__(self, number: int, place: Place, group: str, seed: Seed, *options: str) -> None:
         """Take the member's number from 1 on, its place, the group's UUID, and further options of the server."""
-        super().__init__(*options)
+        super().__init__(*options, within=place.directory)
         self.number = number
         self.place = place
         self.joins = False
@@ -149,6 +150,14 @@ class Member(MySQLServer):
                 return tuple(cursor.fetchall())
         except (pymysql.err.MySQLError, OSError):
             return ()
+
+    def read_consistently(self, statement: str) -> tuple[tuple[object, ...], ...]:
+        """Return the rows of a statement as root, with all that was committed before on any member."""
+        consistent = "SET SESSION group_replication_consistency = 'BEFORE'"
+        with pymysql.connect(unix_socket=str(self._socket), user="root", init_command=consistent) as connection:
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            return tuple(cursor.fetchall())
 
     @property
     def uuid(self) -> str:

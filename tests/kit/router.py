@@ -36,7 +36,7 @@ class Router(Server):
 
     def __init__(self, place: Place, members: Sequence[Member]) -> None:
         """Take the members of a group that runs; the first one is its primary."""
-        super().__init__()
+        super().__init__(place.directory)
         self.place = place
         self.port = free_port()
         self._members = members

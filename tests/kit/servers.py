@@ -75,9 +75,10 @@ def program(name: str, **wanted: Any) -> str:
 class Server:
     """One process with its data. Subclasses define its command and its readiness check."""
 
-    def __init__(self) -> None:
+    def __init__(self, within: Path | None = None) -> None:
+        """Make the server's directory, in the temporary directory or `within` another one."""
         # A short path, because the length of a unix socket's path is bounded.
-        self.directory = Path(tempfile.mkdtemp(prefix="lead-ingest-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="lead-ingest-", dir=within))
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

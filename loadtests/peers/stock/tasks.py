@@ -9,6 +9,9 @@ from celery import Celery
 
 from loadtests.peers.table import leads
 
+# With a broker under Sentinel, what the Sentinels call the primary.
+MASTER_NAME = os.environ.get("PEER_REDIS_MASTER_NAME")
+
 app = Celery("stock", broker=os.environ["PEER_REDIS_URL"])
 app.conf.update(
     task_ignore_result=True,
@@ -18,7 +21,11 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     # Redelivery within a chaos run, instead of after Celery's default of an hour.
-    broker_transport_options={"visibility_timeout": 30, "socket_timeout": 5},
+    broker_transport_options={
+        "visibility_timeout": 30,
+        "socket_timeout": 5,
+        **({"master_name": MASTER_NAME} if MASTER_NAME else {}),
+    },
     worker_concurrency=2,
 )
 
