@@ -71,6 +71,8 @@ QUEUE_GAUGES = {
         "Age of the audit event that waits longest, by Redis's clock; 0: none.",
     ),
     "memory": ("leads_redis_memory_bytes", "Memory that Redis uses."),
+    "replicas": ("leads_queue_replicas", "Replicas of the queue's primary, or of the shard that has the fewest."),
+    "replica_lag": ("leads_queue_replica_lag_bytes", "What the slowest replica has not acknowledged yet."),
     "memory_max": ("leads_redis_memory_max_bytes", "Memory that Redis may use; 0: all there is."),
 }
 
