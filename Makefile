@@ -28,7 +28,7 @@ api-request-data: ## Show one request and its response as JSON, with all that is
 
 ##@ Test
 
-.PHONY: test test-unit test-integration test-system test-compose test-releases coverage lint format fuzz postman-test
+.PHONY: test test-unit test-integration test-system test-compose test-releases test-group coverage lint format fuzz postman-test
 
 test: $(VENV)/.test-installed servers newman ## Run all tests, and a minute of chaos (T=tests/unit/test_lead.py for one file, T=path::test for one test; ARGS="-k cursor -x" for pytest)
 ifdef T
@@ -39,7 +39,7 @@ else
 	@$(BIN)/python -m pytest tests/unit tests/integration tests/releases -m "not extended" -q --numprocesses 2 --dist loadfile $(ARGS)
 	@echo "Testing: system (the really started service, over HTTP)"
 	@# They wait more than they work: three at once on two cores.
-	@$(BIN)/python -m pytest tests/system -q --numprocesses 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest tests/system -m "not extended" -q --numprocesses 3 --dist loadfile $(ARGS)
 	@echo "Testing: a minute of faults under load, the same each time"
 	@$(BIN)/python -m loadtests.chaos $(ON) --minutes 1 --seed 16
 	@$(BIN)/python -m tests.kit.tested keep test
@@ -60,6 +60,11 @@ test-compose: $(VENV)/.test-installed servers ## Start, scale, break, stop and s
 
 test-releases: $(VENV)/.test-installed servers ## Run the last release beside this one: its system tests on the new tables, a rolling upgrade, and the way back
 	@$(BIN)/python -m pytest $(or $(T),tests/releases) -q --numprocesses 2 --dist loadfile $(ARGS)
+
+test-group: $(VENV)/.test-installed servers ## Run all tests on MySQL Group Replication behind MySQL Router
+	@$(BIN)/python -m pytest $(or $(T),$(GROUP_TESTS)) -q $(ARGS)
+
+GROUP_TESTS = $(filter-out %/test_group_commit.py,$(wildcard tests/*/test_group_*.py)) tests/integration/test_database_servers.py
 
 coverage: $(VENV)/.test-installed servers ## Show which lines the unit and integration tests leave out
 	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile \
@@ -90,7 +95,7 @@ ON = $(if $(DATABASE),--database $(DATABASE))
 LOAD = $(if $(HOST),--host $(HOST)) $(if $(RATE),--rate $(RATE)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 ROWS ?= 1000000
 
-chaos: $(VENV)/.test-installed servers ## Break everything at random under load, and count what was lost (DATABASE=mariadb, ARGS="--minutes 5 --seed 7 --stock")
+chaos: $(VENV)/.test-installed servers ## Break everything at random under load, and count what was lost (DATABASE=mariadb, ARGS="--minutes 5 --seed 7 --queue sentinel --stock")
 	@$(BIN)/python -m loadtests.chaos $(ON) $(ARGS)
 
 chaos-hosts: $(VENV)/.test-installed servers ## Break one of three hosts after another, each a network namespace (needs root; ARGS="--minutes 30 --only lost --stock")

@@ -31,6 +31,7 @@ from ingest_api.intake.shard_router import ShardRouter
 from ingest_api.intake.tickets import TicketPublisher
 from ingest_api.reads.cursor import Cursors
 from ingest_api.reads.data_version import DataVersionReader
+from ingest_api.reads.database_servers import DatabaseServers
 from ingest_api.reads.ledger import LedgerReader
 from ingest_api.reads.lists import Lists
 from ingest_api.reads.queue_reader import QueueReader
@@ -159,6 +160,7 @@ def create(settings: Settings) -> AsgiCallable:
         blocking_shards(settings, timeout=settings.redis_timeout, only_reads=True),
         blocking_broker(settings, timeout=settings.redis_timeout),
     )
+    database_servers = DatabaseServers(ledger_pool, replica)
     letters = DeadLetters(blocking_shards(settings, timeout=settings.redis_timeout))
     failures = LoginFailures(_first_shard(settings, connections=LOGIN_CONNECTIONS), private, settings.login_failures)
     hash_writer = engines.writer(settings.primary_url, timeout=settings.database_read_timeout)
@@ -206,8 +208,8 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_route("/api/docs", Page())
     app.add_route("/api/docs/{name}", Assets())
     app.add_route("/health/live", Live())
-    app.add_route("/health/ready", Ready(reader, queue, ledgers))
-    app.add_route("/metrics", Metrics(ledgers, requests))
+    app.add_route("/health/ready", Ready(reader, queue, ledgers, database_servers))
+    app.add_route("/metrics", Metrics(ledgers, database_servers, requests))
     return start_before_body(app)
 
 

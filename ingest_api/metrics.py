@@ -71,8 +71,12 @@ QUEUE_GAUGES = {
         "Age of the audit event that waits longest, by Redis's clock; 0: none.",
     ),
     "memory": ("leads_redis_memory_bytes", "Memory that Redis uses."),
+    "replicas": ("leads_queue_replicas", "Replicas of the queue's primary, or of the shard that has the fewest."),
+    "replica_lag": ("leads_queue_replica_lag_bytes", "What the slowest replica has not acknowledged yet."),
     "memory_max": ("leads_redis_memory_max_bytes", "Memory that Redis may use; 0: all there is."),
 }
+
+DATABASE_PRIMARY = ("leads_database_primary", "1 for the database server that takes the writes, by its own name.")
 
 
 # Flush interval, seconds, of the buffered request counts.
@@ -102,14 +106,17 @@ class Requests:
 
 
 class StateCollector(Collector):
-    """Gauges of the ledger and the queue; one that could not be read is None and left out."""
+    """Gauges of ledger, queue and the database's primary; what could not be read is None and left out."""
 
-    def __init__(self, ledger: dict[str, int] | None, queue: dict[str, float] | None) -> None:
+    def __init__(
+        self, ledger: dict[str, int] | None, queue: dict[str, float] | None, primary: str | None = None
+    ) -> None:
         self._ledger = ledger
         self._queue = queue
+        self._primary = primary
 
     def collect(self) -> Iterable[Metric]:
-        """Yield a gauge of the ledger, labelled by place, and one for each number of the queue."""
+        """Yield a gauge of the ledger, labelled by place, one for each number of the queue, and the primary."""
         if self._ledger is not None:
             family = GaugeMetricFamily(
                 "leads_ledger",
@@ -123,6 +130,10 @@ class StateCollector(Collector):
             for key, (name, text) in QUEUE_GAUGES.items():
                 if key in self._queue:
                     yield GaugeMetricFamily(name, text, self._queue[key])
+        if self._primary is not None:
+            family = GaugeMetricFamily(*DATABASE_PRIMARY, labels=["server"])
+            family.add_metric([self._primary], 1)
+            yield family
 
 
 def watch_pool(engine: Engine, pool: str, size: int) -> None:
@@ -135,11 +146,11 @@ def watch_pool(engine: Engine, pool: str, size: int) -> None:
 
 
 def exposition(
-    ledger: dict[str, int] | None, queue: dict[str, float] | None, processes: ProcessCollector
+    ledger: dict[str, int] | None, queue: dict[str, float] | None, primary: str | None, processes: ProcessCollector
 ) -> tuple[bytes, str]:
-    """Return the metrics of all API processes, the ledger and the queue as Prometheus text, and its content type."""
+    """Return the metrics of all API processes and of what was read as Prometheus text, and its content type."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
-    registry.register(StateCollector(ledger, queue))
+    registry.register(StateCollector(ledger, queue, primary))
     registry.register(processes)
     return prometheus_client.generate_latest(registry), prometheus_client.CONTENT_TYPE_LATEST

@@ -44,7 +44,7 @@ def _of(module: object) -> list[str]:
 
 def _state() -> list[str]:
     """Return the rows of the gauges that are read at each scrape, made from dummy values."""
-    families = api.StateCollector({"imbalance": 0}, dict.fromkeys(api.QUEUE_GAUGES, 0.0)).collect()
+    families = api.StateCollector({"imbalance": 0}, dict.fromkeys(api.QUEUE_GAUGES, 0.0), "").collect()
     return _rows((each, tuple(each.samples[0].labels)) for each in families)
 
 

@@ -73,6 +73,12 @@ class Replica:
         self._check_pool = check_pool
         self._lag = lag
         self._usable = False
+        self._lag_seconds = 0.0
+
+    @property
+    def lag_seconds(self) -> float:
+        """How far the replica was behind at the last look."""
+        return self._lag_seconds
 
     @property
     def usable(self) -> bool:
@@ -117,16 +123,20 @@ class Replica:
         try:
             progress = (await self._replica.one_statement(totals.version)).progress
         except (ApiError, SQLAlchemyError):
-            metrics.REPLICA_LAG.set(self._lag.seconds(None))
+            self._record_lag(None)
             self._switch(False, "away")
         else:
-            metrics.REPLICA_LAG.set(self._lag.seconds(progress))
+            self._record_lag(progress)
             allowed = self._lag.allows(progress)
             self._switch(allowed, "keeps up" if allowed else "behind")
 
     def close(self) -> None:
         """Close the replica's pool."""
         self._replica.close()
+
+    def _record_lag(self, progress: int | None) -> None:
+        self._lag_seconds = self._lag.seconds(progress)
+        metrics.REPLICA_LAG.set(self._lag_seconds)
 
     def _switch(self, usable: bool, reason: str) -> None:
         if usable != self._usable:

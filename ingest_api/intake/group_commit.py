@@ -18,6 +18,7 @@ from ingest_api.intake.append import AppendRequest, AppendResult, Verdict, appen
 from ingest_api.intake.redis_script import ScriptConnection
 from schema.queue.script import Value
 from schema.runtime import logs
+from schema.runtime.redis_replicas import Topology
 from schema.settings import Settings
 from schema.settings.shards import WHOLE, Shard
 
@@ -67,6 +68,7 @@ class GroupCommit:
         self._waiting_elsewhere = waiting_elsewhere
         script = append_script(shard, has_own_broker=settings.has_own_broker)
         self._connection = ScriptConnection(client, script)
+        self._topology = Topology(shard)
         self._queue_max = settings.queue_max
         self._head: list[Value] = [
             settings.rate_limit,
@@ -111,7 +113,7 @@ class GroupCommit:
                 shared = len(batch) > 1
                 try:
                     await self._flush(batch)
-                except (RedisError, OSError, TimeoutError, QueueUnavailable) as error:
+                except QueueUnavailable as error:
                     await self._fail(batch, error)
                 except BaseException:
                     await self._fail(batch, QueueUnavailable("stopped"))
@@ -135,10 +137,15 @@ class GroupCommit:
         requests = arguments_of((waiting.request for waiting in batch), self._shard)
         most = max(0, self._queue_max - self._waiting_elsewhere())
         arguments: list[Value] = [most, *self._head, len(batch), *requests]
+        is_sent = False
         with metrics.FLUSH_SECONDS.time():
-            async with asyncio.timeout(self._timeout):
-                await self._connect()
-                reply = await self._run(arguments)
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._connection.connect()
+                    is_sent = True
+                    reply = await self._run(arguments)
+            except (RedisError, OSError, TimeoutError) as error:
+                raise (QueueUnavailable if is_sent else NotSent)(type(error).__name__) from None
         metrics.FLUSH_REQUESTS.observe(len(batch))
         self.is_away, self.waiting = False, reply[0]
         appended = 0
@@ -151,12 +158,6 @@ class GroupCommit:
             metrics.LEADS_ACCEPTED.inc(appended)
             self._on_flush(appended, reply[0], reply[1])
 
-    async def _connect(self) -> None:
-        try:
-            await self._connection.connect()
-        except (RedisError, OSError) as error:
-            raise NotSent(type(error).__name__) from None
-
     async def _run(self, arguments: list[Value]) -> list[Any]:
         answer = await self._connection.run(arguments)
         if self._replicas:
@@ -164,17 +165,21 @@ class GroupCommit:
             found = await self._connection.wait_for_replicas(self._replicas, half, on_disk=self._on_disk)
             if found < self._replicas:
                 raise QueueUnavailable(f"{found} of {self._replicas} replicas")
+            if not self._topology.is_settled(*await self._connection.role()):
+                raise QueueUnavailable("a replica has left")
         return answer
 
-    async def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
+    async def _fail(self, batch: list[_Waiting], error: QueueUnavailable) -> None:
         """Fail the requests of the flush and all that wait for the next one, which would run into the same timeout."""
         unsent, self._next = self._next, []
         self.is_away = True
         metrics.FLUSH_FAILURES.inc()
-        reason = str(error) if isinstance(error, QueueUnavailable) else type(error).__name__
+        reason = str(error)
         log.error("flush failed", reason=reason, shard=self._shard.number, requests=len(batch) + len(unsent))
-        kind = NotSent if isinstance(error, NotSent) else QueueUnavailable
-        for waiting, failure in (*((each, kind) for each in batch), *((each, NotSent) for each in unsent)):
+        for waiting in batch:
             if not waiting.future.done():
-                waiting.future.set_exception(failure(reason))
+                waiting.future.set_exception(type(error)(reason))
+        for waiting in unsent:
+            if not waiting.future.done():
+                waiting.future.set_exception(NotSent(reason))
         await self._connection.drop()

@@ -12,6 +12,8 @@ import redis.asyncio
 from redis.exceptions import NoScriptError
 
 from schema.queue.script import Script, Value
+from schema.runtime.redis_replicas import address_of
+from schema.settings.redis_urls import Address
 
 
 class ScriptConnection:
@@ -59,6 +61,10 @@ class ScriptConnection:
         else:
             found = await self._call(("WAIT", replicas, milliseconds))
         return int(found)
+
+    async def role(self) -> tuple[Address, list[Any]]:
+        """Return the server's address and its answer to ROLE. Raises RedisError or OSError; call `drop` then."""
+        return address_of(self._connection), await self._call(("ROLE",))
 
     async def drop(self) -> None:
         """Close the connection, so that a late answer is not read as the answer to the next command."""

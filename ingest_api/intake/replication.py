@@ -8,7 +8,7 @@ from schema.runtime import logs
 from schema.runtime.redis_clients import blocking_redis, replica_client
 from schema.runtime.redis_replicas import Replica, replicas_of
 from schema.settings import Settings, SettingsError, variable
-from schema.settings.redis_urls import SENTINEL_SCHEME
+from schema.settings.redis_urls import CLUSTER_SCHEME
 from schema.settings.shards import Shard
 
 log = logs.get(__name__)
@@ -44,7 +44,7 @@ def _check_shard(settings: Settings, shard: Shard) -> None:
         )
     checked = [_check(settings, shard, replica) for replica in replicas]
     priorities = {each for each in checked if each is not None}
-    if len(priorities) > 1 and shard.url.startswith(SENTINEL_SCHEME):
+    if len(priorities) > 1 and not shard.url.startswith(CLUSTER_SCHEME):
         # A failover chooses by priority first, so it may promote a replica that has not confirmed the last leads.
         log.warning("replicas differ in replica-priority: a failover may lose leads", priorities=sorted(priorities))
 

@@ -42,6 +42,7 @@ class ShardRouter:
         self._next = next_queue
         self._on_flush = on_flush
         self._turn = 0
+        self._is_watched = len(shards) > 1 or settings.redis_replicas > 0
         self._watch: asyncio.Task[None] | None = None
         self._commits = [
             GroupCommit(each.client, settings, self._flushed, each.shard, self._elsewhere(number))
@@ -66,8 +67,8 @@ class ShardRouter:
         return await self._next.submit(request)
 
     def start(self) -> None:
-        """Begin to watch the shards. One alone needs no watch: each request finds out whether it is back."""
-        if len(self._commits) > 1:
+        """Begin to watch the shards. One without replicas needs none: each request finds out whether it is back."""
+        if self._is_watched:
             self._watch = asyncio.create_task(self._look_after())
         if self._next is not None:
             self._next.start()
@@ -140,7 +141,7 @@ class ShardRouter:
         self._on_flush(leads, self.waiting, tickets)
 
     async def _look_after(self) -> None:
-        """Probe the shards that are away, and ask the others how many leads wait, until cancelled."""
+        """Probe the shards that are away, and ask the others how many leads wait and which replicas they have."""
         loop = asyncio.get_running_loop()
         ask_at = 0.0
         while True:

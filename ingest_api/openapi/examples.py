@@ -110,7 +110,10 @@ def ready() -> dict[str, Any]:
     ledger = {"accepted": 2000, "stored": 1990, "expired": 0, "dead": 0, "dropped": 0, "erased": 0, "waiting": 10}
     ledger["imbalance"] = 0
     replicas = [{"address": "10.0.0.2:6379", "lag_bytes": 0}]
-    servers = {"queue": [{"shard": 0, "primary": "10.0.0.1:6379", "replicas": replicas}]}
+    servers = {
+        "queue": [{"shard": 0, "primary": "10.0.0.1:6379", "replicas": replicas}],
+        "database": {"primary": "db1:3306", "replica_lag_seconds": 0.1},
+    }
     return {"queue": True, "database": True, "ledger": ledger, "servers": servers}
 
 

@@ -36,8 +36,9 @@ def add_operation(spec: APISpec) -> None:
         },
         "servers": {
             "type": "object",
-            "description": "The server that has each shard of the queue, and how far its replicas are. "
-            "Left out for those who come through a proxy.",
+            "description": "What the parts' servers say of themselves: which one is the primary, how far the others "
+            "are. A part that says nothing is left out, and all of it for those who come through a proxy.",
+            "properties": {"queue": _QUEUE_SERVERS, "database": _DATABASE_SERVERS},
         },
     }
     ready = {
@@ -54,7 +55,7 @@ def add_operation(spec: APISpec) -> None:
     _add(
         spec,
         "/health/ready",
-        "Whether the queue and the database answer, and the ledger; at most a second old",
+        "Whether the queue and the database answer, the ledger, and the servers; at most a second old",
         "ready",
         ready,
     )
@@ -66,6 +67,41 @@ def add_operation(spec: APISpec) -> None:
     # No 406, because browsers do not ask for JSON.
     _add(spec, "/api/docs", "A page that shows this document", "docs", {"200": page, **failed("429")})
 
+
+_QUEUE_SERVERS = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {
+            "shard": {"type": "integer"},
+            "primary": {"type": "string", "description": "Host and port of the server that has the shard."},
+            "replicas": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "address": {"type": "string"},
+                        "lag_bytes": {"type": "integer", "description": "What it has not acknowledged yet."},
+                    },
+                },
+            },
+            "error": {"type": "string", "description": "The shard is away."},
+        },
+    },
+}
+
+_DATABASE_SERVERS = {
+    "type": "object",
+    "properties": {
+        "primary": {"type": "string", "description": "Host and port of the server that takes the writes."},
+        "members": {
+            "type": "object",
+            "description": "In Group Replication the state of each member, where the account may see it.",
+            "additionalProperties": {"type": "string"},
+        },
+        "replica_lag_seconds": {"type": "number", "description": "How far the replica is behind."},
+    },
+}
 
 _NOT_READY = error(503, "Not ready: queue", errors={"queue": ["This part does not answer."]}, retry_after=RETRY_AWAY)
 

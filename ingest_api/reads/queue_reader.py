@@ -11,7 +11,7 @@ from schema.queue import keys
 from schema.queue.accepted_counts import Accepted
 from schema.queue.entries import parse
 from schema.runtime.redis_clients import AsyncShardClient
-from schema.runtime.redis_replicas import replicas_in
+from schema.runtime.redis_replicas import address_of, replicas_in
 from schema.settings.shards import Shard
 
 
@@ -101,10 +101,9 @@ async def _server(shard: Shard, client: Any, timeout: float) -> dict[str, Any]:
         async with asyncio.timeout(timeout):
             async with client.client() as connection:
                 replicas = replicas_in(await connection.info("replication"))
-                server = connection.connection
-                # The embedded server listens on a socket, which has no address.
-                primary = f"{server.host}:{server.port}" if hasattr(server, "host") else server.path
+                host, port = address_of(connection.connection)
     except (RedisError, TimeoutError):
         return named | {"error": "This server does not answer."}
     lags = [{"address": f"{each.host}:{each.port}", "lag_bytes": each.lag_bytes} for each in replicas]
-    return named | {"primary": primary, "replicas": lags}
+    # The embedded server listens on a socket, which has no port.
+    return named | {"primary": f"{host}:{port}" if port else host, "replicas": lags}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from loadtests.chaos.clients import Clients
 from loadtests.chaos.faults import Faults
+from loadtests.chaos.queues import started
 from loadtests.chaos.systems import Ours, Stock, System, counted
 from tests.kit.databases import DATABASES, chosen
-from tests.kit.servers import RedisServer
 
 
 def main() -> int:
@@ -25,17 +25,20 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=300, help="leads a second, all clients together")
     parser.add_argument("--drain", type=float, default=180, help="longest wait for the backlog in the end, seconds")
     parser.add_argument("--database", choices=DATABASES, default="", help="MySQL where there is one, else MariaDB")
+    parser.add_argument("--queue", choices=("one", "sentinel", "cluster"), default="one", help="the queue's servers")
     parser.add_argument("--stock", action="store_true", help="break the stock pipeline instead")
     options = parser.parse_args()
+    if options.stock and options.queue != "one":
+        parser.error("--stock has one Redis; make chaos-hosts has the stock pipeline on Sentinel")
     name = "stock (Falcon, task.delay(), one INSERT a task)" if options.stock else "Lead Ingest"
     server = chosen(options.database).of_disk()
     with (
         tempfile.TemporaryDirectory(prefix="chaos-") as directory,
         server as database,
-        RedisServer() as queue,
+        started(options.queue) as queue,
     ):
         print(
-            f"Chaos on {name}, with {database.title} {database.version()} and Redis {queue.version()} "
+            f"Chaos on {name}, with {database.title} {database.version()} and {queue.title} "
             "(appendonly yes, appendfsync always)"
         )
         print(
@@ -46,7 +49,7 @@ def main() -> int:
         kind = Stock if options.stock else Ours
         system: System = kind(Path(directory), database, queue)
         try:
-            return run(system, {"database": database, "redis": queue}, Path(directory), options)
+            return run(system, {"database": database, "redis": queue.server}, Path(directory), options)
         finally:
             system.stop()
 

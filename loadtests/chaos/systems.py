@@ -13,6 +13,7 @@ from typing import Protocol
 import httpx
 import psutil
 
+from loadtests.chaos.queues import Queue
 from tests.kit.databases import DatabaseServer
 from tests.kit.servers import RedisServer, until
 from tests.kit.service import ROOT, Service, free_port
@@ -49,12 +50,12 @@ class System(Protocol):
 class Ours:
     """Lead Ingest on a database server and Redis."""
 
-    def __init__(self, directory: Path, database: DatabaseServer, queue: RedisServer) -> None:
+    def __init__(self, directory: Path, database: DatabaseServer, queue: Queue) -> None:
         self._database = database
         self._queue = queue
         self._database_url = database.create_database()
         self._name = self._database_url.rpartition("/")[2]
-        self._service = Service(directory, redis_url=queue.url, database_url=self._database_url)
+        self._service = Service(directory, database_url=self._database_url, **queue.settings)
         self.url = self._service.base_url
         self.token = ""
 
@@ -73,7 +74,7 @@ class Ours:
 
     def waiting(self) -> int:
         """Return how many leads are in the stream."""
-        return int(self._queue.client().xlen("leads:stream"))
+        return sum(int(client.xlen(f"{prefix}stream")) for client, prefix in self._queue.streams())
 
     def stored(self) -> list[tuple[str, str]]:
         """Return id and address of each row."""
@@ -82,7 +83,7 @@ class Ours:
 
     def dead(self) -> set[str]:
         """Return the ids of the leads in the dead letters."""
-        letters = self._queue.client().xrange("leads:dead")
+        letters = [each for client, prefix in self._queue.streams() for each in client.xrange(f"{prefix}dead")]
         return {_id_in(fields[b"lead"]) for _, fields in letters}
 
     def balance(self) -> str:
@@ -97,9 +98,9 @@ class Ours:
 class Stock:
     """Falcon, `task.delay()`, one INSERT per task; its processes are restarted when they die, as ours are."""
 
-    def __init__(self, directory: Path, database: DatabaseServer, queue: RedisServer) -> None:
+    def __init__(self, directory: Path, database: DatabaseServer, queue: Queue) -> None:
         self._database = database
-        self._queue = queue
+        self._queue: RedisServer = queue.server
         self._log = directory / "stock.log"
         directory.mkdir(parents=True, exist_ok=True)
         url = database.create_database()
@@ -107,7 +108,7 @@ class Stock:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.token = "none"
-        self._environment = {**os.environ, "PEER_REDIS_URL": queue.url, "PEER_DATABASE_URL": url}
+        self._environment = {**os.environ, "PEER_REDIS_URL": self._queue.url, "PEER_DATABASE_URL": url}
         stock = "loadtests.peers.stock"
         self._commands = {
             "api": ["gunicorn", "-b", f"127.0.0.1:{port}", "-w", "2", "--no-control-socket", f"{stock}.api:app"],

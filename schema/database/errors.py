@@ -28,9 +28,9 @@ _RETRY = {1205, 1213, 1305, 3101} | {8002, 8022, 8028, 9007}
 COMMIT_FAILED = 1180
 _CONFLICT_AT_COMMIT = re.compile(r"error 149\b")
 
-# The connection leads to a server that takes no writes (now): read-only, a member that has left its group (3100), a
-# cluster without quorum (1047).
-WRONG_SERVER = {1047, 1290, 1792, 1836, 3100}
+# The connection leads to a server that takes no writes (now): read-only, a member that has left its group or is about
+# to (3100, 3783, 3796, 3799), offline as one that was expelled (3032, 6400), a cluster without quorum (1047).
+WRONG_SERVER = {1047, 1290, 1792, 1836, 3100} | {3032, 3783, 3796, 3799, 6400}
 _REJECT_ROW = {
     *(1048, 1264, 1265, 1292, 1364, 1366, 1367, 1406, 1411, 1452, 1525, 1644, 1690),
     *(3140, 3819, 4025),
@@ -43,6 +43,8 @@ _UNAVAILABLE |= {1021, 1036, 1040, 1041, 1044, 1045, 1049, 1053, 1114, 1129, 114
 # Disk or memory failure of the server, global lock, cluster without quorum, tables older than this code.
 _UNAVAILABLE |= {1026, 1028, 1030, 1037, 1038, 1054, 1130, 1135, 1206, 1223, 1698, 1815, 4151}
 _UNAVAILABLE |= {1184, 1203, 1226, 1317, 1927, 1969, 3024, 3168, 4031} | {COMMIT_FAILED} | WRONG_SERVER
+# Group Replication: a new primary that still applies what the former one had, and a change of the primary.
+_UNAVAILABLE |= {3169, 3781, 3782, 3797, 3798, 4094, 6141}
 # TiDB: its storage or its clock does not answer.
 _UNAVAILABLE |= {9001, 9002, 9003, 9004, 9005}
 

@@ -15,7 +15,7 @@ from schema.queue.accepted_counts import Accepted
 from schema.queue.dead_letters import DROP, PAGE_SIZE
 from schema.queue.script import Script
 from schema.runtime.redis_clients import ShardClient
-from schema.runtime.redis_replicas import confirm
+from schema.runtime.redis_replicas import Topology, confirm
 from schema.settings import Settings
 from schema.settings.shards import Shard, home_of
 
@@ -46,7 +46,8 @@ class Moving:
         for shard, client in self._old:
             with client.client() as connection:
                 connection.set(shard.name(keys.FENCE), 1)
-                confirm(connection, self._replicas, FENCE_TIMEOUT)
+                if self._replicas:
+                    confirm(connection, self._replicas, FENCE_TIMEOUT, Topology(shard))
 
     def waiting(self) -> int:
         """Return how many leads the old queue still has for the workers."""

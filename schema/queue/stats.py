@@ -9,18 +9,20 @@ from redis.exceptions import RedisError, ResponseError
 
 from schema.queue import keys
 from schema.runtime.redis_clients import ShardClient
+from schema.runtime.redis_replicas import replicas_in
 from schema.settings.shards import Shard
 
 # What is added up over the shards, and of what the largest counts.
 ADDED = ("waiting", "pending", "dead", "audit", "memory", "memory_max")
-LARGEST = ("oldest", "audit_oldest", "consumers")
+LARGEST = ("oldest", "audit_oldest", "consumers", "replica_lag")
 
 
 def read_queue(shards: Sequence[ShardClient], broker: redis.Redis) -> dict[str, float]:
     """Return the numbers of leads, dead letters, tickets, sweeps, audit events and consumers by name.
 
     `oldest` and `audit_oldest` are the ages of the lead and the event that wait longest, in seconds; `memory` and
-    `memory_max` are in bytes, of each server once for each of its shards. Without tickets and sweeps when the broker
+    `memory_max` are in bytes, of each server once for each of its shards; `replicas` are those of the shard that has
+    the fewest, and `replica_lag` is in bytes. Without tickets and sweeps when the broker
     does not answer, which may be another server.
 
     Raises RedisError.
@@ -28,6 +30,7 @@ def read_queue(shards: Sequence[ShardClient], broker: redis.Redis) -> dict[str, 
     found = [read_shard(*each) for each in shards]
     numbers = {name: sum(each[name] for each in found) for name in ADDED}
     numbers |= {name: max(each[name] for each in found) for name in LARGEST}
+    numbers["replicas"] = min(each["replicas"] for each in found)
     pipeline: Any = broker.pipeline(transaction=False)
     with suppress(RedisError):
         numbers["tickets"], numbers["sweeps"] = pipeline.llen(keys.TICKETS).llen(keys.SWEEPS).execute()
@@ -45,12 +48,14 @@ def read_shard(shard: Shard, client: redis.Redis) -> dict[str, float]:
     pipeline.xlen(audit_stream)
     pipeline.xrange(audit_stream, count=1)
     pipeline.info("memory")
+    pipeline.info("replication")
     pipeline.xinfo_groups(stream)
     *answers, groups = pipeline.execute(raise_on_error=False)
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
-    waiting, oldest, (seconds, micros), dead, audit, audit_oldest, memory = answers
+    waiting, oldest, (seconds, micros), dead, audit, audit_oldest, memory, replication = answers
+    replicas = replicas_in(replication)
     if isinstance(groups, ResponseError):
         groups = []  # no stream yet, because no lead was ever accepted
     elif isinstance(groups, Exception):
@@ -67,6 +72,8 @@ def read_shard(shard: Shard, client: redis.Redis) -> dict[str, float]:
         "audit_oldest": _age(audit_oldest, now),
         "memory": memory["used_memory"],
         "memory_max": memory["maxmemory"],
+        "replicas": len(replicas),
+        "replica_lag": max((each.lag_bytes for each in replicas), default=0),
     }
 
 

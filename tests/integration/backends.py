@@ -3,8 +3,10 @@
 import asyncio
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,6 +149,25 @@ class Backend:
         with self.engine.begin() as connection:
             for table in metadata.sorted_tables:
                 connection.execute(table.delete())
+
+
+@contextmanager
+def backend_at(url: str, queue: RedisServer, directory: Path) -> Iterator[Backend]:
+    """Yield an empty backend of a queue and a migrated MySQL, with the default timeout of the database."""
+    settings = Settings(
+        data_dir=directory,
+        redis_url=queue.url,
+        redis_timeout=10.0,
+        database_url=url,
+        rate_limit=0,
+        claim_after=5.0,
+    )
+    engine = writer(settings, pool_size=4)
+    with closing(queue.client()) as client:
+        backend = Backend("mysql", settings, queue, None, client, engine)
+        backend.empty()
+        yield backend
+    engine.dispose()
 
 
 def fields_of(number: int = 0, **changes: Any) -> dict[str, Any]:

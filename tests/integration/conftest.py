@@ -11,11 +11,12 @@ from schema.database.migrations.runner import migrate
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
 from schema.settings import Settings
-from tests.integration.backends import BACKENDS, Backend, writer
+from tests.integration.backends import BACKENDS, Backend, backend_at, writer
 from tests.integration.pairs import Pair
 from tests.integration.persons import anns_leads
 from tests.integration.spoken import Listener, names_in, reserved
 from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
+from tests.kit.group_replication import GroupReplication
 from tests.kit.servers import RedisServer, ValkeyServer
 
 
@@ -180,6 +181,21 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
         made = Pair(primary, follower, url)
         yield made
         made.close()
+
+
+@pytest.fixture(scope="module")
+def group() -> Iterator[GroupReplication]:
+    """A group of MySQL servers behind a Router, of the module's own: its tests kill them."""
+    with GroupReplication() as made:
+        migrate(made.url)
+        yield made
+
+
+@pytest.fixture
+def grouped(group: GroupReplication, own_redis_with_mysql: RedisServer, tmp_path: Path) -> Iterator[Backend]:
+    """An empty queue and an empty, migrated database of the group."""
+    with backend_at(group.url, own_redis_with_mysql, tmp_path) as backend:
+        yield backend
 
 
 @pytest.fixture

@@ -171,6 +171,26 @@ def test_no_connection_stays_with_a_server_that_became_read_only(backend: Backen
     engine.dispose()
 
 
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+@pytest.mark.destructive("database")
+def test_a_member_that_its_group_has_expelled_counts_as_away(backend: Backend):
+    # Given a worker with an open connection to a server that goes offline, as an expelled one does by default
+    worker = Worker(backend)
+    worker.run()
+    ids = backend.accept(5)
+    with backend.database.variable("offline_mode", "ON"):
+        assert worker.run() == {"stored": 0, "duplicates": 0, "dead": 0}
+        # And one who starts meanwhile
+        late = Worker(backend)
+        assert late.run() == {"stored": 0, "duplicates": 0, "dead": 0}
+        assert late.errors == [3032]
+        assert (backend.waiting(), backend.dead()) == (5, {})
+
+    other = Worker(backend)
+    assert other.drain(backend)
+    assert backend.stored() == set(ids)
+
+
 def connections_of(engine: Engine, number: int) -> set[int]:
     """Open so many connections at once; return the server's ids of them."""
     with ExitStack() as stack:

@@ -1,6 +1,7 @@
 """With LEADS_DATABASE_REPLICAS a batch leaves the queue only when the database's replica has its rows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import create_engine, select
@@ -8,7 +9,8 @@ from sqlalchemy.pool import NullPool
 
 from schema.database import engines
 from schema.database.tables import leads
-from tests.integration.backends import Backend
+from tests.integration.backends import Backend, writer
+from tests.integration.flows import Flow, assert_each_stored_once
 from tests.integration.pairs import Pair
 from tests.integration.workers import Worker
 from tests.kit.servers import until
@@ -77,3 +79,28 @@ def test_a_replica_that_is_promoted_behind_its_primary_gets_every_lead(backend: 
     # Then all are stored there
     until(lambda: after.drain(backend), 60, every=0.2)
     assert ids_in(pair.replica_url) == set(ids)
+
+
+def test_a_replica_that_is_promoted_under_load_has_every_lead_once(
+    backend: Backend, pair: Pair, worker: Worker, record_property: Callable[[str, object], None]
+):
+    # Given leads that are accepted and stored all the time, also when the replica falls behind
+    until(pair.looks, 30)
+    promoted = replace(backend, engine=writer(backend.with_settings(database_url=pair.replica_url)))
+    with Flow(backend, worker) as flow:
+        flow.wait_for_rows()
+        flow.wait_for_rows()
+        pair.follower.stop_applying()
+        missing = until(lambda: ids_in(pair.url) - ids_in(pair.replica_url), 30)
+
+        # When the primary is lost and the replica promoted without them, while leads go on coming
+        pair.primary.kill()
+        after = Worker(backend, database_url=pair.replica_url)
+        flow.store_with(after)
+        record_property("seconds until rows come again", flow.wait_for_rows())
+    record_property("rows that the replica lacked", len(missing))
+
+    # Then it has each lead once, and the ledger balances
+    assert_each_stored_once(promoted, flow, after)
+    assert missing <= promoted.stored()
+    promoted.engine.dispose()

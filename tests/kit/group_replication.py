@@ -24,7 +24,7 @@ from sqlalchemy import make_url
 
 from tests.kit.members import REPLICATION_USER, Member, Place, Seed, need_plugin
 from tests.kit.router import Router
-from tests.kit.servers import until
+from tests.kit.servers import program, until
 
 MEMBERS = 3
 
@@ -61,6 +61,8 @@ class GroupReplication:
 
     def __enter__(self) -> Self:
         need_plugin()
+        if self._router_places:
+            program("mysqlrouter")
         with ExitStack() as stack:
             seed = Seed()
             stack.callback(seed.stop)
@@ -92,13 +94,14 @@ class GroupReplication:
         return self.create_database()
 
     def create_database(self) -> str:
-        """Make an empty database and return its URL through the first Router."""
+        """Make an empty database; return its URL through the first Router, or without one at the primary."""
         self._databases += 1
         name = f"leads_{self._databases}"
         primary = self.primary
         primary.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
         primary.execute(f"GRANT ALL ON {name}.* TO {Member.USER}@'%'")
-        return f"mysql+pymysql://{Member.USER}:{Member.PASSWORD}@{self.routers[0].address}/{name}"
+        address = self.routers[0].address if self.routers else f"{primary.place.address}:{primary.port}"
+        return f"mysql+pymysql://{Member.USER}:{Member.PASSWORD}@{address}/{name}"
 
     def through(self, router: Router, url: str) -> str:
         """Return the URL of the same database through another Router."""
@@ -143,8 +146,24 @@ class GroupReplication:
         return all([each.state for each in member.sees()] == ["ONLINE"] * len(self.members) for member in self.members)
 
     def wait_until_whole(self) -> None:
-        """Wait until every member is online and sees all others so."""
+        """Wait until every member is online and sees all others so, and each Router leads to the primary."""
         until(self.is_whole, AGREEMENT, 0.1)
+        if not self._several:
+            self.wait_for_routers()
+
+    def wait_for_routers(self) -> None:
+        """Wait until each Router leads to the primary."""
+        for router in self.routers:
+            until(lambda router=router: router.leads_to(self.primary), AGREEMENT, 0.1)
+
+    def mend(self) -> None:
+        """Start members that were killed, resume those that hang, and wait until all is whole."""
+        for member in self.members:
+            if member.runs:
+                member.resume()
+            else:
+                member.start()
+        self.wait_until_whole()
 
     def make_primary(self, member: Member) -> None:
         """Let the group choose `member`, as an operator does; returns when it is the primary."""

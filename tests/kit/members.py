@@ -89,6 +89,7 @@ class Member(MySQLServer):
         self.port, self._group_port = free_port(), free_port()
         self._group = group
         self._seed = seed
+        self._holds: pymysql.Connection[pymysql.cursors.Cursor] | None = None
 
     def prepare(self, *options: str) -> None:
         """Copy the system tables."""
@@ -125,6 +126,11 @@ class Member(MySQLServer):
     def talks_at(self) -> str:
         """Where the other members reach it."""
         return f"{self.place.address}:{self._group_port}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether the process is there; it may hang."""
+        return self._process is not None
 
     def answers(self) -> bool:
         """Tell whether the server accepts commands; it may be in no group yet."""
@@ -170,13 +176,17 @@ class Member(MySQLServer):
         """Tell whether `seen` is this member."""
         return (seen.host, seen.port) == (self.place.address, self.port)
 
-    def stop_applying(self) -> None:
-        """Stop applying the group's changes, but go on receiving them."""
-        self.execute("STOP REPLICA SQL_THREAD FOR CHANNEL 'group_replication_applier'")
+    def stop_applying(self, table: str = "") -> None:
+        """Stop applying the group's changes at the next one to `table`, by default at any, but go on receiving them."""
+        self._holds = pymysql.connect(unix_socket=str(self._socket), user="root", connect_timeout=5)
+        # The group lets nobody stop its applier, but that waits for locks of tables.
+        self._holds.cursor().execute(f"LOCK TABLES {table} READ" if table else "FLUSH TABLES WITH READ LOCK")
 
     def go_on_applying(self) -> None:
         """Undo `stop_applying`."""
-        self.execute("START REPLICA SQL_THREAD FOR CHANNEL 'group_replication_applier'")
+        if self._holds is not None:
+            self._holds.close()
+            self._holds = None
 
 
 @cache

@@ -24,7 +24,10 @@ LOOK_INTERVAL = 0.5
 _ASK = """
 import sys, pymysql
 host, port, user, password = sys.argv[1:]
-pymysql.connect(host=host, port=int(port), user=user, password=password, connect_timeout=3, read_timeout=3).close()
+asked = pymysql.connect(host=host, port=int(port), user=user, password=password, connect_timeout=3, read_timeout=3)
+cursor = asked.cursor()
+cursor.execute("SELECT @@report_host, @@report_port")
+print(*cursor.fetchone())
 """
 
 
@@ -53,6 +56,8 @@ class Router(Server):
         options = {
             "DEFAULT.connect_timeout": 1,
             "DEFAULT.read_timeout": READ_TIMEOUT,
+            # No connections of its own to a server that nobody asks.
+            "connection_pool.max_idle_server_connections": 0,
             "metadata_cache:bootstrap.ttl": LOOK_INTERVAL,
             "routing:bootstrap_rw.bind_address": self.place.address,
             "routing:bootstrap_rw.bind_port": self.port,
@@ -79,6 +84,14 @@ class Router(Server):
         return [*self.place.prefix, program("mysqlrouter"), "-c", str(self.directory / "router" / "mysqlrouter.conf")]
 
     def answers(self) -> bool:
-        """Tell whether a client reaches the primary."""
+        """Tell whether a client reaches a member."""
+        return bool(self._asked())
+
+    def leads_to(self, member: Member) -> bool:
+        """Tell whether a new connection leads to this member."""
+        return self._asked() == f"{member.place.address} {member.port}"
+
+    def _asked(self) -> str:
+        """Return the address of the member that a new connection leads to; "" when there is none."""
         asked = [*self.place.prefix, sys.executable, "-c", _ASK, self.place.address, str(self.port)]
-        return subprocess.run([*asked, Member.USER, Member.PASSWORD], capture_output=True).returncode == 0
+        return subprocess.run([*asked, Member.USER, Member.PASSWORD], capture_output=True, text=True).stdout.strip()

@@ -104,6 +104,18 @@ class SentinelSet:
         known = [each.primary() for each in self.sentinels]
         return next(each for each in self.servers if each.port == max(known, key=known.count))
 
+    def demote(self) -> None:
+        """Let a Sentinel promote a replica, as an operator does. The former primary lives on."""
+
+        def began() -> bool:
+            try:
+                return bool(self.sentinels[0].client().execute_command("SENTINEL", "FAILOVER", NAME))
+            except redis.ResponseError:
+                # It has not found a good replica yet, or the failover before is not over.
+                return False
+
+        until(began, 30, 0.2)
+
     def wait_for_another(self, former: Replica) -> Replica:
         """Wait until another server than `former` is the primary, and return it."""
 

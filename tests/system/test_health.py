@@ -24,6 +24,16 @@ def test_with_queue_and_database_the_service_is_ready(service: Service):
     assert (data["queue"], data["database"]) == (True, True)
 
 
+def test_the_databases_primary_is_named_to_those_inside(service: Service):
+    servers = assert_success(service.get("/health/ready", token=None), 200)["servers"]
+    text = service.get("/metrics", token=None).text
+
+    # SQLite has no servers.
+    named = servers.get("database", {}).get("primary")
+    assert (named is None) == ("database_url" not in service.settings)
+    assert re.findall(r'^leads_database_primary{server="(\S+)"} 1.0$', text, re.MULTILINE) == [named] * bool(named)
+
+
 def test_metrics_are_prometheus_text(service: Service):
     answer = service.get("/metrics", token=None)
 

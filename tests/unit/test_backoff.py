@@ -1,5 +1,6 @@
 """workers.store.backoff: the wait for a database that is away grows, has an end, and is spread."""
 
+from schema.settings import Settings
 from workers.store.backoff import FIRST_SPAN, LONGEST_SPAN, Backoff
 
 
@@ -55,3 +56,8 @@ def test_a_success_begins_anew():
 
     assert backoff.ready()
     assert backoff.record_failure() == FIRST_SPAN
+
+
+def test_a_server_that_is_back_is_found_within_half_a_minute():
+    # One try is on its way when it comes back, and the wait after that one.
+    assert Settings().database_timeout + LONGEST_SPAN < 30

@@ -25,6 +25,11 @@ VARIABLES = {variable(spec.name) for spec in dataclasses.fields(Settings)}
 # Paths and ports within a container, which volumes, ports and Prometheus count on; and a time that stop_grace_period
 # has to be longer than.
 FIXED = {
+    # The stack has one Redis, which is the broker, too.
+    "LEADS_BROKER_URL",
+    "LEADS_QUEUE_NEXT_SHARDS",
+    "LEADS_QUEUE_NEXT_URL",
+    "LEADS_QUEUE_SHARDS",
     "LEADS_DATA_DIR",
     "LEADS_FLOWER_DATABASE",
     "LEADS_FLOWER_PORT",

@@ -26,10 +26,16 @@ def test_the_loser_of_a_conflict_runs_again(code: int, message: str):
     assert reaction_to(error(code, message)) is Reaction.RETRY
 
 
-@pytest.mark.parametrize("code", [1047, 1290, 1792, 1836, 3100])
+@pytest.mark.parametrize("code", [1047, 1290, 1792, 1836, 3032, 3100, 3783, 3796, 3799, 6400])
 def test_a_server_that_takes_no_writes_is_left(code: int):
     assert is_from_wrong_server(pymysql.err.OperationalError(code, ""))
     assert reaction_to(error(code)) is Reaction.UNAVAILABLE
+
+
+@pytest.mark.parametrize("code", [3781, 3782, 3797, 3798, 4094])
+def test_a_new_primary_that_is_not_ready_is_tried_later(code: int):
+    assert reaction_to(error(code)) is Reaction.UNAVAILABLE
+    assert not is_from_wrong_server(pymysql.err.OperationalError(code, ""))
 
 
 @pytest.mark.parametrize("code", [9001, 9002, 9003, 9004, 9005])

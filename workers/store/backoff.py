@@ -4,8 +4,10 @@ import random
 import time
 from collections.abc import Callable
 
-FIRST_SPAN = 0.5  # seconds
-LONGEST_SPAN = 30.0  # seconds
+# Seconds.
+FIRST_SPAN = 0.5
+# Seconds. With the wait for an answer (LEADS_DATABASE_TIMEOUT) less than half a minute: so long rows may be late.
+LONGEST_SPAN = 10.0
 
 
 class Backoff:

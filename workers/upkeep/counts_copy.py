@@ -12,7 +12,7 @@ from schema.queue.accepted_counts import Accepted
 from schema.queue.keys import ACCEPTED, COPIED, FIRST_FIELD
 from schema.runtime import logs
 from schema.runtime.redis_clients import ShardClient
-from schema.runtime.redis_replicas import confirm
+from schema.runtime.redis_replicas import Topology, confirm
 from schema.settings import Settings
 
 # Longest wait (seconds) for the replicas to have the counts that are copied.
@@ -28,6 +28,7 @@ class CountsCopy:
         self._shards = shards
         self._engine = engine
         self._replicas = settings.redis_replicas
+        self._topologies = {shard: Topology(shard) for shard, _ in shards}
         self._present = set(settings.shards)  # without those of a queue that is moved to
 
     def run(self) -> int:
@@ -60,7 +61,7 @@ class CountsCopy:
             fresh = Accepted.parse(connection.hgetall(shard.name(ACCEPTED)))
             if self._replicas and fresh.numbers:
                 connection.set(shard.name(COPIED), int(time.time()))
-                confirm(connection, self._replicas, COUNTS_CONFIRMATION_TIMEOUT)
+                confirm(connection, self._replicas, COUNTS_CONFIRMATION_TIMEOUT, self._topologies[shard])
         return fresh
 
     def _copy(self, found: Sequence[tuple[ShardClient, Accepted]]) -> bool:
