@@ -15,7 +15,7 @@ from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, RedisE
 from redis.exceptions import ConnectionError as NotConnected
 from redis.retry import Retry
 
-from schema.runtime.connections import NO_REPLICAS, AsyncConnection
+from schema.runtime.connections import NO_REPLICAS, AsyncConnection, FollowingConnection
 from schema.settings.redis_urls import Address, ClusterUrl
 
 # Longest wait (seconds) for the answer where a primary is: nodes and Sentinels are asked one after the other.
@@ -106,7 +106,7 @@ def _is_elsewhere(error: ResponseError) -> bool:
     return isinstance(error, MovedError | ReadOnlyError | ClusterDownError) or str(error).startswith(NO_REPLICAS)
 
 
-class OwnerConnection(redis.Connection):
+class OwnerConnection(FollowingConnection):
     """A connection to the primary that owns a slot; connecting again asks for it again."""
 
     def __init__(self, *, owner: Owner, **options: Any) -> None:

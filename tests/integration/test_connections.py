@@ -7,6 +7,7 @@ import pytest
 import uvloop
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as NotConnected
+from redis.exceptions import TimeoutError as TimedOut
 
 from schema.runtime.redis_clients import async_redis, blocking_redis
 from schema.settings import Settings
@@ -51,3 +52,26 @@ def test_a_worker_leaves_a_primary_that_has_no_replicas_and_asks_again():
                 client.set("key", "value")
 
             assert not client.connection_pool._available_connections[0].is_connected
+
+
+def test_an_answer_that_came_too_late_is_not_read_as_the_next_one():
+    with SentinelSet() as sentinels:
+        settings = replace(Settings(), redis_url=sentinels.url)
+        with blocking_redis(settings.shards[0], timeout=0.5) as client:
+            client.mset({"first": "1", "second": "2"})
+            with sentinels.primary.hanging(), pytest.raises(TimedOut):
+                client.get("first")
+
+            assert client.get("second") == b"2"
+
+
+def test_what_is_sent_once_more_goes_to_the_new_primary():
+    with SentinelSet() as sentinels:
+        former = sentinels.primary
+        settings = replace(Settings(), redis_url=sentinels.url)
+        with blocking_redis(settings.shards[0], timeout=2.0, only_reads=True) as client:
+            client.ping()
+            former.kill()
+            sentinels.wait_for_another(former)
+
+            assert client.get("key") is None
