@@ -65,13 +65,17 @@ def test_an_answer_that_came_too_late_is_not_read_as_the_next_one():
             assert client.get("second") == b"2"
 
 
-def test_what_is_sent_once_more_goes_to_the_new_primary():
+def test_a_connection_that_connects_again_by_itself_asks_for_the_primary():
     with SentinelSet() as sentinels:
         former = sentinels.primary
         settings = replace(Settings(), redis_url=sentinels.url)
-        with blocking_redis(settings.shards[0], timeout=2.0, only_reads=True) as client:
-            client.ping()
+        with blocking_redis(settings.shards[0], timeout=2.0) as client:
+            connection = client.connection_pool.get_connection()
             former.kill()
             sentinels.wait_for_another(former)
 
-            assert client.get("key") is None
+            connection.disconnect()
+            connection.send_command("PING")
+
+            assert connection.read_response() == b"PONG"
+            client.connection_pool.release(connection)
