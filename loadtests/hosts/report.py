@@ -10,7 +10,7 @@ from loadtests.hosts.faults import Fault
 from tests.kit.hosts import Host
 
 # Ends of units that are no fault of the service: the servers end when their disk is full, or their group is lost.
-SERVERS = ("redis", "mysqld", "router", "broker")
+SERVERS = ("redis", "mysqld", "router", "tickets")
 
 
 @dataclass(frozen=True)
