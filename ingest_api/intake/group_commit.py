@@ -66,7 +66,7 @@ class GroupCommit:
         self.is_away = False  # whether the last flush failed
         self._shard = shard
         self._waiting_elsewhere = waiting_elsewhere
-        script = append_script(shard, has_own_broker=settings.has_own_broker)
+        script = append_script(shard, has_tickets=shard.url == settings.tickets_url)
         self._connection = ScriptConnection(client, script)
         self._topology = Topology(shard)
         self._queue_max = settings.queue_max

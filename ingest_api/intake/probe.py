@@ -53,7 +53,7 @@ def _append(shard: Shard, client: redis.Redis) -> RedisError | None:
     """Append to a shard once; return why it failed, or None."""
     lead = new_lead_id()  # part of the keys, because several hosts may start at once
     second = micros_of(lead) // 1_000_000
-    script = append_script(shard, f"{PROBE_PREFIX}{lead.hex()}:", has_own_broker=True)
+    script = append_script(shard, f"{PROBE_PREFIX}{lead.hex()}:", has_tickets=False)
     append = script.register(client)
     request = ["", 0, "", "", 0, 1, lead, second - second % 60, b"{}"]
     try:

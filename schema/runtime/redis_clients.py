@@ -75,7 +75,7 @@ def async_shards(settings: Settings, *, connections: int, only_reads: bool = Fal
 
 def blocking_broker(settings: Settings, *, timeout: float) -> redis.Redis:
     """Make a blocking client of the server that has Celery's messages."""
-    return blocking_redis(Shard(settings.broker_url or settings.queue_url), timeout=timeout)
+    return blocking_redis(Shard(settings.tickets_url), timeout=timeout)
 
 
 def blocking_redis(shard: Shard, *, timeout: float, only_reads: bool = False) -> redis.Redis:

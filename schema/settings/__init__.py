@@ -96,14 +96,14 @@ class Settings(
         return self.shards + self.next_shards
 
     @property
-    def has_own_broker(self) -> bool:
-        """Whether Celery's messages are not where the queue is."""
-        return bool(self.broker_url) and self.broker_url != self.queue_url
+    def tickets_url(self) -> str:
+        """The broker's URL for redis-py: of the server that has Celery's messages."""
+        return self.broker_url or self.queue_url
 
     @property
     def celery_broker_url(self) -> str:
         """The broker's URL for Celery: kombu has its own schemes for unix sockets and for Sentinel."""
-        url = self.broker_url or self.queue_url
+        url = self.tickets_url
         if not url.startswith(SENTINEL_SCHEME):
             return url.replace("unix://", "redis+socket://", 1)
         found = SentinelUrl.parse(url)
@@ -115,7 +115,7 @@ class Settings(
     @property
     def broker_sentinel_name(self) -> str:
         """What the broker's Sentinels call its primary; empty without Sentinels."""
-        url = self.broker_url or self.queue_url
+        url = self.tickets_url
         return SentinelUrl.parse(url).name if url.startswith(SENTINEL_SCHEME) else ""
 
     @staticmethod
