@@ -14,6 +14,7 @@ from schema.queue.keys import (
     DIGEST_FIELD,
     EPOCH_FIELD,
     FENCE,
+    FENCE_TTL,
     FIRST_FIELD,
     IDEMPOTENCY_PREFIX,
     INDEX,
@@ -72,6 +73,7 @@ def append_script(shard: Shard = WHOLE, prefix: str = "", *, has_tickets: bool =
             "BULK_RATE_PREFIX": shard.name(BULK_RATE_PREFIX),
             "ACCEPTED_WIDTHS": accepted_counts.ACCEPTED_WIDTHS,
             "SHARD": shard.number,
+            "FENCE_TTL": FENCE_TTL,
         },
     )
 

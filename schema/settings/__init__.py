@@ -92,8 +92,13 @@ class Settings(
 
     @property
     def all_shards(self) -> tuple[Shard, ...]:
-        """All shards in which leads may wait. The first also keeps what belongs to no lead, such as the request log."""
+        """All shards in which leads may wait."""
         return self.shards + self.next_shards
+
+    @property
+    def home_shard(self) -> Shard:
+        """The shard that also has what belongs to no lead, such as the request log: the first of the queue to come."""
+        return (self.next_shards or self.shards)[0]
 
     @property
     def tickets_url(self) -> str:
@@ -205,7 +210,7 @@ def _check_queue(settings: Settings) -> None:
         raise SettingsError(
             f"{variable('broker_url')}: a Redis Cluster needs a broker of its own, because Celery cannot use a Cluster"
         )
-    if set(settings.next_shards) & set(settings.shards):
+    if settings.next_shards == settings.shards:
         raise SettingsError(
             f"{variable('queue_next_shards')}: {settings.queue_next_shards} is what the queue has already"
         )

@@ -292,3 +292,11 @@ def test_loopback_is_its_addresses_and_localhost(host: str):
 )
 def test_what_merely_begins_like_loopback_is_not(host: str):
     assert not settings.is_loopback(host)
+
+
+def test_queues_with_other_numbers_of_shards_share_no_key():
+    tags = [each.tag for number in range(1, SHARDS_MAX + 1) for each in shards_of("", number, is_cluster=True)]
+
+    assert len(set(tags)) == len(tags)
+    # As long as a dead letter's name may have it.
+    assert max(map(len, tags)) <= 5
