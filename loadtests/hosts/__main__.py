@@ -59,7 +59,7 @@ def main() -> int:
         isolation.enter("loadtests.hosts")
     isolation.prepare()
     # The first process of a namespace is not ended by signals that it does not handle.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     with tempfile.TemporaryDirectory(prefix="hosts-") as made, Network(options.hosts, Path(made)) as network:
         try:

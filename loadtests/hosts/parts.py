@@ -1,6 +1,6 @@
 """What a run is made of: a queue and a database over several hosts, and the system that uses them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from tests.kit.hosts import Host
@@ -72,8 +72,8 @@ class System(Protocol):
     def ill(self, host: Host) -> str:
         """Return what does not run on a host; "" when all does."""
 
-    def recent(self, oldest: str) -> str:
-        """Return the statement for the ids of rows that may be as old as the lead `oldest`, or "" for the newest."""
+    def found(self, leads: Sequence[str]) -> str:
+        """Return the statement for the ids of those of these leads that are rows."""
 
     def waiting(self) -> int:
         """Return how many accepted leads are not stored yet."""

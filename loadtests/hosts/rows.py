@@ -12,6 +12,9 @@ from tests.kit.hosts import Host
 # Interval (seconds) between two looks at one server.
 LOOK_INTERVAL = 0.7
 
+# Most leads that one look is for: the newest ones, so that a lost one hides no other.
+ASKED_MAX = 5000
+
 # Age (seconds) of a lead that is no row, at which nobody looks for it any more.
 GIVEN_UP = 600.0
 
@@ -27,9 +30,8 @@ class Rows:
         self._missing: list[Promise] = []
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._oldest = ""
         self._threads = [threading.Thread(target=self._watch, args=(host,), daemon=True) for host in hosts]
-        self._threads.append(threading.Thread(target=self._find_oldest, daemon=True))
+        self._threads.append(threading.Thread(target=self._read_ledgers, daemon=True))
         self.seen: dict[str, float] = {}
 
     def start(self) -> None:
@@ -45,14 +47,17 @@ class Rows:
 
     def _watch(self, host: Host) -> None:
         while not self._stop.wait(LOOK_INTERVAL):
-            rows = self._database.ask(host, self._system.recent(self._oldest))
+            missing = self._missing[-ASKED_MAX:]
+            if not missing:
+                continue
+            rows = self._database.ask(host, self._system.found([promise.lead for promise in missing]))
             now = time.time()
             with self._lock:
                 for (lead,) in rows:
                     self.seen.setdefault(str(lead).replace("-", "").lower(), now)
 
-    def _find_oldest(self) -> None:
-        """Keep the oldest lead that is no row yet, from which on to look."""
+    def _read_ledgers(self) -> None:
+        """Keep the 202s that are no rows yet, by time."""
         while not self._stop.wait(LOOK_INTERVAL):
             since = time.time() - GIVEN_UP
             self._missing = [
@@ -60,7 +65,6 @@ class Rows:
                 for promise in (*self._missing, *self._news())
                 if promise.at > since and promise.lead.replace("-", "") not in self.seen
             ]
-            self._oldest = min((promise.lead for promise in self._missing), default="")
 
     def _news(self) -> list[Promise]:
         """Return the 202s that were recorded since the last call."""

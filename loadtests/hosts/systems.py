@@ -72,12 +72,10 @@ class Ours:
             age = float("inf")
         return f"beat of {host.name} is silent for {age:.0f} s" if age > BEAT_AGE_MAX else ""
 
-    def recent(self, oldest: str) -> str:
-        """Return the statement for the ids of rows from a lead's id on, and for the newest."""
-        ids = f"SELECT HEX(id) FROM {self._database.name}.leads"
-        newest = f"{ids} ORDER BY id DESC LIMIT 100"
-        since = f"{ids} WHERE id >= UNHEX('{oldest.replace('-', '')}') ORDER BY id LIMIT 5000"
-        return f"({since}) UNION ({newest})" if oldest else newest
+    def found(self, leads: Sequence[str]) -> str:
+        """Return the statement for the ids of those of these leads that are rows."""
+        ids = ",".join(f"x'{lead.replace('-', '')}'" for lead in leads)
+        return f"SELECT HEX(id) FROM {self._database.name}.leads WHERE id IN ({ids})"
 
     def waiting(self) -> int:
         """Return how many accepted leads are not stored yet."""
@@ -167,11 +165,10 @@ class Stock:
             return f"the API of {host.name}: {type(error).__name__}"
         return "" if answer.status_code == 405 else f"the API of {host.name} says {answer.status_code}"
 
-    def recent(self, oldest: str) -> str:
-        """Return the statement for the newest ids: they are not in order."""
-        newest = f"(SELECT MAX(number) FROM {self._database.name}.peer_leads)"
-        # A group's servers leave numbers out: each takes every seventh.
-        return f"SELECT lead_id FROM {self._database.name}.peer_leads WHERE number > {newest} - 1400"
+    def found(self, leads: Sequence[str]) -> str:
+        """Return the statement for the ids of those of these leads that are rows."""
+        ids = ",".join(f"'{lead}'" for lead in leads)
+        return f"SELECT lead_id FROM {self._database.name}.peer_leads WHERE lead_id IN ({ids})"
 
     def waiting(self) -> int:
         """Return the number of messages that wait or are not acknowledged."""

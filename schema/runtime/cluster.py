@@ -11,11 +11,11 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, RedisError
+from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as NotConnected
 from redis.retry import Retry
 
-from schema.runtime.async_connections import Connection
+from schema.runtime.connections import NO_REPLICAS, AsyncConnection, FollowingConnection
 from schema.settings.redis_urls import Address, ClusterUrl
 
 # Longest wait (seconds) for the answer where a primary is: nodes and Sentinels are asked one after the other.
@@ -101,11 +101,12 @@ class AsyncOwner:
         raise SlotUnknown("no node of the Cluster says who has the shard")
 
 
-# What says that a connection leads to a server that does not have the slot, or does not serve it now.
-_ELSEWHERE = (MovedError, ReadOnlyError, ClusterDownError)
+def _is_elsewhere(error: ResponseError) -> bool:
+    """Tell whether a connection leads to a server that does not have the slot, or does not serve it now."""
+    return isinstance(error, MovedError | ReadOnlyError | ClusterDownError) or str(error).startswith(NO_REPLICAS)
 
 
-class OwnerConnection(redis.Connection):
+class OwnerConnection(FollowingConnection):
     """A connection to the primary that owns a slot; connecting again asks for it again."""
 
     def __init__(self, *, owner: Owner, **options: Any) -> None:
@@ -122,12 +123,14 @@ class OwnerConnection(redis.Connection):
         """Read an answer; close the connection when it says that the slot is elsewhere. Raises ConnectionError then."""
         try:
             return super().read_response(*arguments, **options)
-        except _ELSEWHERE as error:
+        except ResponseError as error:
+            if not _is_elsewhere(error):
+                raise
             self.disconnect()
             raise NotConnected(type(error).__name__) from None
 
 
-class AsyncOwnerConnection(Connection):
+class AsyncOwnerConnection(AsyncConnection):
     """OwnerConnection for the event loop."""
 
     def __init__(self, *, owner: AsyncOwner, **options: Any) -> None:
@@ -144,6 +147,8 @@ class AsyncOwnerConnection(Connection):
         """Read an answer; close the connection when it says that the slot is elsewhere. Raises ConnectionError then."""
         try:
             return await super().read_response(*arguments, **options)
-        except _ELSEWHERE as error:
+        except ResponseError as error:
+            if not _is_elsewhere(error):
+                raise
             await self.disconnect()
             raise NotConnected(type(error).__name__) from None

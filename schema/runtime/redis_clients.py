@@ -18,8 +18,8 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from schema.runtime import cluster
-from schema.runtime.async_connections import Connection, SentinelConnection
 from schema.runtime.cluster import ASK_TIMEOUT
+from schema.runtime.connections import AsyncConnection, AsyncSentinelConnection, SentinelConnection
 from schema.runtime.keepalive import KEEPALIVE
 from schema.runtime.redis_replicas import Replica
 from schema.settings import Settings
@@ -95,6 +95,7 @@ def blocking_redis(shard: Shard, *, timeout: float, only_reads: bool = False) ->
         sentinel = Sentinel(found.sentinels, sentinel_kwargs=ASK_ONCE)
         client: redis.Redis = sentinel.master_for(
             found.name,
+            connection_class=SentinelConnection,
             redis_connect_func=_check_primary,
             socket_keepalive_options=KEEPALIVE,
             **_credentials(found),
@@ -159,7 +160,7 @@ def async_redis(shard: Shard, settings: Settings, *, connections: int, only_read
             _SentinelPool(
                 found.name,
                 sentinel,
-                connection_class=SentinelConnection,
+                connection_class=AsyncSentinelConnection,
                 redis_connect_func=_check_primary_async,
                 socket_keepalive_options=KEEPALIVE,
                 **_credentials(found),
@@ -179,7 +180,7 @@ def async_redis(shard: Shard, settings: Settings, *, connections: int, only_read
             )
         )
     if shard.url.startswith("redis://"):
-        options["connection_class"] = Connection
+        options["connection_class"] = AsyncConnection
     return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool.from_url(shard.url, **options))
 
 
