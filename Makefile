@@ -28,7 +28,7 @@ api-request-data: ## Show one request and its response as JSON, with all that is
 
 ##@ Test
 
-.PHONY: test test-unit test-integration test-system test-compose test-releases test-group coverage lint format fuzz postman-test
+.PHONY: test test-unit test-integration test-system test-compose test-releases test-hosts coverage lint format fuzz postman-test
 
 test: $(VENV)/.test-installed servers newman ## Run all tests, and a minute of chaos (T=tests/unit/test_lead.py for one file, T=path::test for one test; ARGS="-k cursor -x" for pytest)
 ifdef T
@@ -61,10 +61,8 @@ test-compose: $(VENV)/.test-installed servers ## Start, scale, break, stop and s
 test-releases: $(VENV)/.test-installed servers ## Run the last release beside this one: its system tests on the new tables, a rolling upgrade, and the way back
 	@$(BIN)/python -m pytest $(or $(T),tests/releases) -q --numprocesses 2 --dist loadfile $(ARGS)
 
-test-group: $(VENV)/.test-installed servers ## Run all tests on MySQL Group Replication behind MySQL Router
-	@$(BIN)/python -m pytest $(or $(T),$(GROUP_TESTS)) -q $(ARGS)
-
-GROUP_TESTS = $(filter-out %/test_group_commit.py,$(wildcard tests/*/test_group_*.py)) tests/integration/test_database_servers.py
+test-hosts: $(VENV)/.test-installed servers ## Run all tests of several hosts: Sentinel, Redis Cluster, Group Replication and Router, the long ones too
+	@$(BIN)/python -m pytest $(or $(T),tests/integration tests/system -m hosts) -q $(ARGS)
 
 coverage: $(VENV)/.test-installed servers ## Show which lines the unit and integration tests leave out
 	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile \

@@ -117,7 +117,7 @@ def check_queue(settings: Settings) -> str:
             failures.append(error)
     if not warnings:
         raise CannotStart(_no_answer("redis_url", failures[0]))
-    if settings.has_own_broker:
+    if settings.tickets_url != settings.queue_url:
         broker = blocking_broker(settings, timeout=REDIS_TIMEOUT)
         try:
             broker.ping()

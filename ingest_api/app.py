@@ -140,10 +140,10 @@ def create(settings: Settings) -> AsgiCallable:
     versions = TokenVersions()
     tokens = Tokens(private, keys.accepted(settings), settings.token_ttl, settings.token_issuer, versions)
     publisher = TicketPublisher(settings)
-    request_log = RequestLog(settings, _first_shard(settings, connections=1))
-    audit = AuditTrail(settings, _first_shard(settings, connections=1))
+    request_log = RequestLog(settings, _home_shard(settings, connections=1))
+    audit = AuditTrail(settings, _home_shard(settings, connections=1))
     router = _router(settings, publisher)
-    queue = QueueReader(async_shards(settings, connections=QUEUE_READERS, only_reads=True))
+    queue = QueueReader(async_shards(settings, connections=QUEUE_READERS, only_reads=True), len(settings.shards))
     main_pool = _pool("stored", settings.primary_url, settings, settings.database_pool_size)
     lookup_pool = _pool("primary", settings.primary_url, settings, LOOKUP_READERS)
     replica = _replica(settings, main_pool, lookup_pool) if settings.database_read_url else None
@@ -162,7 +162,7 @@ def create(settings: Settings) -> AsgiCallable:
     )
     database_servers = DatabaseServers(ledger_pool, replica)
     letters = DeadLetters(blocking_shards(settings, timeout=settings.redis_timeout))
-    failures = LoginFailures(_first_shard(settings, connections=LOGIN_CONNECTIONS), private, settings.login_failures)
+    failures = LoginFailures(_home_shard(settings, connections=LOGIN_CONNECTIONS), private, settings.login_failures)
     hash_writer = engines.writer(settings.primary_url, timeout=settings.database_read_timeout)
     login_check = LoginCheck(lookup_pool, hash_writer, failures)
     addresses = ClientAddresses(settings.trusted_proxies, ())
@@ -213,16 +213,16 @@ def create(settings: Settings) -> AsgiCallable:
     return start_before_body(app)
 
 
-def _first_shard(settings: Settings, *, connections: int) -> AsyncShardClient:
+def _home_shard(settings: Settings, *, connections: int) -> AsyncShardClient:
     """Make a client of the shard that has what belongs to no lead."""
-    shard = settings.shards[0]
+    shard = settings.home_shard
     return AsyncShardClient(shard, async_redis(shard, settings, connections=connections))
 
 
 def _router(settings: Settings, publisher: TicketPublisher) -> ShardRouter:
     clients = async_shards(settings, connections=1)
     now, following = clients[: len(settings.shards)], clients[len(settings.shards) :]
-    next_queue = ShardRouter(following, settings, publisher.on_flush) if following else None
+    next_queue = ShardRouter(following, settings, publisher.on_flush, reports=False) if following else None
     return ShardRouter(now, settings, publisher.on_flush, next_queue=next_queue)
 
 

@@ -6,7 +6,7 @@ import click
 from redis.exceptions import RedisError
 
 from schema.cli import connected, load_settings
-from schema.queue.moving import Moving, described, is_fenced
+from schema.queue.moving import Moving
 from schema.runtime.redis_clients import blocking_shards
 from schema.settings import variable
 
@@ -32,16 +32,18 @@ def reshard(timeout: float) -> None:
     if not settings.next_shards:
         raise click.ClickException(f"{variable('queue_next_shards')} names no queue to move to")
     shards = blocking_shards(settings, timeout=RESHARD_QUEUE_TIMEOUT)
-    old, new = shards[: len(settings.shards)], shards[len(settings.shards) :]
-    moving = Moving(old, new, settings)
+    present = len(settings.shards)
+    moving = Moving(shards[:present], shards[present:], settings)
     try:
-        moving.fence()
-        click.echo(f"Leads go to the queue with {described(settings.next_shards)} from now on.")
-        _wait(moving, timeout)
-        if not is_fenced(old):
-            raise click.ClickException("a failover has lost the fence: run this again")
-        letters = moving.move_dead_letters()
         with connected() as connection:
+            moving.fence(connection)
+            click.echo(f"Leads go to the queue with {_shards(len(settings.next_shards))} from now on.")
+            _wait(moving, timeout)
+            letters = moving.move_dead_letters()
+            # A dead letter may have been replayed into the old queue before it was moved.
+            _wait(moving, timeout)
+            if not moving.is_fenced():
+                raise click.ClickException("a failover has lost the fence: run this again")
             moving.close(connection)
     except RedisError as error:
         raise click.ClickException(f"the queue does not answer: {type(error).__name__}. Run this again") from None
@@ -51,7 +53,8 @@ def reshard(timeout: float) -> None:
     click.echo(f"Moved: nothing waits in the old queue, {letters} dead letters are in the new one.")
     click.echo(
         f"Now set {variable('redis_url')} and {variable('queue_shards')} to the new queue, leave "
-        f"{variable('queue_next_url')} and {variable('queue_next_shards')} out, and restart the API, then the workers."
+        f"{variable('queue_next_url')} and {variable('queue_next_shards')} out, and restart the API, then beat, Flower "
+        "and the workers."
     )
 
 
@@ -66,3 +69,7 @@ def _wait(moving: Moving, timeout: float) -> None:
             click.echo(f"{waiting} wait in the old queue.")
             said = waiting
         time.sleep(LOOK_INTERVAL)
+
+
+def _shards(number: int) -> str:
+    return f"{number} shard{'s' if number > 1 else ''}"

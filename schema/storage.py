@@ -10,8 +10,8 @@ Made from `schema/queue/keys.py` and `schema/database/tables.py` by `make docs`;
 
 ## Redis
 
-Where the queue has shards, or is in a Cluster, each shard has keys of its own: `leads:{tag}:stream` for `leads:stream`. What
-belongs to no lead is in the first shard, and Celery's lists are at the broker.
+Where the queue has shards, or is in a Cluster, each shard has keys of its own: `leads:{tag}:stream` for `leads:stream`.
+What belongs to no lead is in the first shard, and Celery's lists are at the broker.
 
 | key | type | what it holds | who writes it |
 |---|---|---|---|

@@ -14,7 +14,7 @@ from schema.cli import connected, load_settings, write_event
 from schema.lead import lead_id
 from schema.ledger import Ledger, count_rows, read_ledger
 from schema.queue.dead_letters import DeadLetter, DeadLetters, is_name
-from schema.runtime.redis_clients import ShardClient, blocking_shards
+from schema.runtime.redis_clients import ShardClient, blocking_home_shard, blocking_shards
 from workers import commands
 
 QUEUE_TIMEOUT = 5.0  # seconds
@@ -156,13 +156,17 @@ def _event(action: Action, letter: str | None) -> Event:
 
 @contextmanager
 def _opened() -> Iterator[tuple[DeadLetters, ShardClient]]:
-    """Yield the dead letters, and a client of the first shard."""
-    shards = blocking_shards(load_settings(), timeout=QUEUE_TIMEOUT)
+    """Yield the dead letters, and a client of the shard that has the audit events."""
+    settings = load_settings()
+    shards, home = (
+        blocking_shards(settings, timeout=QUEUE_TIMEOUT),
+        blocking_home_shard(settings, timeout=QUEUE_TIMEOUT),
+    )
     try:
         with _queue_errors():
-            yield DeadLetters(shards), shards[0]
+            yield DeadLetters(shards), home
     finally:
-        for _, client in shards:
+        for _, client in (*shards, home):
             client.close()
 
 

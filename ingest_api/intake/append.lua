@@ -18,6 +18,9 @@ local accepted_in_minute = {}
 local index_updates = {}
 local waiting = redis.call('XLEN', STREAM)
 local fenced = redis.call('EXISTS', FENCE) == 1
+-- A write, so that WAIT and WAITAOF also wait for the fence and for what was appended before it. Redis takes it when it
+-- is out of memory, too.
+if fenced then redis.call('EXPIRE', FENCE, FENCE_TTL) end
 local answer = {0, 0}
 
 local place = FIRST_REST - 1

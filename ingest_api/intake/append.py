@@ -14,6 +14,7 @@ from schema.queue.keys import (
     DIGEST_FIELD,
     EPOCH_FIELD,
     FENCE,
+    FENCE_TTL,
     FIRST_FIELD,
     IDEMPOTENCY_PREFIX,
     INDEX,
@@ -45,10 +46,10 @@ _VERDICTS = tuple(Verdict)  # by number; a look-up here is faster than Verdict(n
 LEAD_ARGUMENTS = 3  # for each lead: id, minute, payload
 
 
-def append_script(shard: Shard = WHOLE, prefix: str = "", *, has_own_broker: bool = False) -> Script:
+def append_script(shard: Shard = WHOLE, prefix: str = "", *, has_tickets: bool = True) -> Script:
     """Make the append script of a shard. With `prefix` it writes to separate keys, for the probe.
 
-    The tickets of a broker of its own cannot be counted; then their key is one that does not exist.
+    Where the tickets are elsewhere, they cannot be counted; then their key is one that does not exist.
     """
     return Script(
         Path(__file__).parent / "append.lua",
@@ -56,7 +57,7 @@ def append_script(shard: Shard = WHOLE, prefix: str = "", *, has_own_broker: boo
             "STREAM": shard.name(prefix + STREAM),
             "INDEX": shard.name(prefix + INDEX),
             "ACCEPTED": shard.name(prefix + ACCEPTED),
-            "TICKETS": shard.name(prefix + TICKETS) if has_own_broker else TICKETS,
+            "TICKETS": TICKETS if has_tickets else shard.name(prefix + TICKETS),
             "FENCE": shard.name(prefix + FENCE),
         },
         arguments=("queue_max", "rate_limit", "bulk_limit", "rate_window", "key_ttl", "requests"),
@@ -72,6 +73,7 @@ def append_script(shard: Shard = WHOLE, prefix: str = "", *, has_own_broker: boo
             "BULK_RATE_PREFIX": shard.name(BULK_RATE_PREFIX),
             "ACCEPTED_WIDTHS": accepted_counts.ACCEPTED_WIDTHS,
             "SHARD": shard.number,
+            "FENCE_TTL": FENCE_TTL,
         },
     )
 

@@ -66,7 +66,7 @@ class GroupCommit:
         self.is_away = False  # whether the last flush failed
         self._shard = shard
         self._waiting_elsewhere = waiting_elsewhere
-        script = append_script(shard, has_own_broker=settings.has_own_broker)
+        script = append_script(shard, has_tickets=shard.url == settings.tickets_url)
         self._connection = ScriptConnection(client, script)
         self._topology = Topology(shard)
         self._queue_max = settings.queue_max
@@ -165,17 +165,19 @@ class GroupCommit:
             found = await self._connection.wait_for_replicas(self._replicas, half, on_disk=self._on_disk)
             if found < self._replicas:
                 raise QueueUnavailable(f"{found} of {self._replicas} replicas")
-            if not self._topology.is_settled(*await self._connection.role()):
+            if self._topology.is_needed and not self._topology.is_settled(*await self._connection.role()):
                 raise QueueUnavailable("a replica has left")
         return answer
 
     async def _fail(self, batch: list[_Waiting], error: QueueUnavailable) -> None:
         """Fail the requests of the flush and all that wait for the next one, which would run into the same timeout."""
         unsent, self._next = self._next, []
-        self.is_away = True
-        metrics.FLUSH_FAILURES.inc()
         reason = str(error)
-        log.error("flush failed", reason=reason, shard=self._shard.number, requests=len(batch) + len(unsent))
+        # The probes of a shard that is known to be away say nothing new.
+        if not self.is_away or any(waiting.request.leads for waiting in batch + unsent):
+            metrics.FLUSH_FAILURES.inc()
+            log.error("flush failed", reason=reason, shard=self._shard.number, requests=len(batch) + len(unsent))
+        self.is_away = True
         for waiting in batch:
             if not waiting.future.done():
                 waiting.future.set_exception(type(error)(reason))

@@ -1,13 +1,15 @@
 """The probe: one real append, by the leads' script but to separate keys, before the API takes traffic."""
 
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 
 import redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from ingest_api.intake.append import append_script
 from schema.lead.lead_id import micros_of, new_lead_id
-from schema.queue.keys import PROBE_PREFIX
+from schema.queue.keys import FENCE, PROBE_PREFIX
 from schema.runtime import logs
 from schema.runtime.redis_clients import blocking_redis
 from schema.settings import Settings
@@ -34,6 +36,7 @@ def append_probe(settings: Settings, within: float) -> None:
     deadline = time.monotonic() + within
     try:
         while True:
+            _check_fences(settings, clients)
             failures = [error for shard, client in clients if (error := _append(shard, client)) is not None]
             if len(failures) < len(clients):
                 for error in failures:
@@ -49,11 +52,20 @@ def append_probe(settings: Settings, within: float) -> None:
             client.close()
 
 
+def _check_fences(settings: Settings, clients: Sequence[tuple[Shard, redis.Redis]]) -> None:
+    """Raise QueueTakesNothing when the queue was moved, and no setting says where to."""
+    if settings.next_shards:
+        return
+    with suppress(RedisError):
+        if any(client.exists(shard.name(FENCE)) for shard, client in clients):
+            raise QueueTakesNothing("it was moved by `python -m schema queue reshard`, and this setting is of before")
+
+
 def _append(shard: Shard, client: redis.Redis) -> RedisError | None:
     """Append to a shard once; return why it failed, or None."""
     lead = new_lead_id()  # part of the keys, because several hosts may start at once
     second = micros_of(lead) // 1_000_000
-    script = append_script(shard, f"{PROBE_PREFIX}{lead.hex()}:", has_own_broker=True)
+    script = append_script(shard, f"{PROBE_PREFIX}{lead.hex()}:", has_tickets=False)
     append = script.register(client)
     request = ["", 0, "", "", 0, 1, lead, second - second % 60, b"{}"]
     try:

@@ -34,11 +34,13 @@ class ShardRouter:
         on_flush: Callable[[int, int, int], None],
         *,
         next_queue: "ShardRouter | None" = None,
+        reports: bool = True,
     ) -> None:
-        """Take clients with one connection each, which `close` closes.
+        """Take clients with one connection each, which `close` closes. A next queue's router does not report itself.
 
         `on_flush` is called as by GroupCommit, with the leads that wait in all shards.
         """
+        self._reports = reports
         self._next = next_queue
         self._on_flush = on_flush
         self._turn = 0
@@ -85,6 +87,11 @@ class ShardRouter:
     def waiting(self) -> int:
         """Leads that wait in all shards, as of their last flushes."""
         return sum(each.waiting for each in self._commits) + (self._next.waiting if self._next else 0)
+
+    @property
+    def away(self) -> int:
+        """Shards that are not reached, as of their last flushes."""
+        return sum(each.is_away for each in self._commits) + (self._next.away if self._next else 0)
 
     async def _submit_with_key(self, request: AppendRequest) -> AppendResult:
         home = self._home(request.key)
@@ -154,5 +161,6 @@ class ShardRouter:
                 if each.is_away or asking
             ]
             await asyncio.gather(*probes, return_exceptions=True)
-            metrics.SHARDS_AWAY.set(sum(each.is_away for each in self._commits))
+            if self._reports:
+                metrics.SHARDS_AWAY.set(self.away)
             await asyncio.sleep(PROBE_INTERVAL)

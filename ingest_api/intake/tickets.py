@@ -27,7 +27,7 @@ class TicketPublisher:
     """One ticket for each full batch of appended leads, and one for the rest after PARTIAL_TICKET_DELAY."""
 
     def __init__(self, settings: Settings) -> None:
-        self._has_own_broker = settings.has_own_broker
+        self._asks_broker = any(each.url != settings.tickets_url for each in settings.all_shards)
         self._broker: Any = blocking_broker(settings, timeout=BROKER_TIMEOUT)
         self._waiting = 0  # leads, as of the last flush
         self._app = celery_app(settings)
@@ -52,7 +52,7 @@ class TicketPublisher:
     def on_flush(self, leads: int, waiting: int, tickets: int) -> None:
         """Record a flush: `leads` appended, and the leads and tickets waiting after it. Never blocks.
 
-        The tickets of a broker of its own are counted later, by the thread.
+        Where the tickets are not with the leads, they are counted later, by the thread.
         """
         with self._changed:
             self._waiting = waiting
@@ -69,7 +69,7 @@ class TicketPublisher:
 
     def _run(self) -> None:
         while tickets := self._wait():
-            if self._has_own_broker:
+            if self._asks_broker:
                 tickets = min(tickets, self._missing())
             for _ in range(tickets):
                 if not self._publish():

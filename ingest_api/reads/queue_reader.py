@@ -18,9 +18,10 @@ from schema.settings.shards import Shard
 class QueueReader:
     """Reads from all shards on connections of its own, so that no reader waits behind a flush."""
 
-    def __init__(self, shards: Sequence[AsyncShardClient]) -> None:
-        """Take clients that `close` closes."""
+    def __init__(self, shards: Sequence[AsyncShardClient], present: int | None = None) -> None:
+        """Take clients that `close` closes; the first `present` of them are the present queue's, by default all."""
         self._shards = shards
+        self._present = len(shards) if present is None else present
         self._asked: set[asyncio.Task[bytes | RedisError | None]] = set()
 
     async def find(self, lead_id: LeadId) -> bytes | None:
@@ -67,9 +68,9 @@ class QueueReader:
     async def servers(self, timeout: float) -> list[dict[str, Any]]:
         """Return who has each shard and how far its replicas are, as /health/ready shows it. Raises nothing.
 
-        A shard that does not answer within `timeout` seconds has an `error`.
+        A shard that does not answer within `timeout` seconds has an `error`. Those of a queue to come are left out.
         """
-        return await asyncio.gather(*(_server(*each, timeout) for each in self._shards))
+        return await asyncio.gather(*(_server(*each, timeout) for each in self._shards[: self._present]))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -14,7 +14,7 @@ from ingest_api.request_log.reader import Requests
 from ingest_api.request_log.record import Record
 from schema.audit.event import Action, command_line_user, new_event
 from schema.cli import load_settings, write_event
-from schema.runtime.redis_clients import blocking_first_shard
+from schema.runtime.redis_clients import blocking_home_shard
 
 QUEUE_TIMEOUT = 5.0  # seconds
 
@@ -79,7 +79,7 @@ def clear() -> None:
 def _opened(command: str, action: Action = Action.REQUEST_LOG_SHOWN) -> Iterator[Requests]:
     """Open the log, and take down in the audit trail that `command` opens it."""
     settings = load_settings()
-    shard = blocking_first_shard(settings, timeout=QUEUE_TIMEOUT)
+    shard = blocking_home_shard(settings, timeout=QUEUE_TIMEOUT)
     try:
         write_event(shard, new_event(action, user=command_line_user(), parameters=[command]))
         yield Requests(shard, settings.request_log or KEPT)

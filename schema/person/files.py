@@ -43,7 +43,11 @@ def rewrite_queue(shards: Sequence[ShardClient], timeout: float = REWRITE_TIMEOU
     for shard, client in shards:
         _rewrite(client, deadline)
         for replica in replicas_of(client):
-            _rewrite(replica_client(shard, replica, timeout=REPLICA_ANSWER_TIMEOUT), deadline)
+            of_replica = replica_client(shard, replica, timeout=REPLICA_ANSWER_TIMEOUT)
+            try:
+                _rewrite(of_replica, deadline)
+            finally:
+                of_replica.close()
 
 
 def _rewrite(client: redis.Redis, deadline: float) -> None:

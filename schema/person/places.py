@@ -55,11 +55,12 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of the request log, in the first shard, with records that name the person."""
+    """A page of the request log, in a queue's first shard, with records that name the person."""
 
     content: bytes
     records: list[list[Any]]
     is_errors: bool
+    shard: Shard
 
 
 @dataclass(slots=True)
@@ -102,7 +103,8 @@ def search(
         found.keys = [key for each in shards for key in _keys_in_redis(each, ids)]
         found.keys += _keys_in_database(connection, ids)
     if log:
-        found.pages = [page for is_errors in (False, True) for page in _pages(shards[0], person, ids, is_errors)]
+        first = [each for each in shards if each.shard.number == 0]
+        found.pages = [page for each in first for wrong in (False, True) for page in _pages(each, person, ids, wrong)]
     return found
 
 
@@ -206,7 +208,7 @@ def _pages(place: ShardClient, person: Person, ids: Collection[LeadId], is_error
         for content in pages:
             records = [each for each in request_pages.records_of(content) if _names(each, person, texts)]
             if records:
-                yield Page(content, records, is_errors)
+                yield Page(content, records, is_errors, place.shard)
         end -= PAGES_AT_ONCE
 
 

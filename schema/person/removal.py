@@ -130,8 +130,7 @@ class QueueRemoval:
         # redis-py's types do not say whether text or bytes are returned.
         self._clients: dict[Shard | None, Any] = dict(shards)
         self._remove_entry = {shard: REMOVE_ENTRY.register(client, shard) for shard, client in shards}
-        first, client = shards[0]
-        self._replace_page = REPLACE_PAGE.register(client, first)
+        self._replace_page = {shard: REPLACE_PAGE.register(client, shard) for shard, client in shards}
 
     def remove_traces(self, found: Found) -> None:
         """Remove idempotency keys and requests: what can only be found while the leads are known."""
@@ -144,7 +143,7 @@ class QueueRemoval:
         for page in found.pages:
             left = request_pages.without(page.content, page.records)
             fewer = len(request_pages.records_of(page.content)) - (len(request_pages.records_of(left)) if left else 0)
-            self._replace_page(old=page.content, new=left, fewer=fewer, is_errors=int(page.is_errors))
+            self._replace_page[page.shard](old=page.content, new=left, fewer=fewer, is_errors=int(page.is_errors))
 
     def remove_entries(self, found: Found) -> int:
         """Remove entries and dead letters; return how many. Call it after `remove_rows`."""

@@ -36,9 +36,9 @@ _number = re.compile("[0-9]{1,20}")
 
 
 def is_name(text: str) -> bool:
-    """Tell whether `text` has the form of a letter's name: two numbers below 2**64, and in a shard its hash tag."""
+    """Tell whether `text` has the form of a letter's name: two numbers of 64 bits, and in a shard its hash tag."""
     parts = text.split("-")
-    return len(parts) in (2, 3) and all(_number.fullmatch(part) and int(part) < 1 << 64 for part in parts)
+    return len(parts) in (2, 3) and all(_number.fullmatch(part) and int(part) < (1 << 64) - 1 for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class DeadLetters:
     """The dead-letter streams of all shards as one. Every method raises RedisError when Redis is away."""
 
     def __init__(self, shards: Sequence[ShardClient]) -> None:
-        self._shards = {shard.tag: _ShardLetters(shard, client) for shard, client in shards}
+        self._shards = {shard: _ShardLetters(shard, client) for shard, client in shards}
 
     def __iter__(self) -> Iterator[DeadLetter]:
         """Iterate over all letters, oldest first."""
@@ -88,14 +88,15 @@ class DeadLetters:
     def find(self, name: str) -> DeadLetter | None:
         """Return one letter, or None."""
         entry, tag = _parts(name)
-        return self._shards[tag].find(entry) if tag in self._shards else None
+        found = (letters.find(entry) for shard, letters in self._shards.items() if shard.tag == tag)
+        return next((each for each in found if each is not None), None)
 
     def replay(self, letter: DeadLetter) -> bool:
         """Put a letter's lead back into the stream, atomically; False when the letter is gone.
 
         The next ticket or fallback poll stores it. A lead whose row exists is not stored again.
         """
-        return self._shards[letter.shard.tag].replay(letter)
+        return self._shards[letter.shard].replay(letter)
 
     def drop(self, letter: DeadLetter, connection: Connection) -> bool:
         """Delete a letter and its lead for good; False when the letter is gone.
@@ -106,7 +107,7 @@ class DeadLetters:
         if letter.lead:
             with connection.begin():
                 note_dropped(connection, letter.lead)
-        dropped = self._shards[letter.shard.tag].drop(letter)
+        dropped = self._shards[letter.shard].drop(letter)
         if letter.lead and not dropped and self._lives(letter.lead, connection):
             with connection.begin():
                 connection.execute(delete(dropped_leads).where(dropped_leads.c.lead_id == letter.lead))

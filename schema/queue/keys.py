@@ -20,6 +20,7 @@ REQUEST_ERRORS_HELD = f"{REQUEST_ERRORS}:held"
 AUDIT = "leads:audit"
 SLOT_PREFIX = "leads:slot:"
 FENCE = "leads:fence"
+FENCE_TTL = 1_000_000_000  # seconds: for ever
 COPIED = "leads:copied"
 PROBE_PREFIX = "leads:probe:"  # prepended, with an id, to other keys
 

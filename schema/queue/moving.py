@@ -5,11 +5,14 @@ set in each shard, and an Idempotency-Key is looked up behind it first, so that 
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import redis
 from sqlalchemy import Connection
 
+from schema.counts.widths import DAY
 from schema.queue import accepted_counts, entries, keys
 from schema.queue.accepted_counts import Accepted
 from schema.queue.dead_letters import DROP, PAGE_SIZE
@@ -26,8 +29,10 @@ ADOPT = Script(
     constants={"DEAD_PREFIX": keys.DEAD_PREFIX},
 )
 
-# Longest wait (seconds) for the replicas to have a fence.
-FENCE_TIMEOUT = 5.0
+# Longest wait (seconds) for the replicas to have a fence, or dead letters that are moved.
+MOVE_TIMEOUT = 5.0
+
+REQUEST_LOG_KEYS = (keys.REQUESTS, keys.REQUESTS_HELD, keys.REQUEST_ERRORS, keys.REQUEST_ERRORS_HELD)
 
 
 class Moving:
@@ -38,67 +43,108 @@ class Moving:
         self._new = new
         self._replicas = settings.redis_replicas
         self._key_ttl = settings.idempotency_ttl
+        self._request_age = int(settings.request_log_age * DAY)
+        self._topologies = {shard: Topology(shard) for shard, _ in (*old, *new)}
 
-    def fence(self) -> None:
-        """Let the next queue take leads, and the old one none. On return the fence is on the replicas, too."""
-        for shard, client in self._new:
-            client.delete(shard.name(keys.FENCE))
+    def fence(self, connection: Connection) -> None:
+        """Let the next queue take leads, and the old one none. On return the fence is on the replicas, too.
+
+        Raises SQLAlchemyError.
+        """
+        for each in self._new:
+            self._open(each, connection)
         for shard, client in self._old:
-            with client.client() as connection:
-                connection.set(shard.name(keys.FENCE), 1)
-                if self._replicas:
-                    confirm(connection, self._replicas, FENCE_TIMEOUT, Topology(shard))
+            with client.client() as single:
+                single.set(shard.name(keys.FENCE), 1)
+                self._confirm(shard, single)
 
     def waiting(self) -> int:
         """Return how many leads the old queue still has for the workers."""
         return sum(int(client.xlen(shard.name(keys.STREAM))) for shard, client in self._old)
 
+    def is_fenced(self) -> bool:
+        """Tell whether the old queue is closed and the next one open: a failover may have lost either."""
+        old, new = (
+            [bool(client.exists(shard.name(keys.FENCE))) for shard, client in each] for each in (self._old, self._new)
+        )
+        return all(old) and not any(new)
+
     def move_dead_letters(self) -> int:
         """Move the dead letters to the next queue; return how many. Each is in one of the two at any time."""
-        return sum(map(self._move_letters, self._old))
+        with ExitStack() as stack:
+            new = [_Next(each, stack.enter_context(each.client.client())) for each in self._new]
+            return sum(self._move_letters(each, new) for each in self._old)
 
     def close(self, connection: Connection) -> None:
-        """Copy the old queue's counts to the database, in a transaction of its own, and remove them from Redis.
+        """Copy the old queue's counts to the database, and remove them from Redis; let its request log expire.
 
         Call it when nothing waits. Raises SQLAlchemyError.
         """
-        for shard, client in self._old:
-            name = shard.name(keys.ACCEPTED)
-            found: Any = client.hgetall(name)
-            with connection.begin():
-                accepted_counts.copy(connection, Accepted.parse(found))
-            client.delete(name)
+        for each in self._old:
+            _copy_and_forget_counts(each, connection)
+            for key in REQUEST_LOG_KEYS:
+                each.client.expire(each.shard.name(key), self._request_age)
 
-    def _move_letters(self, place: ShardClient) -> int:
+    def _open(self, each: ShardClient, connection: Connection) -> None:
+        """Lift the fence of a shard that was left before. Its counts go first: it does not know the keys since then."""
+        shard, client = each
+        if client.exists(shard.name(keys.FENCE)):
+            _copy_and_forget_counts(each, connection)
+            client.delete(shard.name(keys.FENCE))
+
+    def _move_letters(self, place: ShardClient, new: Sequence["_Next"]) -> int:
         old: Any = place.client
         drop = DROP.register(place.client, place.shard)
         moved = 0
         while page := old.xrange(place.shard.name(keys.DEAD), count=PAGE_SIZE):
-            for letter, fields in page:
-                lead = entries.id_of(fields.get(entries.LEAD_FIELD, b"")) or b""
-                self._adopt(lead, fields)
-                drop(letter=letter, lead=lead)
-                moved += 1
+            adopted = [self._adopt(fields, new) for _, fields in page]
+            for home in {each.home for each in adopted}:
+                self._confirm(home.place.shard, home.single)
+            for (letter, _), each in zip(page, adopted, strict=True):
+                if drop(letter=letter, lead=each.lead):
+                    moved += 1
+                elif each.letter:
+                    # It was replayed meanwhile, and its lead waits in the old queue.
+                    DROP.register(each.home.place.client, each.home.place.shard)(letter=each.letter, lead=each.lead)
         return moved
 
-    def _adopt(self, lead: bytes, fields: dict[bytes, bytes]) -> None:
+    def _adopt(self, fields: dict[bytes, bytes], new: Sequence["_Next"]) -> "_Adopted":
+        lead = entries.id_of(fields.get(entries.LEAD_FIELD, b"")) or b""
         key = fields.get(entries.KEY_FIELD, b"").decode()
         key = keys.IDEMPOTENCY_PREFIX + key if key else ""
-        shard, client = self._new[home_of(key or lead.hex(), len(self._new))]
-        ADOPT.register(client, shard)(
+        home = new[home_of(key or lead.hex(), len(new))]
+        letter = ADOPT.register(home.single, home.place.shard)(
             lead=lead,
-            key=key and shard.name(key),
+            key=key and home.place.shard.name(key),
             digest=fields.get(entries.DIGEST_FIELD, b""),
             ttl=self._key_ttl,
             rest=[part for field in fields.items() for part in field],
         )
+        return _Adopted(home, lead, letter)
+
+    def _confirm(self, shard: Shard, single: redis.Redis) -> None:
+        if self._replicas:
+            confirm(single, self._replicas, MOVE_TIMEOUT, self._topologies[shard])
 
 
-def is_fenced(shards: Sequence[ShardClient]) -> bool:
-    """Tell whether all shards are fenced. Raises RedisError."""
-    return all(client.exists(shard.name(keys.FENCE)) for shard, client in shards)
+class _Next(NamedTuple):
+    """A shard of the next queue, with a client of one connection, which the replicas are asked for."""
+
+    place: ShardClient
+    single: redis.Redis
 
 
-def described(shards: Sequence[Shard]) -> str:
-    """Return a queue's number of shards for people."""
-    return f"{len(shards)} shard{'s' if len(shards) > 1 else ''}"
+class _Adopted(NamedTuple):
+    """What became of a dead letter: where it belongs, its lead, and its entry there unless it was there before."""
+
+    home: _Next
+    lead: bytes
+    letter: bytes
+
+
+def _copy_and_forget_counts(each: ShardClient, connection: Connection) -> None:
+    name = each.shard.name(keys.ACCEPTED)
+    found: Any = each.client.hgetall(name)
+    with connection.begin():
+        accepted_counts.copy(connection, Accepted.parse(found))
+    each.client.delete(name)

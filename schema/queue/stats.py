@@ -25,9 +25,16 @@ def read_queue(shards: Sequence[ShardClient], broker: redis.Redis) -> dict[str, 
     the fewest, and `replica_lag` is in bytes. Without tickets and sweeps when the broker
     does not answer, which may be another server.
 
-    Raises RedisError.
+    Of several shards those that are away are left out. Raises RedisError when all are.
     """
-    found = [read_shard(*each) for each in shards]
+    found, failure = [], None
+    for each in shards:
+        try:
+            found.append(read_shard(*each))
+        except RedisError as error:
+            failure = error
+    if failure is not None and not found:
+        raise failure
     numbers = {name: sum(each[name] for each in found) for name in ADDED}
     numbers |= {name: max(each[name] for each in found) for name in LARGEST}
     numbers["replicas"] = min(each["replicas"] for each in found)

@@ -60,9 +60,9 @@ def blocking_shards(settings: Settings, *, timeout: float, only_reads: bool = Fa
     ]
 
 
-def blocking_first_shard(settings: Settings, *, timeout: float) -> ShardClient:
+def blocking_home_shard(settings: Settings, *, timeout: float) -> ShardClient:
     """Make a blocking client of the shard that has what belongs to no lead, as `blocking_redis`."""
-    return ShardClient(settings.shards[0], blocking_redis(settings.shards[0], timeout=timeout))
+    return ShardClient(settings.home_shard, blocking_redis(settings.home_shard, timeout=timeout))
 
 
 def async_shards(settings: Settings, *, connections: int, only_reads: bool = False) -> list[AsyncShardClient]:
@@ -75,7 +75,7 @@ def async_shards(settings: Settings, *, connections: int, only_reads: bool = Fal
 
 def blocking_broker(settings: Settings, *, timeout: float) -> redis.Redis:
     """Make a blocking client of the server that has Celery's messages."""
-    return blocking_redis(Shard(settings.broker_url or settings.queue_url), timeout=timeout)
+    return blocking_redis(Shard(settings.tickets_url), timeout=timeout)
 
 
 def blocking_redis(shard: Shard, *, timeout: float, only_reads: bool = False) -> redis.Redis:
@@ -119,7 +119,12 @@ def blocking_redis(shard: Shard, *, timeout: float, only_reads: bool = False) ->
 
 def replica_client(shard: Shard, replica: Replica, *, timeout: float) -> redis.Redis:
     """Make a blocking client of a replica of a shard's primary, with the primary's credentials. It returns text."""
-    options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "decode_responses": True}
+    options: dict[str, Any] = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": Retry(NoBackoff(), 0),
+        "decode_responses": True,
+    }
     host, port = replica.host, replica.port
     for scheme, parse in ((SENTINEL_SCHEME, SentinelUrl.parse), (CLUSTER_SCHEME, ClusterUrl.parse)):
         if shard.url.startswith(scheme):

@@ -49,7 +49,7 @@ class Topology:
     """
 
     def __init__(self, shard: Shard, clock: Callable[[], float] = time.monotonic) -> None:
-        self._is_cluster = shard.url.startswith(CLUSTER_SCHEME)
+        self.is_needed = not shard.url.startswith(CLUSTER_SCHEME)
         self._clock = clock
         self._primary: Address | None = None
         self._replicas: frozenset[Address] = frozenset()
@@ -57,8 +57,6 @@ class Topology:
 
     def is_settled(self, primary: Address, role: list[Any]) -> bool:
         """Note the primary's answer to ROLE; tell whether none of its replicas has left in the last SETTLE_TIME."""
-        if self._is_cluster:
-            return True
         replicas = frozenset((_text(host), int(port)) for host, port, *_ in role[2])
         if primary == self._primary and not replicas >= self._replicas:
             self._settled_at = self._clock() + SETTLE_TIME
@@ -80,7 +78,7 @@ def confirm(client: redis.Redis, replicas: int, timeout: float, topology: Topolo
     if int(client.wait(replicas, int(timeout * 1000))) < replicas:
         raise NotConfirmed(f"fewer than {replicas} replicas")
     connection: Any = client.connection
-    if not topology.is_settled(address_of(connection), client.execute_command("ROLE")):
+    if topology.is_needed and not topology.is_settled(address_of(connection), client.execute_command("ROLE")):
         raise NotConfirmed("a replica has left")
 
 

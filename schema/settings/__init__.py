@@ -92,18 +92,23 @@ class Settings(
 
     @property
     def all_shards(self) -> tuple[Shard, ...]:
-        """All shards in which leads may wait. The first also keeps what belongs to no lead, such as the request log."""
+        """All shards in which leads may wait."""
         return self.shards + self.next_shards
 
     @property
-    def has_own_broker(self) -> bool:
-        """Whether Celery's messages are not where the queue is."""
-        return bool(self.broker_url) and self.broker_url != self.queue_url
+    def home_shard(self) -> Shard:
+        """The shard that also has what belongs to no lead, such as the request log: the first of the queue to come."""
+        return (self.next_shards or self.shards)[0]
+
+    @property
+    def tickets_url(self) -> str:
+        """The broker's URL for redis-py: of the server that has Celery's messages."""
+        return self.broker_url or self.queue_url
 
     @property
     def celery_broker_url(self) -> str:
         """The broker's URL for Celery: kombu has its own schemes for unix sockets and for Sentinel."""
-        url = self.broker_url or self.queue_url
+        url = self.tickets_url
         if not url.startswith(SENTINEL_SCHEME):
             return url.replace("unix://", "redis+socket://", 1)
         found = SentinelUrl.parse(url)
@@ -115,7 +120,7 @@ class Settings(
     @property
     def broker_sentinel_name(self) -> str:
         """What the broker's Sentinels call its primary; empty without Sentinels."""
-        url = self.broker_url or self.queue_url
+        url = self.tickets_url
         return SentinelUrl.parse(url).name if url.startswith(SENTINEL_SCHEME) else ""
 
     @staticmethod
@@ -205,7 +210,7 @@ def _check_queue(settings: Settings) -> None:
         raise SettingsError(
             f"{variable('broker_url')}: a Redis Cluster needs a broker of its own, because Celery cannot use a Cluster"
         )
-    if set(settings.next_shards) & set(settings.shards):
+    if settings.next_shards == settings.shards:
         raise SettingsError(
             f"{variable('queue_next_shards')}: {settings.queue_next_shards} is what the queue has already"
         )

@@ -48,13 +48,14 @@ def home_of(name: str, shards: int) -> int:
 
 @cache
 def tag_of(shard: int, shards: int) -> str:
-    """Return the hash tag of a shard: the first number whose slot is near the middle of the shard's part of all slots.
+    """Return the hash tag of a shard: a number whose slot is near the middle of the shard's part of all slots.
 
-    A new Cluster gives each primary one contiguous part, so the shards fall evenly on the primaries.
+    A new Cluster gives each primary one contiguous part, so the shards fall evenly on the primaries. The number's
+    remainder by SHARDS_MAX + 1 is the number of shards: queues with other numbers share no key.
     """
     part = REDIS_CLUSTER_HASH_SLOTS // shards
     middle = shard * part + part // 2
-    number = 0
+    number = shards
     while abs(key_slot(str(number).encode()) - middle) > part // 4:
-        number += 1
+        number += SHARDS_MAX + 1
     return str(number)

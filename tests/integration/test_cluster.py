@@ -22,7 +22,7 @@ from schema.settings.shards import home_of
 from tests.kit.cluster import PRIMARIES, ClusterSet, Node
 from tests.kit.servers import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.hosts, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

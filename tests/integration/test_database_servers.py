@@ -14,6 +14,8 @@ from tests.kit.databases import DatabaseServer, MySQLServer
 from tests.kit.group_replication import GroupReplication
 from tests.kit.servers import until
 
+pytestmark = pytest.mark.hosts
+
 
 @pytest.fixture
 def known() -> Iterator[Callable[[str], dict[str, Any]]]:

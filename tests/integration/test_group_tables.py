@@ -21,7 +21,7 @@ from tests.kit.members import Member
 from tests.kit.servers import until
 from workers.store import insertion
 
-pytestmark = [pytest.mark.slow, pytest.mark.extended]
+pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.extended]
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from tests.kit.servers import until
 from workers.store.replica_confirmation import ReplicaConfirmation
 
 pytestmark = [
+    pytest.mark.hosts,
     pytest.mark.slow,
     pytest.mark.parametrize(("backend", "pair"), [("mysql", "mysql"), ("mariadb", "mariadb")], indirect=True),
 ]

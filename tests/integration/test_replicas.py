@@ -17,6 +17,8 @@ from schema.settings import Settings, SettingsError
 from tests.integration.flushes import with_key
 from tests.kit.servers import ValkeyServer, free_port, until
 
+pytestmark = pytest.mark.hosts
+
 
 class Replica(ValkeyServer):
     """A replica of another server, on a port of its own."""

@@ -18,7 +18,7 @@ from schema.settings import Settings
 from tests.kit.sentinels import Replica, SentinelSet
 from tests.kit.servers import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.hosts, pytest.mark.slow]
 
 
 @pytest.fixture

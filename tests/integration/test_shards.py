@@ -27,6 +27,9 @@ from workers.store.slot_lease import SlotLease
 from workers.store.storing import Storing
 from workers.upkeep.sweep import Sweep
 
+pytestmark = pytest.mark.hosts
+
+
 SHARDS = 3
 
 

@@ -23,6 +23,8 @@ from workers.store.storing import Storing
 from workers.upkeep import counts_copy
 from workers.upkeep.sweep import Sweep
 
+pytestmark = pytest.mark.hosts
+
 
 @pytest.fixture
 def servers() -> Iterator[tuple[Primary, Replica]]:

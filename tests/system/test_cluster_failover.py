@@ -16,7 +16,7 @@ from tests.kit.leads import a_lead
 from tests.kit.servers import RedisServer, until
 from tests.kit.service import Service
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.hosts, pytest.mark.slow]
 
 # Longest time (seconds) until everything that was accepted is a row, on a busy machine.
 STORED_WITHIN = 90.0
@@ -84,7 +84,10 @@ async def send(http: httpx.AsyncClient, seen: Seen, *, keyed: bool, ends: asynci
         await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("trouble", [Node.kill, Node.hang], ids=["killed", "hung"])
+@pytest.mark.parametrize(
+    "trouble",
+    [pytest.param(Node.kill, id="killed"), pytest.param(Node.hang, id="hung", marks=pytest.mark.extended)],
+)
 def test_a_lost_primary_costs_its_own_keys_some_503_and_no_lead(
     sharded: Service,
     cluster: ClusterSet,

@@ -9,11 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.kit.cluster import PRIMARIES, ClusterSet
 from tests.kit.leads import a_lead
 from tests.kit.servers import RedisServer, until
 from tests.kit.service import Service
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.hosts, pytest.mark.slow]
 
 DEAD = "leads:dead"
 
@@ -118,3 +119,24 @@ def test_without_a_next_queue_the_command_says_so(queue: RedisServer, tmp_path: 
 
     assert done.returncode == 1
     assert "LEADS_QUEUE_NEXT_SHARDS names no queue to move to" in done.stderr
+
+
+@pytest.mark.extended
+def test_a_queue_moves_from_one_redis_to_a_cluster(tmp_path: Path):
+    with RedisServer() as old, RedisServer() as broker, ClusterSet() as cluster:
+        # Given a service on one Redis that knows of the Cluster, with the broker of later
+        following = {"queue_next_url": cluster.url, "queue_next_shards": PRIMARIES, "broker_url": broker.url}
+        with service_on(old, tmp_path, **following) as service:
+            # When the queue moves under load, then nothing is lost
+            keys, sent = move_under_load(service)
+            assert_all_stored_once(service, sent)
+            assert service.balance().startswith("Balanced")
+            service.stop()
+
+        # And the service goes on without the old Redis
+        old.kill()
+        settings = {"redis_url": cluster.url, "queue_shards": PRIMARIES, "broker_url": broker.url, "redis_replicas": 1}
+        with Service(tmp_path, **settings) as service:
+            assert service.post("/api/leads", a_lead(), Idempotency_Key=next(iter(keys))).status_code == 409
+            service.wait_until_stored(*service.accept(a_lead()))
+            assert service.balance().startswith("Balanced")

@@ -12,7 +12,7 @@ from tests.kit.sentinels import Replica, SentinelSet
 from tests.kit.servers import until
 from tests.kit.service import Service
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.hosts, pytest.mark.slow]
 
 LEADS = 1_000
 
@@ -50,7 +50,7 @@ LOSSES: dict[str, tuple[Callable[[SentinelSet, Replica], None], Callable[[Replic
 }
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", ["killed", pytest.param("hung", marks=pytest.mark.extended), "demoted"])
 def test_a_lost_primary_costs_some_503_and_no_lead(
     failing_over: Service,
     sentinels: SentinelSet,

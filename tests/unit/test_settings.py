@@ -142,7 +142,7 @@ def test_each_kind_of_value_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     assert (loaded.http_port, loaded.claim_after) == (9000, 2.5)
     assert loaded.queue_url == loaded.celery_broker_url == "rediss://example.com:6380/1"
-    assert not loaded.has_own_broker
+    assert loaded.tickets_url == loaded.queue_url
     assert loaded.primary_url == loaded.replica_url == "mysql+pymysql://u:p%40ss@example.com:3306/leads"
     assert loaded.data_dir == tmp_path / "b"
     networks = ["10.0.0.1/32", "192.0.2.0/24", "2001:db8::/32"]
@@ -172,12 +172,8 @@ def test_a_cluster_needs_a_broker_of_its_own(name: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("LEADS_BROKER_URL", "redis://three:6379/0")
 
     loaded = settings.load()
-    assert loaded.has_own_broker
+    assert loaded.tickets_url != loaded.queue_url
     assert loaded.celery_broker_url == "redis://three:6379/0"
-
-
-def test_the_queues_own_server_is_no_broker_of_its_own():
-    assert not Settings(redis_url="redis://one", broker_url="redis://one").has_own_broker
 
 
 def test_a_move_to_the_queue_that_is_there_stops_the_start(monkeypatch: pytest.MonkeyPatch):
@@ -296,3 +292,11 @@ def test_loopback_is_its_addresses_and_localhost(host: str):
 )
 def test_what_merely_begins_like_loopback_is_not(host: str):
     assert not settings.is_loopback(host)
+
+
+def test_queues_with_other_numbers_of_shards_share_no_key():
+    tags = [each.tag for number in range(1, SHARDS_MAX + 1) for each in shards_of("", number, is_cluster=True)]
+
+    assert len(set(tags)) == len(tags)
+    # As long as a dead letter's name may have it.
+    assert max(map(len, tags)) <= 5

@@ -41,7 +41,7 @@ class FallbackPoller:
 
         Goes on while no ticket waits, until all leads that waited there at the beginning are gone. A ticket that waits
         may be one that no worker fetches, so it does not keep the first run from storing. Returns how many leads
-        became rows, were rows before, or became dead letters. Raises RedisError and StoringFailed.
+        became rows, were rows before, or became dead letters. Raises StoringFailed.
         """
         stuck = [each for each in self._streams if each.is_stuck()]
         leads = 0

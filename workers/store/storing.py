@@ -75,6 +75,8 @@ class Storing:
             store = turns.popleft()
             try:
                 leads = store.run(self._batch_size, outcome)
+            except StoringFailed as error:
+                failure = error
             except RedisError as error:
                 failure = StoringFailed(f"queue: {type(error).__name__}")
                 if len(self._stores) > 1:

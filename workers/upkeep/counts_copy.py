@@ -10,15 +10,12 @@ from sqlalchemy import Engine
 from schema.queue import accepted_counts
 from schema.queue.accepted_counts import Accepted
 from schema.queue.keys import ACCEPTED, COPIED, FIRST_FIELD
-from schema.runtime import logs
 from schema.runtime.redis_clients import ShardClient
 from schema.runtime.redis_replicas import Topology, confirm
 from schema.settings import Settings
 
 # Longest wait (seconds) for the replicas to have the counts that are copied.
 COUNTS_CONFIRMATION_TIMEOUT = 2.0
-
-log = logs.get(__name__)
 
 
 class CountsCopy:

@@ -48,13 +48,13 @@ class Sweep:
     """The sweep task, which beat sends every few seconds. Make it after the fork."""
 
     def __init__(self, shards: Sequence[ShardClient], engine: Engine, settings: Settings) -> None:
-        self._shards = shards
         self._engine = engine
         self._copy = CountsCopy(shards, engine, settings)
         self._forget = [FORGET_CONSUMERS.register(client, shard) for shard, client in shards]
-        first, client = shards[0]
-        self._audit_events = AuditEvents(shards[0], engine)
-        self._trim = TRIM_REQUESTS.register(client, first)
+        # The first shard of each queue has what belongs to no lead.
+        first = [each for each in shards if each.shard.number == 0]
+        self._audit_events = [AuditEvents(each, engine) for each in first]
+        self._trim = [TRIM_REQUESTS.register(client, shard) for shard, client in first]
         self._key_ttl = settings.idempotency_ttl
         self._request_age = settings.request_log_age * DAY
 
@@ -67,7 +67,7 @@ class Sweep:
         steps: dict[str, Callable[[], int]] = {
             "counts": self._copy.run,
             "keys": self._forget_keys,
-            "events": self._audit_events.move,
+            "events": self._move_events,
             "consumers": self._forget_consumers,
             "requests": self._forget_requests,
         }
@@ -86,8 +86,12 @@ class Sweep:
         with self._engine.begin() as connection:
             return idempotency.forget(connection, self._key_ttl)
 
+    def _move_events(self) -> int:
+        return sum(each.move() for each in self._audit_events)
+
     def _forget_requests(self) -> int:
-        return int(self._trim(oldest=int((time.time() - self._request_age) * 1_000_000)))
+        oldest = int((time.time() - self._request_age) * 1_000_000)
+        return sum(int(trim(oldest=oldest)) for trim in self._trim)
 
     def _forget_consumers(self) -> int:
         return sum(map(_forget, self._forget))
