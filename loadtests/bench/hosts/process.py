@@ -1,0 +1,62 @@
+"""A process of the service that ends with this one, inside of a host's bound or outside."""
+
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from compose.local.processes import MALLOC
+from loadtests.bench.hosts.bound import Bound
+from loadtests.bench.processes import family
+from tests.kit.service import ROOT
+
+# Longest time (seconds) for a killed process to be gone.
+STOP_DEADLINE = 10.0
+
+
+class CannotStart(Exception):
+    """A process ended before it was ready; the message has the end of its log."""
+
+
+class Process:
+    """`python -m MODULE COMMAND`, which runs until `stop`."""
+
+    def __init__(self, module: str, command: str, environment: dict[str, str], log: Path, bound: Bound | None) -> None:
+        self.name = command
+        self._log = log
+        setpriv = shutil.which("setpriv")
+        tied = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+        entered = bound.prefix() if bound else []
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                [*tied, *entered, sys.executable, "-m", module, command],
+                cwd=ROOT,
+                env={**environment, **MALLOC},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+            )
+
+    def check(self) -> None:
+        """Raise CannotStart when it has ended."""
+        if self._process.poll() is not None:
+            raise CannotStart(f"{self.name} ended with {self._process.returncode}:\n{self._log.read_text()[-1000:]}")
+
+    def family(self) -> list[psutil.Process]:
+        """Return it and its children."""
+        return family(psutil.Process(self._process.pid))
+
+    def stop(self) -> None:
+        """Kill it with its children: what it had is in the queue and in the database."""
+        members: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            members = self.family()
+        self._process.kill()
+        self._process.wait()
+        for each in members:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        psutil.wait_procs(members, STOP_DEADLINE)
