@@ -19,6 +19,10 @@ PERIOD = 10_000
 # Smallest share that the kernel takes: a quota of 1 ms.
 SHARE_MIN = 1000 / PERIOD
 
+# Weight of a host against what runs outside of bounds, in times the kernel's default: it gets its share from a machine
+# that others use, too.
+WEIGHT = 10
+
 # Starts a command inside of the cgroup whose file of processes is the first argument.
 _ENTER = 'echo $$ >"$1" && shift && exec "$@"'
 
@@ -100,6 +104,8 @@ class Bound:
 
     def hold(self, share: float) -> None:
         """Let the processes have `share` of a core together from now on."""
+        name, default = ("cpu.weight", 100) if self._version == 2 else ("cpu.shares", 1024)
+        (self._path / name).write_text(str(WEIGHT * default))
         self._write(str(round(share * PERIOD)))
 
     def lift(self) -> None:
