@@ -69,10 +69,12 @@ def run(
     bulk: int = 0,
     ndjson: bool = False,
     status: int = 0,
+    keys: bool = False,
 ) -> Load:
     """Load `url` for `seconds`, at `rate` requests per second; with 0 as fast as it answers.
 
-    Raises BadAnswers when any answer was not 2xx, or with `status` not that one, or any connection broke.
+    With `keys` each request has an Idempotency-Key. Raises BadAnswers when any answer was not 2xx, or with `status` not
+    that one, or any connection broke.
     """
     assert len(tag) == TAG
     before, after = lead_around()
@@ -84,6 +86,7 @@ def run(
         "BENCH_BULK": str(bulk),
         "BENCH_NDJSON": "1" if ndjson else "0",
         "BENCH_STATUS": str(status),
+        "BENCH_KEYS": "1" if keys else "0",
         "BENCH_BEFORE": before,
         "BENCH_AFTER": after,
     }

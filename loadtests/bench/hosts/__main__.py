@@ -16,7 +16,7 @@ from pathlib import Path
 from loadtests.bench import chart
 from loadtests.bench.hosts import table
 from loadtests.bench.hosts.bound import PERIOD, SHARE_MIN, CannotBind, Hierarchy, hierarchy
-from loadtests.bench.hosts.measuring import measure
+from loadtests.bench.hosts.measuring import Plan, measure
 from loadtests.bench.hosts.process import CannotStart
 from loadtests.bench.hosts.round import Round, Saturated
 from loadtests.bench.hosts.site import CLUSTER, ONE_REDIS, Site
@@ -73,6 +73,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--forms", default=",".join(FORMS), help=f"where the queue is: {', '.join(FORMS)}")
     parser.add_argument("--share", type=float, default=0.25, help="of a core, for each host")
     parser.add_argument("--connections", type=int, default=16, help="to each host")
+    parser.add_argument("--keys", action="store_true", help="give each lead an Idempotency-Key")
+    parser.add_argument(
+        "--stand-ins", action="store_true", help="let loops take what absent hosts would, so that all find it as busy"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10, help="length of a round")
     parser.add_argument("--warm-up", type=float, default=2, help="seconds")
@@ -103,7 +107,9 @@ def _opening(options: argparse.Namespace, bounds: Hierarchy, database: DatabaseS
         "host": f"an API and a worker of one process each, {options.share:g} of a core together "
         f"(cgroup v{bounds.version}, periods of {PERIOD / 1000:g} ms); in the Cluster a primary without replicas, too",
         "outside": "database, beat, wrk, the broker's Redis; in the form of one Redis that is the queue as well",
-        "load": f"a wrk for each host, {options.connections} connections; a lead of {LEAD_BYTES} bytes in each request",
+        "load": f"a wrk for each host, {options.connections} connections; a lead of {LEAD_BYTES} bytes in each request"
+        + (", with an Idempotency-Key" if options.keys else ""),
+        "stand-ins": "loops take the share of each absent host" if options.stand_ins else "none",
         "settings": "as they come, but for LEADS_RATE_LIMIT=0 and LEADS_REDIS_TIMEOUT=10",
         "rounds": f"{options.rounds} of {options.seconds:g} s in turns, each on new processes, warmed up for "
         f"{options.warm_up:g} s; median (least–greatest)",
@@ -121,21 +127,17 @@ def _redis_version() -> str:
 
 
 def _run(options: argparse.Namespace, bounds: Hierarchy, database: DatabaseServer) -> list[Round]:
+    plan = Plan(options.share, options.connections, options.seconds, options.warm_up, options.keys)
     rounds = []
     for number in range(options.rounds):
         for form in options.forms:
             for hosts in options.hosts:
+                stand_ins = (max(options.hosts) - hosts) * options.stand_ins
                 with (
                     tempfile.TemporaryDirectory(prefix="bench-hosts-") as directory,
-                    Site(FORMS[form], hosts, bounds, database, Path(directory)) as site,
+                    Site(FORMS[form], hosts, bounds, database, Path(directory), stand_ins=stand_ins) as site,
                 ):
-                    found = measure(
-                        site,
-                        share=options.share,
-                        connections=options.connections,
-                        seconds=options.seconds,
-                        warm_up=options.warm_up,
-                    )
+                    found = measure(site, plan)
                 print(f"  round {number + 1}: {found.line()}", flush=True)
                 if not options.saturated:
                     found.check()

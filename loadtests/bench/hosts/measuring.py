@@ -39,18 +39,31 @@ class Reading:
         return cls(time.monotonic(), spent, busy, [each.bound.throttling() for each in site.hosts])
 
 
-def measure(site: Site, *, share: float, connections: int, seconds: float, warm_up: float) -> Round:
+@dataclass(frozen=True)
+class Plan:
+    """How a site is loaded: with so many connections to each host, for a warm-up and then for the round (seconds)."""
+
+    share: float
+    connections: int
+    seconds: float
+    warm_up: float
+    keys: bool  # whether each lead has an Idempotency-Key
+
+
+def measure(site: Site, plan: Plan) -> Round:
     """Load the site and return what it did; on return all that was accepted is stored, and the ledger balances.
 
     Raises BadAnswers.
     """
     for each in site.hosts:
-        each.bound.hold(share)
-    _load(site, connections, warm_up)
+        each.bound.hold(plan.share)
+    for stand_in in site.stand_ins:
+        stand_in.start(plan.share)
+    _load(site, plan, plan.warm_up)
     site.drain()
     histograms = _histograms(site)
     before = Reading.of(site)
-    tags, loads = _load(site, connections, seconds)
+    tags, loads = _load(site, plan, plan.seconds)
     after = Reading.of(site)
     stored = site.stored(tags)
     for each in site.hosts:
@@ -59,7 +72,7 @@ def measure(site: Site, *, share: float, connections: int, seconds: float, warm_
     accepted = sum(each.answers for each in loads)
     rows = site.stored(tags)
     # wrk closes connections with open requests, whose leads may be stored without an answer.
-    if not accepted <= rows <= accepted + connections * len(site.hosts):
+    if not accepted <= rows <= accepted + plan.connections * len(site.hosts):
         raise BadAnswers(f"{accepted} leads were answered with 202, {rows} are stored")
     site.check_ledger()
     found = {name: value - histograms.get(name, 0.0) for name, value in _histograms(site).items()}
@@ -69,7 +82,7 @@ def measure(site: Site, *, share: float, connections: int, seconds: float, warm_
     return Round(
         form=site.form,
         hosts=len(site.hosts),
-        share=share,
+        share=plan.share,
         cores=psutil.cpu_count() or 1,
         seconds=after.at - before.at,
         accepted=accepted,
@@ -84,12 +97,20 @@ def measure(site: Site, *, share: float, connections: int, seconds: float, warm_
     )
 
 
-def _load(site: Site, connections: int, seconds: float) -> tuple[list[str], list[Load]]:
+def _load(site: Site, plan: Plan, seconds: float) -> tuple[list[str], list[Load]]:
     """Load all APIs at once, each by a wrk of its own; return the loads' tags and results."""
     tags = [new_tag() for _ in site.hosts]
 
     def load(url: str, tag: str) -> Load:
-        return wrk.run(url, site.token, tag, connections=connections, seconds=seconds, status=ACCEPTED)
+        return wrk.run(
+            url,
+            site.token,
+            tag,
+            connections=plan.connections,
+            seconds=seconds,
+            status=ACCEPTED,
+            keys=plan.keys,
+        )
 
     with ThreadPoolExecutor(len(tags)) as pool:
         loads = list(pool.map(load, [each.url for each in site.hosts], tags))

@@ -9,7 +9,7 @@ import psutil
 from compose import preflight
 from loadtests.bench.hosts.bound import Hierarchy
 from loadtests.bench.hosts.host import BoundNode, Host
-from loadtests.bench.hosts.process import Process
+from loadtests.bench.hosts.process import Process, StandIn
 from loadtests.bench.wrk import BadAnswers
 from schema.queue.keys import STREAM
 from schema.runtime.redis_clients import blocking_shards
@@ -30,8 +30,18 @@ REDIS_TIMEOUT = 10.0  # seconds
 class Site:
     """So many hosts with their queue. Everything stops at the block's end, and what was stored is left behind."""
 
-    def __init__(self, form: str, hosts: int, hierarchy: Hierarchy, database: DatabaseServer, directory: Path) -> None:
+    def __init__(
+        self,
+        form: str,
+        hosts: int,
+        hierarchy: Hierarchy,
+        database: DatabaseServer,
+        directory: Path,
+        *,
+        stand_ins: int = 0,
+    ) -> None:
         self.form = form
+        self.stand_ins = [StandIn(hierarchy, number) for number in range(stand_ins)]
         self.hosts = [Host(hierarchy, number) for number in range(1, hosts + 1)]
         self.database = database
         self.outside = RedisServer()  # the broker; in the form of one Redis the queue, too
@@ -44,6 +54,8 @@ class Site:
         with ExitStack() as stack:
             for each in self.hosts:
                 stack.enter_context(each)
+            for stand_in in self.stand_ins:
+                stack.enter_context(stand_in)
             self._start(stack)
             self._stack = stack.pop_all()
         return self
@@ -103,6 +115,7 @@ class Site:
             "Redis outside": [psutil.Process(self.outside.pid)],
             "database": [psutil.Process(self.database.pid)],
             "beat": self._beat.family(),
+            "stand-ins": [process for each in self.stand_ins for process in each.processes()],
         }
 
     def waiting(self) -> int:
