@@ -73,25 +73,28 @@ def _panel(axis: Any, title: str, bars: dict[str, float]) -> None:
     axis.tick_params(labelleft=True, labelbottom=False)
 
 
-def draw_hosts(forms: dict[str, dict[int, tuple[float, float]]], path: Path) -> None:
+def draw_hosts(title: str, forms: dict[str, dict[int, tuple[float, float]]], path: Path) -> None:
     """Draw a panel for each form of the queue, of accepted and stored leads a second by number of hosts.
 
-    The line is what as many times the first would be.
+    A mark shows what as many times the fewest hosts would store.
     """
     highest = max(rate for points in forms.values() for rates in points.values() for rate in rates)
-    figure, axes = pyplot.subplots(1, len(forms), figsize=(4 * len(forms), 3.2), sharey=True, squeeze=False)
+    figure, axes = pyplot.subplots(1, len(forms), figsize=(4.4 * len(forms), 3.4), sharey=True, squeeze=False)
     figure.patch.set_facecolor(PAPER)
+    figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=10, fontweight="bold")
     for axis, (form, points) in zip(axes[0], forms.items(), strict=True):
         hosts = sorted(points)
-        (accepted, _) = points[hosts[0]]
-        axis.plot(hosts, [accepted / hosts[0] * each for each in hosts], color=LIMIT, label="as many times one host")
         for side, (name, colour) in enumerate((("accepted", OTHERS), ("stored", OURS))):
-            places = [each + (side - 0.5) * 0.36 for each in hosts]
-            drawn = axis.bar(places, [points[each][side] for each in hosts], 0.34, color=colour, label=name)
-            axis.bar_label(drawn, fmt="{:,.0f}", padding=2, color=INK, fontsize=7)
-        axis.set_title(form, loc="left", color=INK, fontsize=10, fontweight="bold")
+            places = [each + (side - 0.5) * 0.42 for each in hosts]
+            drawn = axis.bar(places, [points[each][side] for each in hosts], 0.4, color=colour, label=name)
+            axis.bar_label(drawn, fmt="{:,.0f}", label_type="center", rotation=90, color=PAPER, fontsize=8)
+        for each in hosts:
+            rate = points[hosts[0]][1] / hosts[0] * each
+            label = "as many times one host" if each == hosts[0] == 1 else None
+            axis.plot([each - 0.45, each + 0.45], [rate, rate], color=LIMIT, linewidth=2, label=label)
+        axis.set_title(form, loc="left", color=INK, fontsize=9)
         axis.set_xticks(hosts, [f"{each} host{'s' * (each > 1)}" for each in hosts])
-        axis.set_ylim(0, highest * 1.15)
+        axis.set_ylim(0, highest * 1.2)
         _plain(axis)
     axes[0][0].legend(loc="upper left", frameon=False, labelcolor=INK, fontsize=8)
     _save(figure, path)

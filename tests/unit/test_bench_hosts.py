@@ -172,6 +172,8 @@ def test_a_table_has_a_line_for_each_number_of_hosts_and_no_gaps(lines: Callable
 
 
 def test_the_chart_is_drawn(tmp_path: Path):
-    chart.draw_hosts({ONE_REDIS: {1: (10, 9), 4: (40, 38)}, CLUSTER: {1: (9, 9), 4: (30, 29)}}, tmp_path / "hosts.png")
+    chart.draw_hosts(
+        "Hosts", {ONE_REDIS: {1: (10, 9), 4: (40, 38)}, CLUSTER: {1: (9, 9), 4: (30, 29)}}, tmp_path / "hosts.png"
+    )
 
     assert (tmp_path / "hosts.png").stat().st_size > 1000

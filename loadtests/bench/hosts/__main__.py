@@ -26,6 +26,9 @@ from loadtests.bench.wrk import LEAD_BYTES, BadAnswers
 from tests.kit.databases import DATABASES, DatabaseServer
 from tests.kit.servers import RedisServer
 
+# What the chart says of a form.
+WHERE = {ONE_REDIS: "one Redis, outside of the hosts", CLUSTER: "Cluster, a shard on each host"}
+
 FORMS = {"redis": ONE_REDIS, "cluster": CLUSTER}
 
 
@@ -59,7 +62,12 @@ def main() -> int:
     bars = table.bars(groups)
     for bar in bars:
         print(f"  {bar}")
-    chart.draw_hosts({form: _points(groups, form) for form in {each.form: None for each in groups}}, options.chart)
+    title = f"Leads a second, each host held to {options.share:g} of a core"
+    chart.draw_hosts(
+        title,
+        {WHERE[each]: _points(groups, each) for each in dict.fromkeys(each.form for each in rounds)},
+        options.chart,
+    )
     options.json.parent.mkdir(parents=True, exist_ok=True)
     found = {"how": how, "rounds": [asdict(each) for each in rounds]}
     options.json.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
