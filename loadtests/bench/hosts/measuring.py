@@ -64,8 +64,8 @@ def measure(site: Site, plan: Plan) -> Round:
     histograms = _histograms(site)
     before = Reading.of(site)
     tags, loads = _load(site, plan, plan.seconds)
-    after = Reading.of(site)
     stored = site.stored(tags)
+    after = Reading.of(site)
     for each in site.hosts:
         each.bound.lift()
     site.drain()
