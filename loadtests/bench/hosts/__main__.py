@@ -147,9 +147,9 @@ def _run(options: argparse.Namespace, bounds: Hierarchy, database: DatabaseServe
             left_out[found.form, found.hosts] = error
         else:
             rounds.append(found)
-    for place, error in left_out.items():
+    for place, failure in left_out.items():
         if place not in {(each.form, each.hosts) for each in rounds}:
-            raise error
+            raise failure
 
 
 def _points(groups: list[table.Group], form: str) -> dict[int, tuple[float, float]]:
