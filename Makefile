@@ -86,7 +86,7 @@ postman-test: $(VENV)/.test-installed newman ## Run the Postman collection with 
 
 ##@ Measure
 
-.PHONY: chaos chaos-hosts faults bench bench-read load-test load-test-sustained load-test-spike
+.PHONY: chaos chaos-hosts faults bench bench-hosts bench-read load-test load-test-sustained load-test-spike
 
 # The database of what measures and proves: MySQL where there is one.
 ON = $(if $(DATABASE),--database $(DATABASE))
@@ -105,6 +105,10 @@ faults: $(VENV)/.test-installed servers ## Put each listed fault into a copy of 
 bench: $(VENV)/.test-installed servers ## Measure ours, its peers and the limits (DATABASE=mariadb, ARGS="--only accept,store --rounds 5 --hold 300")
 	@tests/install-servers wrk
 	@$(BIN)/python -m loadtests.bench $(ON) $(ARGS)
+
+bench-hosts: $(VENV)/.test-installed servers ## Measure one to four hosts of a share of a core each, as root (ARGS="--share 0.25 --hosts 1,4 --rounds 5")
+	@tests/install-servers wrk
+	@$(BIN)/python -m loadtests.bench.hosts $(ON) $(ARGS)
 
 bench-read: $(VENV)/.test-installed servers ## Measure lists over ROWS leads beside the usual endpoint (ROWS=10000000 for ten million, DATABASE=mariadb)
 	@tests/install-servers wrk

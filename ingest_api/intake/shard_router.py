@@ -1,10 +1,12 @@
 """The router: which shard of the queue a request goes to.
 
 A lead with an Idempotency-Key always goes to the same shard, or it could be stored twice. Others go to the shard that
-counts their client's requests and, while that one is away, to any that is well.
+counts their client's requests, where that is limited, or else to each shard for a while; and to any that is well while
+that one is away.
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
@@ -19,6 +21,9 @@ from schema.settings.shards import home_of
 # Interval (seconds) of the probe of shards that are away, and age at which the number of leads waiting is asked again.
 PROBE_INTERVAL = 0.25
 WAITING_MAX_AGE = 1.0
+
+# Time (seconds) for which leads that may go to any shard go to the same one: they share its flushes, as with one shard.
+SHARD_TURN = 0.05
 
 # Counted by Redis like a client's requests: a write, which replicas have to confirm.
 PROBE = AppendRequest(rate_key=f"{PROBE_PREFIX}flush")
@@ -43,7 +48,7 @@ class ShardRouter:
         self._reports = reports
         self._next = next_queue
         self._on_flush = on_flush
-        self._turn = 0
+        self._phase = random.random() * len(shards)
         self._is_watched = len(shards) > 1 or settings.redis_replicas > 0
         self._watch: asyncio.Task[None] | None = None
         self._commits = [
@@ -133,10 +138,12 @@ class ShardRouter:
         return self._commits[home_of(name, len(self._commits))]
 
     def _in_order(self, home: GroupCommit | None) -> Iterator[GroupCommit]:
-        """Yield the shards that are well, `home` first, by default in turn; when none is, one of them."""
+        """Yield the shards that are well, first `home`, or else the one whose turn it is; when none is, one of them."""
         if home is None:
-            self._turn = (self._turn + 1) % len(self._commits)
-        first = self._turn if home is None else self._commits.index(home)
+            turn = int(asyncio.get_running_loop().time() / SHARD_TURN + self._phase)
+            first = turn % len(self._commits)
+        else:
+            first = self._commits.index(home)
         ordered = self._commits[first:] + self._commits[:first]
         well = [each for each in ordered if not each.is_away]
         yield from well or ordered[:1]

@@ -21,7 +21,7 @@ def opening(options: argparse.Namespace, findings: Findings, database: DatabaseS
     """Print and record the conditions of the run."""
     how = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{os.cpu_count()} cores, {_processor()}, {platform.system()} {platform.release()}",
+        "machine": f"{os.cpu_count()} cores, {processor()}, {platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
         "redis": f"Redis {queue.version()}; appendonly yes, appendfsync always",
@@ -63,7 +63,8 @@ def closing(options: argparse.Namespace, findings: Findings, seconds: float) -> 
     print(f"\nFigures: {options.json}")
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the processor's name."""
     try:
         with open("/proc/cpuinfo") as lines:
             return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -68,10 +68,13 @@ def run(
     rate: float = 0,
     bulk: int = 0,
     ndjson: bool = False,
+    status: int = 0,
+    keys: bool = False,
 ) -> Load:
     """Load `url` for `seconds`, at `rate` requests per second; with 0 as fast as it answers.
 
-    Raises BadAnswers when any answer was not 2xx or any connection broke.
+    With `keys` each request has an Idempotency-Key. Raises BadAnswers when any answer was not 2xx, or with `status` not
+    that one, or any connection broke.
     """
     assert len(tag) == TAG
     before, after = lead_around()
@@ -82,6 +85,8 @@ def run(
         "BENCH_RATE": str(rate),
         "BENCH_BULK": str(bulk),
         "BENCH_NDJSON": "1" if ndjson else "0",
+        "BENCH_STATUS": str(status),
+        "BENCH_KEYS": "1" if keys else "0",
         "BENCH_BEFORE": before,
         "BENCH_AFTER": after,
     }
@@ -107,5 +112,5 @@ def parse(output: str, errors: str = "") -> Load:
         raise BadAnswers(f"wrk says nothing of worth: {(output + errors).strip()[-300:]}")
     load = Load(**json.loads(line))
     if load.refused or load.broken:
-        raise BadAnswers(f"of {load.answers} answers {load.refused} were not 2xx, and {load.broken} connections broke")
+        raise BadAnswers(f"of {load.answers} answers {load.refused} were wrong, and {load.broken} connections broke")
     return load

@@ -1,7 +1,8 @@
-"""A Redis Cluster for the tests: three primaries with two replicas each, private processes on free ports."""
+"""A Redis Cluster for the tests: three primaries with two replicas each or others, private processes on free ports."""
 
 import random
 import socket
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Self
 
@@ -57,26 +58,33 @@ class Node(RedisServer):
         except redis.RedisError:
             return False
 
-    def has_replicas(self) -> bool:
+    def has_replicas(self, number: int = REPLICAS) -> bool:
         """Tell whether the node is a primary, and all its replicas follow it."""
         try:
             found: Any = self.client().info("replication")
         except redis.RedisError:
             return False
         replicas = [each for name, each in found.items() if name.startswith("slave")]
-        return found["role"] == "master" and [each["state"] for each in replicas] == ["online"] * REPLICAS
+        return found["role"] == "master" and [each["state"] for each in replicas] == ["online"] * number
 
 
 class ClusterSet:
     """The whole cluster. It stops at the block's end."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, primaries: int = PRIMARIES, replicas: int = REPLICAS, make: Callable[[int], Node] = lambda number: Node()
+    ) -> None:
+        """Take the number of primaries, that of each one's replicas, and what makes the nodes by number."""
+        self._primaries = primaries
+        self._replicas = replicas
+        self._make = make
         self._stack = ExitStack()
         self.nodes: list[Node] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.nodes = [stack.enter_context(Node()) for _ in range(PRIMARIES * (1 + REPLICAS))]
+            count = self._primaries * (1 + self._replicas)
+            self.nodes = [stack.enter_context(self._make(number)) for number in range(count)]
             self._join()
             self._stack = stack.pop_all()
         return self
@@ -114,8 +122,8 @@ class ClusterSet:
         """Wait until each slot has a primary, and each primary all its replicas."""
 
         def is_whole() -> bool:
-            owners = {self.primary_of(slot * 16384 // PRIMARIES).port for slot in range(PRIMARIES)}
-            return all(each.has_replicas() for each in self.nodes if each.port in owners)
+            owners = {self.primary_of(slot * 16384 // self._primaries).port for slot in range(self._primaries)}
+            return all(each.has_replicas(self._replicas) for each in self.nodes if each.port in owners)
 
         until(is_whole, 60, 0.1)
 
@@ -126,11 +134,11 @@ class ClusterSet:
         for node in others:
             first.cluster("MEET", "127.0.0.1", node.port, node.port + BUS_OFFSET)
         until(lambda: all(len(each.cluster("NODES").splitlines()) == len(self.nodes) for each in self.nodes), 60, 0.1)
-        bounds = [part * 16384 // PRIMARIES for part in range(PRIMARIES + 1)]
-        primaries, replicas = self.nodes[:PRIMARIES], self.nodes[PRIMARIES:]
+        bounds = [part * 16384 // self._primaries for part in range(self._primaries + 1)]
+        primaries, replicas = self.nodes[: self._primaries], self.nodes[self._primaries :]
         for node, start, end in zip(primaries, bounds, bounds[1:], strict=False):
             node.cluster("ADDSLOTSRANGE", start, end - 1)
-        for replica, primary in zip(replicas, primaries * REPLICAS, strict=True):
+        for replica, primary in zip(replicas, primaries * self._replicas, strict=True):
             until(lambda replica=replica, primary=primary: primary.id in str(replica.cluster("NODES")), 30, 0.1)
             replica.cluster("REPLICATE", primary.id)
         until(lambda: all(str(each.cluster("INFO")).startswith("cluster_state:ok") for each in self.nodes), 60, 0.1)
