@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ingest_api.intake.append import AppendRequest, NewLead, Verdict
-from ingest_api.intake.shard_router import ShardRouter
+from ingest_api.intake.group_commit import GroupCommit
 from schema.lead import codec
 from schema.lead.lead_id import LeadId, new_lead_id
 from schema.ledger import read_ledger
@@ -44,17 +44,21 @@ def shards(settings: Settings) -> list[ShardClient]:
 
 
 def append(settings: Settings, *fields: dict[str, object]) -> list[LeadId]:
-    """Append leads as the API does; without a client's limit they go to the shards in turn."""
+    """Append leads as the API does, one after the other to each shard in turn."""
 
     async def run() -> list[LeadId]:
-        router = ShardRouter(async_shards(settings, connections=1), settings, lambda *_: None)
+        commits = [
+            GroupCommit(client, settings, lambda *_: None, shard)
+            for shard, client in async_shards(settings, connections=1)
+        ]
         found = []
-        for each in fields:
+        for number, each in enumerate(fields):
             lead = new_lead_id()
             request = AppendRequest(leads=(NewLead(lead, codec.encode(lead, dict(each))),))
-            assert (await router.submit(request)).verdict is Verdict.APPENDED
+            assert (await commits[number % SHARDS].submit(request)).verdict is Verdict.APPENDED
             found.append(lead)
-        await router.close()
+        for commit in commits:
+            await commit.close()
         return found
 
     return asyncio.run(run())
