@@ -84,4 +84,4 @@ def confirm(client: redis.Redis, replicas: int, timeout: float, topology: Topolo
 
 def address_of(connection: Any) -> Address:
     """Return where a connection of redis-py leads to; a socket's path has port 0."""
-    return (connection.host, connection.port) if hasattr(connection, "host") else (connection.path, 0)
+    return (connection.host, connection.port) if hasattr(connection, "port") else (connection.path, 0)
