@@ -18,7 +18,7 @@ from ingest_api.intake.append import AppendRequest, AppendResult, Verdict, appen
 from ingest_api.intake.redis_script import ScriptConnection
 from schema.queue.script import Value
 from schema.runtime import logs
-from schema.runtime.redis_replicas import Topology
+from schema.runtime.confirmation import Topology, is_promoted
 from schema.settings import Settings
 from schema.settings.shards import WHOLE, Shard
 
@@ -165,9 +165,19 @@ class GroupCommit:
             found = await self._connection.wait_for_replicas(self._replicas, half, on_disk=self._on_disk)
             if found < self._replicas:
                 raise QueueUnavailable(f"{found} of {self._replicas} replicas")
-            if self._topology.is_needed and not self._topology.is_settled(*await self._connection.role()):
-                raise QueueUnavailable("a replica has left")
+            if self._topology.is_needed:
+                await self._check_topology()
         return answer
+
+    async def _check_topology(self) -> None:
+        """Raise QueueUnavailable while the primary that has confirmed the flush is being replaced."""
+        left = self._topology.left(*await self._connection.role())
+        if left and any(
+            await asyncio.gather(*(asyncio.to_thread(is_promoted, self._shard, replica) for replica in left))
+        ):
+            self._topology.distrust()
+        if not self._topology.is_settled:
+            raise QueueUnavailable("a replica was promoted")
 
     async def _fail(self, batch: list[_Waiting], error: QueueUnavailable) -> None:
         """Fail the requests of the flush and all that wait for the next one, which would run into the same timeout."""

@@ -17,8 +17,8 @@ from schema.queue import accepted_counts, entries, keys
 from schema.queue.accepted_counts import Accepted
 from schema.queue.dead_letters import DROP, PAGE_SIZE
 from schema.queue.script import Script
+from schema.runtime.confirmation import Topology, confirm
 from schema.runtime.redis_clients import ShardClient
-from schema.runtime.redis_replicas import Topology, confirm
 from schema.settings import Settings
 from schema.settings.shards import Shard, home_of
 
@@ -124,7 +124,7 @@ class Moving:
 
     def _confirm(self, shard: Shard, single: redis.Redis) -> None:
         if self._replicas:
-            confirm(single, self._replicas, MOVE_TIMEOUT, self._topologies[shard])
+            confirm(single, shard, self._replicas, MOVE_TIMEOUT, self._topologies[shard])
 
 
 class _Next(NamedTuple):

@@ -39,6 +39,26 @@ def hang(primary: Replica) -> None:
     primary.hang()
 
 
+def test_the_loss_of_a_replica_costs_no_503(sentinels: SentinelSet):
+    # Given a primary whose replicas are known from an earlier flush
+    settings = settings_of(sentinels, redis_replicas=1)
+    replica = next(each for each in sentinels.servers if each is not sentinels.primary)
+
+    async def append() -> list[Verdict]:
+        shard = settings.shards[0]
+        commit = GroupCommit(async_redis(shard, settings, connections=1), settings, lambda *_: None, shard)
+        found = [(await commit.submit(AppendRequest(leads=(NewLead(new_lead_id(), b"{}"),)))).verdict]
+        # When one of them is lost
+        await asyncio.to_thread(replica.kill)
+        await asyncio.to_thread(until, lambda: sentinels.primary.client().info("replication")["connected_slaves"] == 1)
+        found.append((await commit.submit(AppendRequest(leads=(NewLead(new_lead_id(), b"{}"),)))).verdict)
+        await commit.close()
+        return found
+
+    # Then the other one confirms
+    assert asyncio.run(append()) == [Verdict.APPENDED] * 2
+
+
 @pytest.mark.parametrize("trouble", [kill, hang], ids=["killed", "hung"])
 def test_no_confirmed_lead_is_lost_with_its_primary(sentinels: SentinelSet, trouble):
     # Given leads that one replica has each

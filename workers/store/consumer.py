@@ -17,8 +17,8 @@ from redis.exceptions import ResponseError
 from schema.queue.entries import Entry, id_of, parse, parse_flat
 from schema.queue.keys import GROUP, STREAM
 from schema.runtime import logs
+from schema.runtime.confirmation import NotConfirmed, Topology, confirm
 from schema.runtime.redis_clients import ShardClient
-from schema.runtime.redis_replicas import NotConfirmed, Topology, confirm
 from schema.settings import Settings
 from workers.store import scripts
 
@@ -60,6 +60,7 @@ class Consumer:
         client.set_response_callback("XREADGROUP", _entries)
         self._stream = shard.shard.name(STREAM)
         self._replicas = settings.redis_replicas
+        self._shard = shard.shard
         self._topology = Topology(shard.shard)
         self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._claim_after = int(settings.claim_after * 1000)
@@ -85,7 +86,7 @@ class Consumer:
             claimed = self._claim_and_read(connection, most)
             if claimed:
                 try:
-                    confirm(connection, self._replicas, CONFIRMATION_TIMEOUT, self._topology)
+                    confirm(connection, self._shard, self._replicas, CONFIRMATION_TIMEOUT, self._topology)
                 except NotConfirmed:
                     self.give_back(claimed.entries, [*claimed.retry_alone, *claimed.exhausted])
                     raise

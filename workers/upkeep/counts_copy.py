@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 from schema.queue import accepted_counts
 from schema.queue.accepted_counts import Accepted
 from schema.queue.keys import ACCEPTED, COPIED, FIRST_FIELD
+from schema.runtime.confirmation import Topology, confirm
 from schema.runtime.redis_clients import ShardClient
-from schema.runtime.redis_replicas import Topology, confirm
 from schema.settings import Settings
 
 # Longest wait (seconds) for the replicas to have the counts that are copied.
@@ -58,7 +58,7 @@ class CountsCopy:
             fresh = Accepted.parse(connection.hgetall(shard.name(ACCEPTED)))
             if self._replicas and fresh.numbers:
                 connection.set(shard.name(COPIED), int(time.time()))
-                confirm(connection, self._replicas, COUNTS_CONFIRMATION_TIMEOUT, self._topologies[shard])
+                confirm(connection, shard, self._replicas, COUNTS_CONFIRMATION_TIMEOUT, self._topologies[shard])
         return fresh
 
     def _copy(self, found: Sequence[tuple[ShardClient, Accepted]]) -> bool:
