@@ -138,7 +138,7 @@ def test_a_sweep_is_listed_when_it_did_something_or_failed_and_not_otherwise(tmp
         locked = sqlite3.connect(quiet.data / "leads.db", isolation_level=None)
         locked.execute("BEGIN EXCLUSIVE")
         try:
-            until(lambda: any("'failed': " in result for result in listed(quiet, "sweep")), 30, 0.2)
+            until(lambda: any("'failed': " in result for result in listed(quiet, "sweep")), 60, 0.2)
         finally:
             locked.close()
         quiet.wait_for_sweeps(3)
