@@ -135,6 +135,10 @@ def test_a_round_without_room_outside_of_the_hosts_is_none(changed: Round, says:
         changed.check()
 
 
+def test_a_full_machine_may_be_told_to_be_none_of_the_run_s_doing():
+    replace(ONE, busy=19.8).check(busy=True)
+
+
 def test_each_wrk_has_a_core_of_its_own():
     spent = {**of(4).spent, "wrk": 4 * 8.0}
 

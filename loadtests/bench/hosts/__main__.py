@@ -86,6 +86,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--database", choices=DATABASES, default="", help="MySQL where there is one, else MariaDB")
     parser.add_argument("--json", type=Path, default=Path("var/bench/hosts.json"))
     parser.add_argument("--chart", type=Path, default=Path("var/bench/hosts.png"))
+    parser.add_argument("--busy", action="store_true", help="keep the rounds in which others left the machine no room")
     parser.add_argument("--strict", action="store_true", help="fail when a bar is missed")
     options = parser.parse_args()
     options.hosts = sorted(int(each) for each in options.hosts.split(","))
@@ -141,7 +142,7 @@ def _run(options: argparse.Namespace, bounds: Hierarchy, database: DatabaseServe
             found = measure(site, plan)
         print(f"  round {number + 1}: {found.line()}", flush=True)
         try:
-            found.check()
+            found.check(busy=options.busy)
         except Saturated as error:
             print(f"    LEFT OUT: {error}", flush=True)
             left_out[found.form, found.hosts] = error

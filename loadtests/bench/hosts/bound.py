@@ -92,6 +92,8 @@ class Bound:
 
     def __enter__(self) -> Self:
         self._path.mkdir()
+        name, default = ("cpu.weight", 100) if self._version == 2 else ("cpu.shares", 1024)
+        (self._path / name).write_text(str(WEIGHT * default))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,8 +106,6 @@ class Bound:
 
     def hold(self, share: float) -> None:
         """Let the processes have `share` of a core together from now on."""
-        name, default = ("cpu.weight", 100) if self._version == 2 else ("cpu.shares", 1024)
-        (self._path / name).write_text(str(WEIGHT * default))
         self._write(str(round(share * PERIOD)))
 
     def lift(self) -> None:
