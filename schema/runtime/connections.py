@@ -1,5 +1,7 @@
 """Connections to Redis that are lost as soon as they are of no more use, so that the next one follows a failover."""
 
+import asyncio
+import threading
 from typing import Any
 
 import redis.asyncio
@@ -62,3 +64,32 @@ class SentinelConnection(redis.sentinel.SentinelManagedConnection, FollowingConn
                 raise
             self.disconnect()
             raise NotConnected(NO_REPLICAS) from None
+
+
+class OneByOneSentinels(redis.sentinel.Sentinel):
+    """Sentinels that one thread asks at a time.
+
+    redis-py moves the one that answered to the front of its list; two that do so at once overwrite a third.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._lock = threading.Lock()
+        super().__init__(*arguments, **options)
+
+    def discover_master(self, service_name: str) -> Any:
+        """Return the primary's host and port. Raises RedisError."""
+        with self._lock:
+            return super().discover_master(service_name)
+
+
+class AsyncOneByOneSentinels(async_sentinel.Sentinel):
+    """OneByOneSentinels for the event loop."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._lock = asyncio.Lock()
+        super().__init__(*arguments, **options)
+
+    async def discover_master(self, service_name: str) -> Any:
+        """Return the primary's host and port. Raises RedisError."""
+        async with self._lock:
+            return await super().discover_master(service_name)

@@ -15,11 +15,16 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NotConnected
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
-from redis.sentinel import Sentinel
 
 from schema.runtime import cluster
 from schema.runtime.cluster import ASK_TIMEOUT
-from schema.runtime.connections import AsyncConnection, AsyncSentinelConnection, SentinelConnection
+from schema.runtime.connections import (
+    AsyncConnection,
+    AsyncOneByOneSentinels,
+    AsyncSentinelConnection,
+    OneByOneSentinels,
+    SentinelConnection,
+)
 from schema.runtime.keepalive import KEEPALIVE
 from schema.runtime.redis_replicas import Replica
 from schema.settings import Settings
@@ -92,7 +97,7 @@ def blocking_redis(shard: Shard, *, timeout: float, only_reads: bool = False) ->
     }
     if shard.url.startswith(SENTINEL_SCHEME):
         found = SentinelUrl.parse(shard.url)
-        sentinel = Sentinel(found.sentinels, sentinel_kwargs=ASK_ONCE)
+        sentinel = OneByOneSentinels(found.sentinels, sentinel_kwargs=ASK_ONCE)
         client: redis.Redis = sentinel.master_for(
             found.name,
             connection_class=SentinelConnection,
@@ -153,7 +158,7 @@ def async_redis(shard: Shard, settings: Settings, *, connections: int, only_read
     }
     if shard.url.startswith(SENTINEL_SCHEME):
         found = SentinelUrl.parse(shard.url)
-        sentinel = async_sentinel.Sentinel(
+        sentinel = AsyncOneByOneSentinels(
             found.sentinels, sentinel_kwargs=ASK_ONCE | {"retry": AsyncRetry(NoBackoff(), 0)}
         )
         return redis.asyncio.Redis.from_pool(

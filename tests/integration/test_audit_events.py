@@ -15,7 +15,7 @@ from schema.audit import trail, waiting
 from schema.audit.event import Action, new_event
 from schema.queue.keys import AUDIT, EVENT_FIELD
 from schema.queue.stats import read_queue
-from schema.runtime.redis_clients import blocking_first_shard
+from schema.runtime.redis_clients import blocking_home_shard
 from schema.settings import Settings
 from tests.integration.audited import events, in_redis, move, stored, wait_in_redis
 from tests.integration.backends import Backend, writer
@@ -41,7 +41,7 @@ def test_events_are_moved_in_the_order_of_time_with_all_they_hold(backend: Backe
 def _move_and_die(settings: Settings) -> None:
     """Move events, and end by SIGKILL after COMMIT, before they leave Redis."""
     waiting.remove = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-    AuditEvents(blocking_first_shard(settings, timeout=10), writer(settings)).move()
+    AuditEvents(blocking_home_shard(settings, timeout=10), writer(settings)).move()
 
 
 def test_a_worker_killed_between_commit_and_removal_stores_each_event_once(backend: Backend):

@@ -39,6 +39,23 @@ def hang(primary: Replica) -> None:
     primary.hang()
 
 
+def test_no_sentinel_is_forgotten_when_many_connections_ask_at_once(sentinels: SentinelSet):
+    # Given a first Sentinel that does not answer
+    settings = settings_of(sentinels)
+    sentinels.sentinels[0].kill()
+
+    async def ask() -> set[int]:
+        client = async_redis(settings.shards[0], settings, connections=8)
+        await asyncio.gather(*(client.ping() for _ in range(8)))
+        manager = client.connection_pool.sentinel_manager
+        known = {each.connection_pool.connection_kwargs["port"] for each in manager.sentinels}
+        await client.aclose()
+        return known
+
+    # Then all are known afterwards
+    assert asyncio.run(ask()) == {each.port for each in sentinels.sentinels}
+
+
 def test_the_loss_of_a_replica_costs_no_503(sentinels: SentinelSet):
     # Given a primary whose replicas are known from an earlier flush
     settings = settings_of(sentinels, redis_replicas=1)
