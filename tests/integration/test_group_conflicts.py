@@ -18,7 +18,7 @@ from tests.kit.group_replication import GroupReplication
 from tests.kit.members import Place
 from tests.kit.servers import RedisServer, until
 
-pytestmark = [pytest.mark.hosts, pytest.mark.slow]
+pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.extended]
 
 # The two ways: a local transaction that a certified one meets has to go, and is told at its COMMIT; and the group
 # refuses one that it hears of too late.

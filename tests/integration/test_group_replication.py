@@ -12,7 +12,7 @@ from tests.kit.group_replication import GroupReplication
 from tests.kit.members import Member
 from tests.kit.servers import until
 
-pytestmark = [pytest.mark.hosts, pytest.mark.slow]
+pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.extended]
 
 # Longest times (seconds): until rows come again, from the moment when there is another primary; and until nobody is
 # connected to one that was demoted.

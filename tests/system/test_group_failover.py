@@ -14,7 +14,7 @@ from tests.kit.servers import RedisServer, until
 from tests.kit.service import Service
 from tests.system.steady import Steady
 
-pytestmark = [pytest.mark.hosts, pytest.mark.slow]
+pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.extended]
 
 LEADS = 500
 
