@@ -78,7 +78,7 @@ class Meanwhile:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with one API process."""
     with Service(tmp_path_factory.mktemp("alone"), http_workers=1) as service:
-        # Four of the largest requests at once take their time on a busy machine; how long others wait is what is tested.
+        # Four of the largest at once take long on a busy machine; how long others wait is what is tested.
         service.client.timeout = 60
         yield service
 
