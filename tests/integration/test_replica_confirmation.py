@@ -12,8 +12,10 @@ from schema.database.tables import leads
 from tests.integration.backends import Backend, writer
 from tests.integration.flows import Flow, assert_each_stored_once
 from tests.integration.pairs import Pair
+from tests.integration.test_counts import START, rows_at
 from tests.integration.workers import Worker
 from tests.kit.servers import until
+from workers.store import insertion
 from workers.store.replica_confirmation import ReplicaConfirmation
 
 pytestmark = [
@@ -63,6 +65,23 @@ def test_a_batch_waits_for_a_replica_that_is_behind_or_away(backend: Backend, pa
     until(lambda: worker.drain(backend), 60, every=0.2)
     assert (backend.dead(), ids_in(pair.url)) == ({}, set(ids))
     assert ids_in(pair.replica_url) == set(ids)
+
+
+def test_a_batch_waits_for_its_rows_and_not_for_any(backend: Backend, pair: Pair, worker: Worker):
+    # Given a replica that was promoted behind its primary, and has stored more leads than that since
+    until(pair.looks, 30)
+    pair.follower.stop_applying()
+    promoted = writer(backend.with_settings(database_url=pair.replica_url))
+    with promoted.connect() as connection:
+        insertion.store(connection, rows_at([START * 1_000_000 + each for each in range(50)]), 0)
+    promoted.dispose()
+
+    # When a worker that still has the old primary stores a batch
+    ids = backend.accept(5)
+
+    # Then the batch stays in the queue
+    assert worker.run() == {"stored": 0, "duplicates": 0, "dead": 0}
+    assert (backend.waiting(), ids_in(pair.url)) == (5, set(ids))
 
 
 def test_a_replica_that_is_promoted_behind_its_primary_gets_every_lead(backend: Backend, pair: Pair, worker: Worker):

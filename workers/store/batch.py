@@ -121,7 +121,7 @@ class BatchStore:
             except SQLAlchemyError as error:
                 raise DatabaseAway(reason_of(error)) from None
             if stored and lead is not None:
-                self._acknowledge(connection, [entry], [lead])
+                self._acknowledge([entry], [lead], [lead])
                 outcome.duplicates += 1
             else:
                 self._limit.check([NEVER_FINISHED], 1)
@@ -180,7 +180,7 @@ class BatchStore:
             acknowledged.remove(first)
             bad.append((first, reason))
         if acknowledged:
-            self._acknowledge(connection, acknowledged, list(by_id))
+            self._acknowledge(acknowledged, list(by_id), inserted.stored + inserted.duplicates)
         metrics.observe_delay(inserted.stored)
         outcome.stored += len(inserted.stored)
         outcome.duplicates += len(inserted.duplicates)
@@ -190,11 +190,11 @@ class BatchStore:
             outcome.dead += self._consumer.dead_letter(entry, reason)
         self._limit.record([reason for _, reason in bad], len(entries))
 
-    def _acknowledge(self, connection: Connection, entries: list[Entry], ids: list[LeadId]) -> None:
-        """Remove stored leads from the queue, once the database's replica has them where that is asked for."""
+    def _acknowledge(self, entries: list[Entry], ids: list[LeadId], rows: list[LeadId]) -> None:
+        """Remove leads from the queue, once the database's replica has their `rows` where that is asked for."""
         if self._confirmation is not None:
             try:
-                self._confirmation.wait(connection)
+                self._confirmation.wait(rows)
             except ReplicaBehind as error:
                 raise DatabaseAway(str(error)) from None
         self._consumer.acknowledge(entries, ids)

@@ -5,11 +5,13 @@ in the queue is stored again.
 """
 
 import time
+from collections.abc import Sequence
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from schema.counts import totals
+from schema.database.tables import leads
+from schema.lead.lead_id import LeadId
 
 # First and longest interval (seconds) between two looks at the replica; each is twice the one before.
 FIRST_LOOK_INTERVAL = 0.002
@@ -28,25 +30,24 @@ class ReplicaConfirmation:
         self._replica = replica
         self._timeout = timeout
 
-    def wait(self, primary: Connection) -> None:
-        """Block until the replica has all that the primary has committed by now. `primary` has no open transaction.
+    def wait(self, ids: Sequence[LeadId]) -> None:
+        """Block until the replica has the rows of all `ids`, which are different.
 
-        Raises ReplicaBehind after the timeout, and SQLAlchemyError when the primary does not answer.
+        It looks for the rows themselves: a replica that was promoted counts on from where it was, and how far it has
+        counted says nothing of the old primary's last commits. Raises ReplicaBehind after the timeout.
         """
-        with primary.begin():
-            committed = totals.version(primary).progress
         deadline = time.monotonic() + self._timeout
         pause = FIRST_LOOK_INTERVAL
-        while self._progress() < committed:
+        while self._rows(ids) < len(ids):
             if time.monotonic() > deadline:
                 raise ReplicaBehind("the replica is behind or away")
             time.sleep(pause)
             pause = min(2 * pause, LOOK_INTERVAL_MAX)
 
-    def _progress(self) -> int:
-        """Return the replica's progress; -1 when it does not answer."""
+    def _rows(self, ids: Sequence[LeadId]) -> int:
+        """Return how many of the rows the replica has; -1 when it does not answer."""
         try:
             with self._replica.connect() as connection:
-                return totals.version(connection).progress
+                return connection.execute(select(func.count()).where(leads.c.id.in_(ids))).scalar_one()
         except SQLAlchemyError:
             return -1
