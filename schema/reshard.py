@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 from schema.cli import connected, load_settings
 from schema.queue.moving import Moving
 from schema.runtime.redis_clients import blocking_shards
+from schema.runtime.redis_errors import reason_of
 from schema.settings import variable
 
 RESHARD_QUEUE_TIMEOUT = 10.0  # seconds
@@ -46,7 +47,7 @@ def reshard(timeout: float) -> None:
                 raise click.ClickException("a failover has lost the fence: run this again")
             moving.close(connection)
     except RedisError as error:
-        raise click.ClickException(f"the queue does not answer: {type(error).__name__}. Run this again") from None
+        raise click.ClickException(f"the queue does not answer: {reason_of(error)}. Run this again") from None
     finally:
         for _, client in shards:
             client.close()

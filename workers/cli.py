@@ -15,6 +15,7 @@ from schema.lead import lead_id
 from schema.ledger import Ledger, count_rows, read_ledger
 from schema.queue.dead_letters import DeadLetter, DeadLetters, is_name
 from schema.runtime.redis_clients import ShardClient, blocking_home_shard, blocking_shards
+from schema.runtime.redis_errors import reason_of
 from workers import commands
 
 QUEUE_TIMEOUT = 5.0  # seconds
@@ -175,4 +176,4 @@ def _queue_errors() -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        raise click.ClickException(f"the queue does not answer: {type(error).__name__}") from None
+        raise click.ClickException(f"the queue does not answer: {reason_of(error)}") from None

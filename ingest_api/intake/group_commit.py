@@ -19,6 +19,7 @@ from ingest_api.intake.redis_script import ScriptConnection
 from schema.queue.script import Value
 from schema.runtime import logs
 from schema.runtime.confirmation import Topology, is_promoted
+from schema.runtime.redis_errors import reason_of
 from schema.settings import Settings
 from schema.settings.shards import WHOLE, Shard
 
@@ -145,7 +146,7 @@ class GroupCommit:
                     is_sent = True
                     reply = await self._run(arguments)
             except (RedisError, OSError, TimeoutError) as error:
-                raise (QueueUnavailable if is_sent else NotSent)(type(error).__name__) from None
+                raise (QueueUnavailable if is_sent else NotSent)(reason_of(error)) from None
         metrics.FLUSH_REQUESTS.observe(len(batch))
         self.is_away, self.waiting = False, reply[0]
         appended = 0

@@ -12,6 +12,7 @@ from schema.lead.lead_id import micros_of, new_lead_id
 from schema.queue.keys import FENCE, PROBE_PREFIX
 from schema.runtime import logs
 from schema.runtime.redis_clients import blocking_redis
+from schema.runtime.redis_errors import reason_of
 from schema.settings import Settings
 from schema.settings.shards import Shard
 
@@ -40,7 +41,7 @@ def append_probe(settings: Settings, within: float) -> None:
             failures = [error for shard, client in clients if (error := _append(shard, client)) is not None]
             if len(failures) < len(clients):
                 for error in failures:
-                    log.warning("a shard of the queue is away", reason=type(error).__name__)
+                    log.warning("a shard of the queue is away", reason=reason_of(error))
                 return
             if time.monotonic() > deadline:
                 error = failures[0]

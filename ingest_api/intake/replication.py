@@ -6,6 +6,7 @@ from redis.exceptions import RedisError
 
 from schema.runtime import logs
 from schema.runtime.redis_clients import blocking_redis, replica_client
+from schema.runtime.redis_errors import reason_of
 from schema.runtime.redis_replicas import Replica, replicas_of
 from schema.settings import Settings, SettingsError, variable
 from schema.settings.redis_urls import CLUSTER_SCHEME
@@ -31,7 +32,7 @@ def _check_shard(settings: Settings, shard: Shard) -> None:
     try:
         replicas = replicas_of(client)
     except RedisError as error:
-        log.warning("replicas not checked", shard=shard.number, reason=type(error).__name__)
+        log.warning("replicas not checked", shard=shard.number, reason=reason_of(error))
         return
     finally:
         client.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 from loadtests.chaos.clients import Clients
 from loadtests.chaos.faults import Faults
 from loadtests.chaos.queues import started
-from loadtests.chaos.systems import Ours, Stock, System, counted
+from loadtests.chaos.systems import Ours, Stock, System, counted, drain
 from tests.kit.databases import DATABASES, chosen
 
 
@@ -65,21 +65,8 @@ def run(system: System, servers: dict[str, object], directory: Path, options: ar
     clients.start()
     faults.run(options.minutes * 60, lambda what: print(f"  {time.monotonic() - begun:6.1f} s  {what}", flush=True))
     clients.stop()
-    drained = _drain(system, options.drain)
+    drained = drain(system, options.drain)
     return report(system, clients, faults, drained)
-
-
-def _drain(system: System, longest: float) -> float:
-    """Wait until the queue is empty, at most `longest` seconds; return the seconds that took."""
-    begun = time.monotonic()
-    while time.monotonic() - begun < longest:
-        try:
-            if system.waiting() == 0:
-                break
-        except Exception as error:  # a server that has just come back
-            print(f"  waiting: {type(error).__name__}")
-        time.sleep(0.5)
-    return time.monotonic() - begun
 
 
 def report(system: System, clients: Clients, faults: Faults, drained: float) -> int:

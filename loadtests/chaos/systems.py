@@ -19,7 +19,14 @@ from tests.kit.servers import RedisServer, until
 from tests.kit.service import ROOT, Service, free_port
 
 
-class System(Protocol):
+class Waits(Protocol):
+    """What `drain` needs of a system."""
+
+    def waiting(self) -> int:
+        """Return how many accepted leads are not stored yet."""
+
+
+class System(Waits, Protocol):
     """A system that a chaos run can break."""
 
     url: str
@@ -30,9 +37,6 @@ class System(Protocol):
 
     def processes(self, kind: str) -> list[psutil.Process]:
         """Return the running processes of a kind of faults.KINDS; [] when there is none."""
-
-    def waiting(self) -> int:
-        """Return how many accepted leads are not stored yet."""
 
     def stored(self) -> list[tuple[str, str]]:
         """Return id and address of each row."""
@@ -217,3 +221,16 @@ def counted(found: list[tuple[str, str]]) -> tuple[set[str], int]:
     ids = Counter(lead for lead, _ in found)
     addresses = Counter(email for _, email in found)
     return set(ids), max(sum(ids.values()) - len(ids), sum(addresses.values()) - len(addresses))
+
+
+def drain(system: Waits, longest: float) -> float:
+    """Wait until nothing waits, at most `longest` seconds; return the seconds that took."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < longest:
+        try:
+            if system.waiting() == 0:
+                break
+        except Exception as error:  # a server that has just come back
+            print(f"  waiting: {type(error).__name__}")
+        time.sleep(0.5)
+    return time.monotonic() - begun

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from loadtests.chaos.clients import Clients, Promise
-from loadtests.chaos.systems import counted
+from loadtests.chaos.systems import counted, drain
 from loadtests.hosts import report
 from loadtests.hosts.cluster_queue import ClusterQueue
 from loadtests.hosts.faults import KINDS, Faults
@@ -105,7 +105,7 @@ def run(hosts: list[Host], directory: Path, options: argparse.Namespace) -> int:
     rows.start()
     faults.run(options.minutes * 60)
     clients.stop()
-    drained = drain(system)
+    drained = drain(system, DRAIN)
     rows.stop()
     return conclude(hosts, system, clients, faults, rows, drained)
 
@@ -124,19 +124,6 @@ def start(hosts: list[Host], queue: Queue, database: Database, system: System) -
 def busy() -> str:
     """Return how busy the machine is: the times depend on it."""
     return f"{os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f}"
-
-
-def drain(system: System) -> float:
-    """Wait until nothing waits, at most DRAIN seconds; return the seconds that took."""
-    begun = time.monotonic()
-    while time.monotonic() - begun < DRAIN:
-        try:
-            if system.waiting() == 0:
-                break
-        except Exception as error:  # a server that has just come back
-            print(f"  waiting: {type(error).__name__}")
-        time.sleep(0.5)
-    return time.monotonic() - begun
 
 
 def conclude(hosts: list[Host], system: System, clients: Clients, faults: Faults, rows: Rows, drained: float) -> int:

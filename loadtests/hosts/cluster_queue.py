@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import redis
 
-from loadtests.hosts.sentinel_queue import SentinelQueue, asked_once, version
+from loadtests.hosts.sentinel_queue import SERVER, SentinelQueue, asked_once, in_sync, version
 from tests.kit.hosts import Host, Unit
 from tests.kit.servers import program, until
 
@@ -16,19 +16,7 @@ NODE_TIMEOUT = 2000
 
 SLOTS = 16384
 
-SERVER = """\
-port {port}
-bind 0.0.0.0
-protected-mode no
-dir {directory}
-appendonly yes
-appendfsync always
-save ""
-repl-diskless-sync-delay 0
-repl-timeout 10
-repl-ping-replica-period 1
-min-replicas-to-write 1
-min-replicas-max-lag 2
+CLUSTER = """\
 cluster-enabled yes
 cluster-config-file nodes.conf
 cluster-node-timeout {timeout}
@@ -67,7 +55,8 @@ class ClusterQueue:
         for host, port in self._servers:
             directory = host.disk / f"redis-{port}"
             directory.mkdir()
-            configuration = SERVER.format(port=port, directory=directory, address=host.address, timeout=NODE_TIMEOUT)
+            configuration = SERVER.format(port=port, directory=directory)
+            configuration += CLUSTER.format(address=host.address, timeout=NODE_TIMEOUT)
             (directory / "redis.conf").write_text(configuration)
             host.set_unit(f"redis-{port}", Unit([command, str(directory / "redis.conf")]))
 
@@ -106,8 +95,8 @@ class ClusterQueue:
                 return f"{name} sees a cluster that is down"
             if state["role"] == "master":
                 primaries.append(host)
-                if _in_sync(state) != self._replicas:
-                    return f"{name} has {_in_sync(state)} replicas in sync"
+                if in_sync(state) != self._replicas:
+                    return f"{name} has {in_sync(state)} replicas in sync"
             elif state["master_link_status"] != "up":
                 return f"{name} has no link to its primary"
         if len(set(primaries)) != len(self._hosts):
@@ -165,8 +154,3 @@ class ClusterQueue:
     def _knows_all(self, host: Host, port: int) -> bool:
         cluster = asked_once(host, port).execute_command("CLUSTER INFO")
         return int(cluster["cluster_known_nodes"]) == len(self._servers) and cluster["cluster_state"] == "ok"
-
-
-def _in_sync(state: dict[str, object]) -> int:
-    replicas = [value for key, value in state.items() if key.startswith("slave") and isinstance(value, dict)]
-    return sum(each["state"] == "online" and int(each["lag"]) <= 1 for each in replicas)

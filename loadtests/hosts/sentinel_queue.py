@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Sequence
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -19,6 +20,7 @@ DOWN_AFTER = 1000
 
 TIMEOUT = 1.0  # seconds, of a question to a server
 
+# Of every server, also of a Cluster's.
 SERVER = """\
 port {port}
 bind 0.0.0.0
@@ -30,7 +32,6 @@ save ""
 repl-diskless-sync-delay 0
 repl-timeout 10
 repl-ping-replica-period 1
-replica-announce-ip {address}
 min-replicas-to-write 1
 min-replicas-max-lag 2
 """
@@ -68,7 +69,8 @@ class SentinelQueue:
         for host in self._hosts:
             directory = host.disk / self._unit
             directory.mkdir()
-            server = SERVER.format(port=self._port, directory=directory, address=host.address)
+            server = SERVER.format(port=self._port, directory=directory)
+            server += f"replica-announce-ip {host.address}\n"
             if host is not first:
                 server += f"replicaof {first.address} {self._port}\n"
             (directory / "redis.conf").write_text(server)
@@ -154,10 +156,8 @@ class SentinelQueue:
             return "no primary"
         try:
             state = self._server(found[0]).info("replication")
-            replicas = [value for key, value in state.items() if key.startswith("slave") and isinstance(value, dict)]
-            in_sync = [each for each in replicas if each["state"] == "online" and int(each["lag"]) <= 1]
-            if state["role"] != "master" or len(in_sync) != len(self._hosts) - 1:
-                return f"{found[0].name} is {state['role']} with {len(in_sync)} replicas in sync"
+            if state["role"] != "master" or in_sync(state) != len(self._hosts) - 1:
+                return f"{found[0].name} is {state['role']} with {in_sync(state)} replicas in sync"
             if {self._primary_by(host) for host in self._hosts} != {found[0].address}:
                 return "the Sentinels disagree on the primary"
         except redis.RedisError as error:
@@ -184,6 +184,12 @@ def asked_once(host: Host, port: int) -> redis.Redis:
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,
     )
+
+
+def in_sync(state: dict[str, Any]) -> int:
+    """Return how many replicas of a server are in sync, by its INFO replication."""
+    replicas = [value for key, value in state.items() if key.startswith("slave") and isinstance(value, dict)]
+    return sum(each["state"] == "online" and int(each["lag"]) <= 1 for each in replicas)
 
 
 def version() -> str:

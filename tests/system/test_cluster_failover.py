@@ -145,6 +145,56 @@ def test_a_lost_primary_costs_its_own_keys_some_503_and_no_lead(
     assert sharded.balance().startswith("Balanced")
 
 
+def test_a_hundred_equal_requests_at_once_are_one_lead_while_a_primary_is_lost(sharded: Service, cluster: ClusterSet):
+    # Given a client that sends a lead a hundred times at once, and again until each is answered with 202
+    cluster.wait_until_whole()
+    slot = 16384 // 2
+    lost = cluster.primary_of(slot)
+    phone = "+445071234567"
+    answered: dict[str, list[str]] = {}
+
+    async def post(http: httpx.AsyncClient, lead: dict[str, Any], key: str) -> str:
+        while True:
+            try:
+                answer = await http.post("/api/leads", json=lead, headers={"Idempotency-Key": key})
+            except httpx.TransportError:
+                continue
+            if answer.status_code == 202:
+                return str(answer.json()["data"]["id"])
+            assert answer.status_code == 503
+            await asyncio.sleep(0.2)
+
+    async def send_equal_ones(http: httpx.AsyncClient, ends: asyncio.Event) -> None:
+        while not ends.is_set():
+            key, lead = uuid.uuid4().hex, a_lead(phone=phone)
+            answered[key] = await asyncio.gather(*(post(http, lead, key) for _ in range(100)))
+
+    async def run() -> None:
+        ends = asyncio.Event()
+        # Keys of all shards at once
+        limits = httpx.Limits(max_connections=4 * 100)
+        async with httpx.AsyncClient(
+            base_url=sharded.base_url, headers=sharded.headers(), timeout=30, limits=limits
+        ) as http:
+            sending = [asyncio.create_task(send_equal_ones(http, ends)) for _ in range(4)]
+            await asyncio.sleep(1)
+            # When the primary of a shard is lost in the middle
+            await asyncio.to_thread(lost.kill)
+            await asyncio.to_thread(cluster.wait_for_another, lost, slot)
+            await asyncio.sleep(1)
+            ends.set()
+            await asyncio.gather(*sending)
+
+    asyncio.run(run())
+    lost.start()
+
+    # Then each key has one lead, and each lead is one row
+    assert [len(set(each)) for each in answered.values()] == [1] * len(answered)
+    sharded.wait_until_nothing_waits(60)
+    assert sorted(each["id"] for each in sharded.walk(phone=phone)) == sorted(each[0] for each in answered.values())
+    cluster.wait_until_whole()
+
+
 def test_health_names_the_primary_of_each_shard(sharded: Service, cluster: ClusterSet):
     cluster.wait_until_whole()
 

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from schema.queue.keys import STREAM, TICKETS
 from schema.runtime import logs
 from schema.runtime.redis_clients import ShardClient
+from schema.runtime.redis_errors import reason_of
 from schema.settings.shards import Shard
 from workers.store.batch import StoringFailed
 from workers.store.storing import Storing
@@ -74,7 +75,7 @@ class _Stream:
             self._newest = _name(self._client.xrevrange(self._name, count=1))
             oldest = self._first() if self._newest else None
         except RedisError as error:
-            log.warning("stream not polled", reason=type(error).__name__)
+            log.warning("stream not polled", reason=reason_of(error))
             return False
         known, self._oldest = self._oldest, oldest
         return oldest is not None and oldest == known

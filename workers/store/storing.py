@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from schema.runtime import logs
+from schema.runtime.redis_errors import reason_of
 from schema.settings import Settings
 from workers import metrics
 from workers.store.backoff import Backoff
@@ -78,7 +79,7 @@ class Storing:
             except StoringFailed as error:
                 failure = error
             except RedisError as error:
-                failure = StoringFailed(f"queue: {type(error).__name__}")
+                failure = StoringFailed(f"queue: {reason_of(error)}")
                 if len(self._stores) > 1:
                     self._paused[store] = time.monotonic() + SHARD_PAUSE
             else:
