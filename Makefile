@@ -93,7 +93,7 @@ ON = $(if $(DATABASE),--database $(DATABASE))
 LOAD = $(if $(HOST),--host $(HOST)) $(if $(RATE),--rate $(RATE)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 ROWS ?= 1000000
 
-chaos: $(VENV)/.test-installed servers ## Break everything at random under load, and count what was lost (DATABASE=mariadb, ARGS="--minutes 5 --seed 7 --queue sentinel --stock")
+chaos: $(VENV)/.test-installed servers ## Break everything at random under load, and count what was lost (DATABASE=mariadb, ARGS="--minutes 5 --seed 7 --queue sentinel --peer stock")
 	@$(BIN)/python -m loadtests.chaos $(ON) $(ARGS)
 
 chaos-hosts: $(VENV)/.test-installed servers ## Break one of three hosts after another, each a network namespace (needs root; ARGS="--minutes 30 --only lost --stock")

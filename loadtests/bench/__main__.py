@@ -7,8 +7,9 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from loadtests.bench import accept, bulk, chart, filled, growth, lean, limits, report, store, together
+from loadtests.bench import accept, bulk, chart, filled, growth, lean, limits, report, store, streams, together
 from loadtests.bench.bare import Bare
+from loadtests.bench.bento import Bento, BentoQueue
 from loadtests.bench.contenders import Batches, CannotInstall, Constant, Contender, Direct, Ours, Stock
 from loadtests.bench.figures import Findings
 from loadtests.bench.servers import bench_database
@@ -16,7 +17,7 @@ from loadtests.bench.wrk import BadAnswers
 from tests.kit.databases import DATABASES
 from tests.kit.servers import RedisServer
 
-SECTIONS = ("accept", "bulk", "limits", "store", "together")
+SECTIONS = ("accept", "streams", "bulk", "limits", "store", "together")
 
 
 def main() -> int:
@@ -40,7 +41,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
     parser.add_argument("--only", default=",".join(SECTIONS), help=f"sections: {', '.join(SECTIONS)}")
-    parser.add_argument("--peers", default="stock,direct,batches,constant")
+    parser.add_argument("--peers", default="stock,direct,batches,constant,bento,bento-queue")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2, help="length of a round")
     parser.add_argument("--hold", type=float, default=30, help="how long the highest rate is held, seconds")
@@ -69,7 +70,7 @@ def _run(options: argparse.Namespace, findings: Findings, stack: ExitStack) -> N
     queue = stack.enter_context(RedisServer())
     report.opening(options, findings, database, queue)
     ours = Ours(directory / "ours", database, queue, processes=options.processes, workers=options.workers)
-    kinds = {kind.name: kind for kind in (Stock, Direct, Batches, Constant)}
+    kinds = {kind.name: kind for kind in (Stock, Direct, Batches, Constant, Bento, BentoQueue)}
     peers: list[Contender] = [
         kinds[name](directory / name, database, queue, processes=options.processes)
         for name in options.peers.split(",")
@@ -88,6 +89,12 @@ def _run(options: argparse.Namespace, findings: Findings, stack: ExitStack) -> N
     bare = Bare(database)
     if options.rows:
         filled.fill(ours, bare, options.rows)
+    stream_processors = [each for each in contenders if isinstance(each, Bento)]
+    if "streams" in options.only:
+        streams.measure([ours, *stream_processors], options, findings)
+    for each in stream_processors:
+        each.stop()
+        contenders.remove(each)
     if "accept" in options.only:
         accept.measure(contenders, options, findings)
     stock = next((each for each in contenders if each.name == "stock"), None)

@@ -98,14 +98,21 @@ class Contender:
             headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
             timeout=20,
         )
-        if answer.status_code != 202 or not answer.json()["data"]["id"]:
-            raise BadAnswers(f"{self.name}: {answer.status_code} {answer.text[:200]}")
+        self.check_reply(answer)
         if self.stores:
             until(lambda: self.stored(tag) == 1, 20, 0.05)
-        self.check_data(answer.json()["data"])
 
-    def check_data(self, data: dict[str, Any]) -> None:
-        """Check the `data` of a 202. Peers answer with the id alone, so there is nothing to check."""
+    def check_reply(self, answer: httpx.Response) -> None:
+        """Check status and body of an answer.
+
+        Raises BadAnswers.
+        """
+        if answer.status_code != 202 or not answer.json()["data"]["id"]:
+            raise BadAnswers(f"{self.name}: {answer.status_code} {answer.text[:200]}")
+
+    def processes(self) -> list[psutil.Process]:
+        """Return all processes, but for database and Redis."""
+        raise NotImplementedError
 
 
 class Ours(Contender):
@@ -151,11 +158,17 @@ class Ours(Contender):
         """Return how many leads are in the stream."""
         return int(self.queue.client().xlen("leads:stream"))
 
-    def check_data(self, data: dict[str, Any]) -> None:
-        """Check the fields of the lead in the answer.
+    def processes(self) -> list[psutil.Process]:
+        """Return the supervisor and all that it has started."""
+        return self.service.family()
+
+    def check_reply(self, answer: httpx.Response) -> None:
+        """Check status and the fields of the lead in the answer.
 
         Raises BadAnswers.
         """
+        super().check_reply(answer)
+        data: dict[str, Any] = answer.json()["data"]
         if data.get("state") != "queued" or data.get("firstName") != "Ada" or "createdAt" not in data:
             raise BadAnswers(f"ours: a 202 with {sorted(data)}")
 
@@ -179,7 +192,7 @@ class Peer(Contender):
         super().__init__(database, queue)
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        self.processes = processes
+        self.http_workers = processes
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.broker_url = f"{queue.url.rpartition('/')[0]}/{self.broker}"
@@ -194,13 +207,17 @@ class Peer(Contender):
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def commands(self) -> dict[str, list[str]]:
-        """Return the modules to run with their arguments, by name; "api" is the one that answers."""
+        """Return the command lines by name; "api" is the one that answers."""
         raise NotImplementedError
+
+    def module(self, *arguments: str) -> list[str]:
+        """Return the command line of a Python module."""
+        return [self.python, "-m", *arguments]
 
     def gunicorn(self, *arguments: str) -> list[str]:
         """Return gunicorn's command line."""
-        bind = ["-b", f"127.0.0.1:{self.port}", "-w", str(self.processes), "--no-control-socket"]
-        return ["gunicorn", *bind, *arguments, f"loadtests.peers.{self.name}.api:app"]
+        bind = ["-b", f"127.0.0.1:{self.port}", "-w", str(self.http_workers), "--no-control-socket"]
+        return self.module("gunicorn", *bind, *arguments, f"loadtests.peers.{self.name}.api:app")
 
     def start(self) -> None:
         """Start it; on return it accepts leads."""
@@ -211,7 +228,7 @@ class Peer(Contender):
         for name, command in self.commands().items():
             with (self.directory / f"{name}.log").open("ab") as log:
                 self.running[name] = subprocess.Popen(
-                    [*tied, self.python, "-m", *command],
+                    [*tied, *command],
                     cwd=ROOT,
                     env=self.environment,
                     stdout=log,
@@ -248,6 +265,10 @@ class Peer(Contender):
         """Return the processes that answer requests."""
         return psutil.Process(self.running["api"].pid).children()
 
+    def processes(self) -> list[psutil.Process]:
+        """Return all processes."""
+        return [each for process in self.running.values() for each in family(psutil.Process(process.pid))]
+
     def worker(self) -> list[psutil.Process]:
         """Return Celery's main process and its pool."""
         worker = self.running.get("worker")
@@ -268,7 +289,7 @@ class Stock(Peer):
 
     def commands(self) -> dict[str, list[str]]:
         """Return the commands."""
-        worker = ["celery", "-A", f"loadtests.peers.{self.name}.tasks", "worker"]
+        worker = self.module("celery", "-A", f"loadtests.peers.{self.name}.tasks", "worker")
         return {"api": self.gunicorn("-k", "gthread", "--threads", "4"), "worker": worker}
 
 
@@ -314,7 +335,7 @@ class Constant(Direct):
 
     def commands(self) -> dict[str, list[str]]:
         """Return the commands."""
-        return {"api": ["loadtests.peers.constant"]}
+        return {"api": self.module("loadtests.peers.constant")}
 
 
 def _install_aside(peer: str) -> Path:

@@ -22,7 +22,7 @@ def opening(options: argparse.Namespace, findings: Findings, database: DatabaseS
     how = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{os.cpu_count()} cores, {processor()}, {platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} ({platform.python_compiler()})",
         "packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
         "redis": f"Redis {queue.version()}; appendonly yes, appendfsync always",
         "database": f"{database.title} {database.version()}; " + ", ".join(f"{k}={v}" for k, v in OPTIONS.items()),

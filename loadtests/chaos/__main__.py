@@ -1,4 +1,4 @@
-"""Runs chaos on ours, or with --stock on the stock pipeline: `make chaos ARGS="--minutes 5 --seed 7"`."""
+"""Runs chaos on ours, or with --peer on another system: `make chaos ARGS="--minutes 5 --seed 7"`."""
 
 import argparse
 import random
@@ -10,8 +10,10 @@ from pathlib import Path
 
 from loadtests.chaos.clients import Clients
 from loadtests.chaos.faults import Faults
+from loadtests.chaos.peers import PEERS, Peer
 from loadtests.chaos.queues import started
-from loadtests.chaos.systems import Ours, Stock, System, counted, drain
+from loadtests.chaos.systems import Ours, System, counted, drain
+from loadtests.peers import bento
 from tests.kit.databases import DATABASES, chosen
 
 
@@ -26,17 +28,20 @@ def main() -> int:
     parser.add_argument("--drain", type=float, default=180, help="longest wait for the backlog in the end, seconds")
     parser.add_argument("--database", choices=DATABASES, default="", help="MySQL where there is one, else MariaDB")
     parser.add_argument("--queue", choices=("one", "sentinel", "cluster"), default="one", help="the queue's servers")
-    parser.add_argument("--stock", action="store_true", help="break the stock pipeline instead")
+    parser.add_argument("--peer", choices=tuple(PEERS), help="break this one instead of ours")
     options = parser.parse_args()
-    if options.stock and options.queue != "one":
-        parser.error("--stock has one Redis; make chaos-hosts has the stock pipeline on Sentinel")
-    name = "stock (Falcon, task.delay(), one INSERT a task)" if options.stock else "Lead Ingest"
+    if options.peer and options.queue != "one":
+        parser.error("--peer: peers have one Redis; make chaos-hosts has the stock pipeline on Sentinel")
+    if options.peer in ("bento", "bento-queue") and not bento.is_installed():
+        print(f"SKIPPED: {bento.NOT_INSTALLED}")
+        return 0
     server = chosen(options.database).of_disk()
     with (
         tempfile.TemporaryDirectory(prefix="chaos-") as directory,
         server as database,
         started(options.queue) as queue,
     ):
+        name = PEERS[options.peer].title if options.peer else "Lead Ingest"
         print(
             f"Chaos on {name}, with {database.title} {database.version()} and {queue.title} "
             "(appendonly yes, appendfsync always)"
@@ -46,8 +51,7 @@ def main() -> int:
             f"{options.clients} clients, {options.rate:g} leads/s",
             flush=True,
         )
-        kind = Stock if options.stock else Ours
-        system: System = kind(Path(directory), database, queue)
+        system: System = (PEERS[options.peer] if options.peer else Ours)(Path(directory), database, queue)
         try:
             return run(system, {"database": database, "redis": queue.server}, Path(directory), options)
         finally:
@@ -58,7 +62,7 @@ def run(system: System, servers: dict[str, object], directory: Path, options: ar
     """Send leads while faults are injected, wait for the backlog, and report; return the exit status."""
     system.start()
     clients = Clients(
-        [system.url], system.token, directory, number=options.clients, rate=options.rate, keys=not options.stock
+        [system.url], system.token, directory, number=options.clients, rate=options.rate, keys=not options.peer
     )
     faults = Faults(system, servers, seed=options.seed, per_minute=options.faults)
     begun = time.monotonic()
@@ -99,7 +103,7 @@ def report(system: System, clients: Clients, faults: Faults, drained: float) -> 
     print(f"backlog drained after       {drained:.1f} s")
     print(f"ledger: {balance}")
     fine = not lost and not twice and bool(promises) and not waiting
-    fine = fine and (isinstance(system, Stock) or balance.startswith("Balanced"))
+    fine = fine and (isinstance(system, Peer) or balance.startswith("Balanced"))
     print("PASSED" if fine else "FAILED")
     return 0 if fine else 1
 

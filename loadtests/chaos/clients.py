@@ -170,9 +170,10 @@ class _Client:
             self._addresses.leave_out(url)
             return False
         self._outcomes[str(answer.status_code)] += 1
-        if answer.status_code != 202:
+        if answer.status_code not in (200, 202):
             self._addresses.leave_out(url)
             return False
-        lead_id = answer.json()["data"]["id"]
+        # Bento answers without a body.
+        lead_id = answer.json()["data"]["id"] if answer.content else email
         os.write(self._ledger, f"{time.time():.3f} {lead_id} {email} {'keyed' if headers else 'bare'}\n".encode())
         return True

@@ -1,22 +1,15 @@
-"""The systems under test: ours, started as `make run` starts it, and the stock pipeline."""
+"""The systems under test, and ours among them, started as `make run` starts it."""
 
-import os
-import signal
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Protocol
 
-import httpx
 import psutil
 
 from loadtests.chaos.queues import Queue
 from tests.kit.databases import DatabaseServer
-from tests.kit.servers import RedisServer, until
-from tests.kit.service import ROOT, Service, free_port
+from tests.kit.service import Service
 
 
 class Waits(Protocol):
@@ -74,7 +67,7 @@ class Ours:
         parent = self._service.find(name)
         if parent is None:
             return []
-        return _children(parent) if child else [parent]
+        return children_of(parent) if child else [parent]
 
     def waiting(self) -> int:
         """Return how many leads are in the stream."""
@@ -99,109 +92,8 @@ class Ours:
         self._service.end()
 
 
-class Stock:
-    """Falcon, `task.delay()`, one INSERT per task; its processes are restarted when they die, as ours are."""
-
-    def __init__(self, directory: Path, database: DatabaseServer, queue: Queue) -> None:
-        self._database = database
-        self._queue: RedisServer = queue.server
-        self._log = directory / "stock.log"
-        directory.mkdir(parents=True, exist_ok=True)
-        url = database.create_database()
-        self._name = url.rpartition("/")[2]
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        self.token = "none"
-        self._environment = {**os.environ, "PEER_REDIS_URL": self._queue.url, "PEER_DATABASE_URL": url}
-        stock = "loadtests.peers.stock"
-        self._commands = {
-            "api": ["gunicorn", "-b", f"127.0.0.1:{port}", "-w", "2", "--no-control-socket", f"{stock}.api:app"],
-            "worker": ["celery", "-A", f"{stock}.tasks", "worker", "-E"],
-        }
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._is_ending = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, daemon=True)
-
-    def start(self) -> None:
-        """Start it; on return it accepts leads."""
-        subprocess.run(
-            [sys.executable, "-m", "loadtests.peers.table"],
-            cwd=ROOT,
-            env=self._environment,
-            check=True,
-        )
-        self._keeper.start()
-        until(self._answers, 30)
-
-    def processes(self, kind: str) -> list[psutil.Process]:
-        """Return the running processes of a kind."""
-        name, _, child = kind.partition(" ")
-        process = self._running.get(name)
-        if process is None or process.poll() is not None:
-            return []
-        parent = psutil.Process(process.pid)
-        return _children(parent) if child else [parent]
-
-    def waiting(self) -> int:
-        """Return the number of messages that wait or are not acknowledged."""
-        client = self._queue.client()
-        return int(client.llen("celery")) + int(client.hlen("unacked"))
-
-    def stored(self) -> list[tuple[str, str]]:
-        """Return id and address of each row."""
-        rows = self._database.execute(f"SELECT lead_id, email FROM {self._name}.peer_leads")
-        return [(lead, email) for lead, email in rows]
-
-    def dead(self) -> set[str]:
-        """Return the empty set: the stock pipeline has no dead letters."""
-        return set()
-
-    def balance(self) -> str:
-        """Say that there is none: the stock pipeline keeps no ledger."""
-        return "none is kept"
-
-    def stop(self) -> None:
-        """Stop it."""
-        self._is_ending.set()
-        self._keeper.join()
-        for process in self._running.values():
-            _end(process)
-
-    def _answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/api/leads", timeout=1).status_code == 405
-        except httpx.HTTPError:
-            return False
-
-    def _keep(self) -> None:
-        while not self._is_ending.wait(0.2):
-            for name, command in self._commands.items():
-                process = self._running.get(name)
-                if process is None or process.poll() is not None:
-                    with self._log.open("ab") as log:
-                        self._running[name] = subprocess.Popen(
-                            [sys.executable, "-m", *command],
-                            cwd=ROOT,
-                            env=self._environment,
-                            stdout=log,
-                            stderr=log,
-                            start_new_session=True,
-                        )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        time.sleep(0)
-
-
-def _children(parent: psutil.Process) -> list[psutil.Process]:
+def children_of(parent: psutil.Process) -> list[psutil.Process]:
+    """Return the processes that a process has started; [] when it is gone."""
     try:
         return parent.children()
     except psutil.NoSuchProcess:
