@@ -1,5 +1,6 @@
 """What became of each 202, and how long each kind of fault was felt."""
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from tests.kit.hosts import Host
 
 # Ends of units that are no fault of the service: the servers end when their disk is full, or their group is lost.
 SERVERS = ("redis", "mysqld", "router", "tickets")
+
+# Longest pause (seconds) between two 202s or rows when nothing is wrong: a fault begins at most so long after the last
+# one that it let through.
+STEADY_PAUSE = 2.0
 
 
 @dataclass(frozen=True)
@@ -24,23 +29,28 @@ class Effect:
 
 
 def effects(faults: Sequence[Fault], promises: Sequence[Promise], seen: dict[str, float]) -> list[Effect]:
-    """Return the effect of each fault: of what ended between it and the next one."""
-    keyed = [promise.at for promise in promises if promise.keyed]
-    bare = [promise.at for promise in promises if not promise.keyed]
-    rows = sorted(seen.values())
+    """Return the effect of each fault. A pause is of the fault that began last before it, or just after its begin."""
+    begun = [fault.begun for fault in faults]
+    keyed = longest_pauses([promise.at for promise in promises if promise.keyed], begun)
+    bare = longest_pauses([promise.at for promise in promises if not promise.keyed], begun)
+    rows = longest_pauses(sorted(seen.values()), begun)
     found = []
-    for number, fault in enumerate(faults):
-        end = faults[number + 1].begun if number + 1 < len(faults) else float("inf")
-        since = [promise for promise in promises if fault.begun <= promise.at < end]
+    for number, begin in enumerate(begun):
+        end = begun[number + 1] if number + 1 < len(begun) else float("inf")
+        since = [promise for promise in promises if begin <= promise.at < end]
         late = [seen[key] - each.at for each in since if (key := each.lead.replace("-", "")) in seen]
-        longest = [_longest(times, fault.begun, end) for times in (keyed, bare, rows)]
-        found.append(Effect(longest[0], longest[1], longest[2], max(late, default=0.0)))
+        found.append(Effect(keyed[number], bare[number], rows[number], max(late, default=0.0)))
     return found
 
 
-def _longest(times: Sequence[float], begin: float, end: float) -> float:
-    """Return the longest pause that ended between `begin` and `end`."""
-    return max((after - before for before, after in pairwise(times) if begin < after <= end), default=0.0)
+def longest_pauses(times: Sequence[float], begun: Sequence[float]) -> list[float]:
+    """Return the longest pause between two of `times` for each of the faults that began at `begun`."""
+    longest = [0.0] * len(begun)
+    for before, after in pairwise(times):
+        number = bisect_right(begun, before + STEADY_PAUSE) - 1
+        if number >= 0 and after > begun[number]:
+            longest[number] = max(longest[number], after - before)
+    return longest
 
 
 def print_effects(faults: Sequence[Fault], found: Sequence[Effect]) -> None:

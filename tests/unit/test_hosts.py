@@ -4,7 +4,7 @@ import pytest
 
 from loadtests.chaos.clients import Addresses, Promise
 from loadtests.hosts.faults import Fault
-from loadtests.hosts.report import effects
+from loadtests.hosts.report import effects, longest_pauses
 
 A, B, C = "http://a", "http://b", "http://c"
 
@@ -40,7 +40,7 @@ def test_when_all_have_failed_the_first_of_them_is_tried_again(clock: list[float
     assert addresses.take() == B
 
 
-def test_an_effect_is_of_what_ended_between_a_fault_and_the_next():
+def test_a_pause_is_of_the_fault_that_it_began_with():
     faults = [Fault("lost", "no primary", 10.0), Fault("cut", "no primary", 50.0)]
     promises = [
         Promise(at, f"{number:032x}", f"{number}@example.com", keyed)
@@ -54,3 +54,7 @@ def test_an_effect_is_of_what_ended_between_a_fault_and_the_next():
 
     assert (first.keyed, first.bare, first.slowest) == (33.0, 37.0, 4.0)
     assert (second.keyed, second.bare, second.slowest) == (3.0, 0.0, 0.5)
+
+
+def test_a_pause_that_outlasts_the_next_fault_is_still_of_the_one_that_it_began_with():
+    assert longest_pauses([64.0, 65.6, 132.0, 132.5], [65.3, 125.2]) == [pytest.approx(66.4), 0.5]
