@@ -23,7 +23,7 @@ PROBE_INTERVAL = 0.25
 WAITING_MAX_AGE = 1.0
 
 # Time (seconds) for which leads that may go to any shard go to the same one: they share its flushes, as with one shard.
-SHARD_TURN = 0.05
+SHARD_TURN = 0.2
 
 # Counted by Redis like a client's requests: a write, which replicas have to confirm.
 PROBE = AppendRequest(rate_key=f"{PROBE_PREFIX}flush")
