@@ -30,16 +30,19 @@ api-request-data: ## Show one request and its response as JSON, with all that is
 
 .PHONY: test test-unit test-integration test-system test-compose test-releases test-hosts coverage lint format fuzz postman-test
 
+# Each file in one process, in the order of tests/conftest.py.
+BY_FILE = --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.test-installed servers newman ## Run all tests, and a minute of chaos (T=tests/unit/test_lead.py for one file, T=path::test for one test; ARGS="-k cursor -x" for pytest)
 ifdef T
 	@$(BIN)/python -m pytest $(T) -q $(ARGS)
 else
 	@$(BIN)/python -m tests.kit.tested say
 	@echo "Testing: unit, integration and releases"
-	@$(BIN)/python -m pytest tests/unit tests/integration tests/releases -m "not extended" -q --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/integration tests/releases -m "not extended" -q --numprocesses 2 $(BY_FILE) $(ARGS)
 	@echo "Testing: system (the really started service, over HTTP)"
 	@# They wait more than they work: three at once on two cores.
-	@$(BIN)/python -m pytest tests/system -m "not extended" -q --numprocesses 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest tests/system -m "not extended" -q --numprocesses 3 $(BY_FILE) $(ARGS)
 	@echo "Testing: a minute of faults under load, the same each time"
 	@$(BIN)/python -m loadtests.chaos $(ON) --minutes 1 --seed 16
 	@$(BIN)/python -m tests.kit.tested keep test
@@ -59,13 +62,13 @@ test-compose: $(VENV)/.test-installed servers ## Start, scale, break, stop and s
 	@$(if $(T),,$(BIN)/python -m tests.kit.tested keep test-compose)
 
 test-releases: $(VENV)/.test-installed servers ## Run the last release beside this one: its system tests on the new tables, a rolling upgrade, and the way back
-	@$(BIN)/python -m pytest $(or $(T),tests/releases) -q --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest $(or $(T),tests/releases) -q --numprocesses 2 $(BY_FILE) $(ARGS)
 
 test-hosts: $(VENV)/.test-installed servers ## Run all tests of several hosts: Sentinel, Redis Cluster, Group Replication and Router, the long ones too
 	@$(BIN)/python -m pytest $(or $(T),tests/integration tests/system -m hosts) -q $(ARGS)
 
 coverage: $(VENV)/.test-installed servers ## Show which lines the unit and integration tests leave out
-	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 --dist loadfile \
+	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 $(BY_FILE) \
 		--cov --cov-report=term:skip-covered $(ARGS)
 
 lint: $(VENV)/.test-installed ## Check style and types, and the shell and Lua scripts

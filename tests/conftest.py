@@ -1,7 +1,9 @@
 """What all tests share: the environment holds no settings of ours, and there is one server of each kind."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -13,18 +15,27 @@ from tests.kit.servers import RedisServer
 settings.register_profile("tests", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("tests")
 
+# How many others take as long as a slow test.
+SLOW_WEIGHT = 50
+
 # Settings of the developer's shell would change what is tested.
 for name in [name for name in os.environ if name.startswith("LEADS_")]:
     del os.environ[name]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as fast what takes a moment and no server but the embedded queue: `-m fast` runs it."""
+    """Mark as fast what takes a moment and no server but the embedded queue: `-m fast` runs it.
+
+    The files that take longest come first, so that no process is left alone with one at the end.
+    """
+    weights: Counter[Path] = Counter()
     for item in items:
+        weights[item.path] += 1 if item.get_closest_marker("slow") is None else SLOW_WEIGHT
         place = item.path.parent.name
         backend = getattr(item, "callspec", None) and item.callspec.params.get("backend")
         if (place == "unit" or backend == "embedded") and item.get_closest_marker("slow") is None:
             item.add_marker("fast")
+    items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.fixture(autouse=True)

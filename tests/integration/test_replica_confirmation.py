@@ -48,6 +48,7 @@ def test_a_batch_leaves_the_queue_when_the_replica_has_it(backend: Backend, pair
     assert ids_in(pair.replica_url) == set(ids)
 
 
+@pytest.mark.extended
 def test_a_batch_waits_for_a_replica_that_is_behind_or_away(backend: Backend, pair: Pair, worker: Worker):
     # Given a replica that does not follow, and later is gone
     until(pair.looks, 30)
@@ -84,6 +85,7 @@ def test_a_batch_waits_for_its_rows_and_not_for_any(backend: Backend, pair: Pair
     assert (backend.waiting(), ids_in(pair.url)) == (5, set(ids))
 
 
+@pytest.mark.extended
 def test_a_replica_that_is_promoted_behind_its_primary_gets_every_lead(backend: Backend, pair: Pair, worker: Worker):
     # Given leads that the primary has and its replica not
     until(pair.looks, 30)
@@ -101,6 +103,7 @@ def test_a_replica_that_is_promoted_behind_its_primary_gets_every_lead(backend: 
     assert ids_in(pair.replica_url) == set(ids)
 
 
+@pytest.mark.extended
 def test_a_replica_that_is_promoted_under_load_has_every_lead_once(
     backend: Backend, pair: Pair, worker: Worker, record_property: Callable[[str, object], None]
 ):

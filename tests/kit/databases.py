@@ -1,9 +1,11 @@
 """Private MySQL and MariaDB servers for the tests; see tests.kit.servers."""
 
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,6 +14,9 @@ import pymysql
 from tests.kit.servers import Server, find_program, free_port, program
 
 SYNTAX_ERROR = 1064
+
+# Data directories that were prepared once for all test processes of this checkout.
+PREPARED = Path(__file__).parents[2] / "var" / "tests"
 
 
 class DatabaseServer(Server):
@@ -165,7 +170,26 @@ class MySQLServer(DatabaseServer):
     replica_options = ("--server-id=2", *primary_options[1:], "--replicate-ignore-db=mysql")
 
     def prepare(self, *options: str) -> None:
-        """Make the system tables, with further options."""
+        """Make the system tables, with further options; without any, from a copy of those that were made first.
+
+        Making them takes 7 s, a copy a third of a second.
+        """
+        if options:
+            self._make_system_tables(*options)
+            return
+        made = PREPARED / f"mysql-{Path(mysqld()).stat().st_mtime_ns}"
+        if not made.exists():
+            self._make_system_tables()
+            # The server's UUID, which no two may share; it makes another one.
+            (self.data / "auto.cnf").unlink()
+            made.parent.mkdir(parents=True, exist_ok=True)
+            # Two processes may do this at once: the first rename wins.
+            with tempfile.TemporaryDirectory(dir=made.parent) as aside, suppress(OSError):
+                Path(shutil.copytree(self.data, f"{aside}/data")).rename(made)
+            return
+        shutil.copytree(made, self.data)
+
+    def _make_system_tables(self, *options: str) -> None:
         self._prepare_by(
             [
                 mysqld(),
