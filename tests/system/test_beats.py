@@ -12,7 +12,7 @@ from tests.kit.leads import a_lead
 from tests.kit.servers import until
 from tests.kit.service import Service
 
-pytestmark = [pytest.mark.hosts, pytest.mark.slow]
+pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.extended]
 
 
 @pytest.fixture
