@@ -85,12 +85,13 @@ def report(system: System, clients: Clients, faults: Faults, drained: float) -> 
     waiting = system.waiting()
     lost = max(0, missing - waiting)
     gaps = [after.at - before.at for before, after in pairwise(promises)]
-    others = ", ".join(f"{name} {number}" for name, number in sorted(requests.items()) if name != "202")
+    accepted = requests.pop("202", 0) + requests.pop("200", 0)  # Bento answers 200
+    others = ", ".join(f"{name} {number}" for name, number in sorted(requests.items()))
     balance = system.balance()
     print()
-    print(f"requests          {sum(requests.values()):>9}")
-    print(f"202s              {len(promises):>9}")
-    print(f"not answered 202  {sum(requests.values()) - requests['202']:>9}   {others}")
+    print(f"requests          {accepted + sum(requests.values()):>9}")
+    print(f"accepted          {accepted:>9}")
+    print(f"not accepted      {sum(requests.values()):>9}   {others}")
     print(f"faults            {faults.made.total():>9}")
     for fault, number in sorted(faults.made.items()):
         print(f"    {fault:<24} {number}")
