@@ -10,8 +10,9 @@ from pathlib import Path
 from loadtests.bench import accept, bulk, chart, filled, growth, lean, limits, report, store, streams, together
 from loadtests.bench.bare import Bare
 from loadtests.bench.bento import Bento, BentoQueue
-from loadtests.bench.contenders import Batches, CannotInstall, Constant, Contender, Direct, Ours, Stock
+from loadtests.bench.contenders import Contender, Ours
 from loadtests.bench.figures import Findings
+from loadtests.bench.peers import Batches, CannotInstall, Constant, Direct, Stock
 from loadtests.bench.servers import bench_database
 from loadtests.bench.wrk import BadAnswers
 from tests.kit.databases import DATABASES

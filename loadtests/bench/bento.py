@@ -7,7 +7,7 @@ import httpx
 import psutil
 import redis
 
-from loadtests.bench.contenders import CannotInstall, Peer
+from loadtests.bench.peers import CannotInstall, Peer
 from loadtests.bench.wrk import BadAnswers
 from loadtests.peers import bento
 
@@ -73,5 +73,4 @@ class BentoQueue(Bento):
     def waiting(self) -> int:
         """Return how many entries of the stream are not acknowledged."""
         with redis.Redis.from_url(self.broker_url, socket_timeout=10) as client:
-            (group,) = client.xinfo_groups(bento.STREAM)
-            return int(group["lag"]) + int(group["pending"])
+            return bento.waiting(client)

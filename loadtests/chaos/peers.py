@@ -1,20 +1,18 @@
 """The peers under test: the stock pipeline, and Bento. Their processes are restarted when they die, as ours are."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import httpx
 import psutil
-from redis.exceptions import ResponseError
 
 from loadtests.chaos.queues import Queue
 from loadtests.chaos.systems import children_of
 from loadtests.peers import bento
+from loadtests.peers.ending import end_all
 from tests.kit.databases import DatabaseServer
 from tests.kit.servers import RedisServer, until
 from tests.kit.service import ROOT, free_port
@@ -86,8 +84,7 @@ class Peer:
         """Stop it."""
         self._is_ending.set()
         self._keeper.join()
-        for process in self._running.values():
-            _end(process)
+        end_all(self._running.values())
 
     def _answers(self) -> bool:
         try:
@@ -154,23 +151,7 @@ class BentoQueue(Bento):
 
     def waiting(self) -> int:
         """Return how many entries of the stream are not acknowledged."""
-        try:
-            (group,) = self._queue.client().xinfo_groups(bento.STREAM)
-        except ResponseError:
-            return 0  # there is no stream yet
-        return int(group["lag"]) + int(group["pending"])
+        return bento.waiting(self._queue.client())
 
 
 PEERS = {"stock": Stock, "bento": Bento, "bento-queue": BentoQueue}
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        time.sleep(0)

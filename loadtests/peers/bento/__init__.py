@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import redis
+from redis.exceptions import ResponseError
 from sqlalchemy import make_url
 
 # The stream, and its consumer group, of intake.yaml and store.yaml.
@@ -31,3 +33,12 @@ def environment(*, address: str, redis_url: str, database_url: str) -> dict[str,
         # Without interpolateParams each INSERT is prepared first, which takes a round trip more.
         "BENTO_DSN": f"{place}/{database.database}?interpolateParams=true",
     }
+
+
+def waiting(client: redis.Redis) -> int:
+    """Return how many entries of the stream are not acknowledged; 0 when there is no stream yet."""
+    try:
+        (group,) = client.xinfo_groups(STREAM)
+    except ResponseError:
+        return 0
+    return int(group["lag"]) + int(group["pending"])
