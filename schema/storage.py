@@ -18,8 +18,8 @@ What belongs to no lead is in the first shard, and Celery's lists are at the bro
 """
 
 TABLES = """
-Kombu, Celery's transport, has keys of its own (`unacked*`, `_kombu.*`, `celeryev.*`, `*.pidbox`): they hold messages,
-never a lead.
+Kombu, Celery's transport, has keys of its own (`_kombu.*`, `celeryev.*`, `*.pidbox`; releases before 0.2
+left `unacked*`, which nothing reads): they hold messages, never a lead.
 
 ## Database
 

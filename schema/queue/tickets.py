@@ -42,6 +42,10 @@ def celery_app(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
+            # No copy of each fetched ticket in Redis: sweeps replace those that a killed worker held. With the copies,
+            # a worker that loses Redis while it holds a ticket ends (kombu 5.7: QoS.restore_unacked_once on a transport
+            # that is closed already).
+            "ack_emulation": False,
             "socket_timeout": BROKER_TIMEOUT,
             "socket_connect_timeout": BROKER_TIMEOUT,
             "socket_keepalive": True,

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.kit.databases import DATABASES, DatabaseServer
+from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer
 from tests.kit.leads import a_lead, assert_error, assert_success
 from tests.kit.servers import RedisServer, until
 from tests.kit.service import Service
@@ -35,6 +35,16 @@ def assert_unavailable(service: Service, path: str, body: object = None) -> floa
 def wait_for_a_sweep(service: Service) -> None:
     """Wait for a sweep that began after this call: from the first on, keys need no database."""
     service.wait_for_sweeps(3)
+
+
+def inspected(service: Service, question: str) -> str:
+    """Return what `celery inspect` prints of the worker."""
+    return service.run("celery", "-A", "workers.app", "--quiet", "inspect", question, "--json").stdout
+
+
+def worker_log(service: Service) -> str:
+    """Return the worker's last lines."""
+    return (service.data / "logs" / "worker.log").read_text()[-8_000:]
 
 
 @pytest.fixture(scope="module", params=list(DATABASES))
@@ -126,8 +136,35 @@ def test_the_worker_outlives_a_redis_that_is_demoted(production: Service, redis_
     # Then the same worker stores what comes
     until(lambda: production.post("/api/leads", a_lead()).status_code == 202)
     production.wait_until_stored(*production.accept(a_lead()), within=30)
-    logged = [line for line in production.errors.splitlines() if '"event":"request"' not in line]
-    assert production.one("worker").pid == worker, "\n".join(logged[-60:])
+    assert production.one("worker").pid == worker, worker_log(production)
+
+
+def test_the_worker_outlives_the_loss_of_a_redis_whose_ticket_it_holds(tmp_path: Path):
+    with (
+        RedisServer() as queue,
+        MariaDBServer() as database,
+        Service(
+            tmp_path, redis_url=queue.url, database_url=database.create_database(), sweep_interval=60, claim_after=2
+        ) as service,
+    ):
+        # Given one ticket more than the worker has processes, which all wait for the database
+        service.wait_until_stored(*service.accept(a_lead()))
+        worker = service.one("worker").pid
+        with database.hanging():
+            made: list[str] = []
+            for _ in range(3):
+                made += service.accept(*[a_lead() for _ in range(1_000)])
+            until(lambda: '"store_leads"' in inspected(service, "reserved"), 30, 0.2)
+
+            # When Redis is lost
+            queue.kill()
+            queue.start()
+            until(lambda: service.ready().status_code == 503)
+
+        # Then the same worker stores their leads
+        until(lambda: service.ready().status_code == 200)
+        service.wait_until_stored(made[0], made[-1], *service.accept(a_lead()), within=90)
+        assert service.one("worker").pid == worker, worker_log(service)
 
 
 def test_with_a_redis_that_hangs_the_answer_comes_within_a_second(tmp_path: Path, record_property: Note):
