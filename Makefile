@@ -30,10 +30,11 @@ api-request-data: ## Show one request and its response as JSON, with all that is
 
 .PHONY: test test-unit test-integration test-system test-compose test-releases test-hosts coverage lint format fuzz postman-test
 
-# Each file in one process, in the order of tests/conftest.py.
+# Each file in one process, or all files that share a service, in the order of tests/conftest.py.
 BY_FILE = --dist loadfile --no-loadscope-reorder
+BY_SERVICE = --dist loadgroup --no-loadscope-reorder
 
-test: $(VENV)/.test-installed servers newman ## Run all tests, and a minute of chaos (T=tests/unit/test_lead.py for one file, T=path::test for one test; ARGS="-k cursor -x" for pytest)
+test: $(VENV)/.test-installed servers newman ## Run all tests but the longest, and a minute of chaos (T=tests/unit/test_lead.py for one file, T=path::test for one test; ARGS="-k cursor -x" for pytest)
 ifdef T
 	@$(BIN)/python -m pytest $(T) -q $(ARGS)
 else
@@ -42,7 +43,7 @@ else
 	@$(BIN)/python -m pytest tests/unit tests/integration tests/releases -m "not extended" -q --numprocesses 2 $(BY_FILE) $(ARGS)
 	@echo "Testing: system (the really started service, over HTTP)"
 	@# They wait more than they work: three at once on two cores.
-	@$(BIN)/python -m pytest tests/system -m "not extended" -q --numprocesses 3 $(BY_FILE) $(ARGS)
+	@$(BIN)/python -m pytest tests/system -m "not extended" -q --numprocesses 3 $(BY_SERVICE) $(ARGS)
 	@echo "Testing: a minute of faults under load, the same each time"
 	@$(BIN)/python -m loadtests.chaos $(ON) --minutes 1 --seed 16
 	@$(BIN)/python -m tests.kit.tested keep test

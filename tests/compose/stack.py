@@ -19,6 +19,8 @@ from tests.kit.service import READY_MAX_AGE, free_port
 ROOT = Path(__file__).parents[2]
 PROJECT = "lead-ingest-test"
 
+SERVICES = ("mysql", "redis", "api", "worker", "beat", "flower", "nginx")
+
 # Seconds for a command of the Makefile: the first one builds the image and makes MySQL's tables.
 COMMAND_DEADLINE = 600
 
@@ -236,6 +238,18 @@ def assert_nothing_lost(stack: Stack, seen: load.Ledger) -> None:
     assert set(seen.ids) <= set(stored)
     assert len(stored) == len(set(stored)) == ledger["stored"]
     assert (ledger["imbalance"], ledger["dead"]) == (0, 0)
+
+
+def running(stack: Stack) -> dict[str, set[str]]:
+    """Return the ids of each service's running containers."""
+    return {
+        service: {each["Id"] for each in stack.containers(service) if each["State"]["Running"]} for service in SERVICES
+    }
+
+
+def succeeds(container: str, *command: str) -> bool:
+    """Run a command in a container; tell whether it ended with 0."""
+    return subprocess.run(["docker", "exec", container, *command], capture_output=True, timeout=60).returncode == 0
 
 
 def docker(*arguments: str) -> str:

@@ -26,12 +26,15 @@ T = TypeVar("T")
 # Longest time (seconds) for a server to start, also for the first time and on a busy machine.
 START_DEADLINE = 60.0
 
+# Longest pause (seconds) between two polls, unless a longer one is asked for.
+PAUSE_MAX = 0.1
+
 # Directory of the newer servers that tests/install-servers unpacks.
 UNPACKED = Path(__file__).parents[2] / ".servers" / "bin"
 
 
 def until(condition: Callable[[], T], within: float = 30.0, every: float = 0.01) -> T:
-    """Poll `condition` until it returns a true value, and return that.
+    """Poll `condition` until it returns a true value, and return that. The first pauses are of `every` seconds.
 
     Raises AssertionError after `within` seconds.
     """
@@ -40,6 +43,8 @@ def until(condition: Callable[[], T], within: float = 30.0, every: float = 0.01)
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within} seconds; it is {found!r} still")
         time.sleep(every)
+        # Backoff: most conditions are a request, and polls take the processor from what they wait for.
+        every = max(every, min(1.3 * every, PAUSE_MAX))
     return found
 
 

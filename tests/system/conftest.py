@@ -4,9 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
+from tests.kit.databases import DatabaseServer, MariaDBServer, MySQLServer
 from tests.kit.servers import RedisServer
 from tests.kit.service import Service
+
+# `make test` has integration tests on MariaDB, and leaves these out, which take long.
+ON_MARIADB = pytest.param(MariaDBServer.name, marks=pytest.mark.extended)
+BACKENDS = ("embedded", "on_mysql", pytest.param("on_mariadb", marks=pytest.mark.extended))
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +44,13 @@ def on(database: DatabaseServer, queue: RedisServer, directories: pytest.TempPat
     return Service(directories.mktemp(database.name), redis_url=queue.url, database_url=url, claim_after=2)
 
 
+@pytest.fixture(scope="session", params=[MySQLServer.name, ON_MARIADB])
+def database_server(request: pytest.FixtureRequest) -> DatabaseServer:
+    """Each database server in turn."""
+    found: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
+    return found
+
+
 @pytest.fixture(scope="session")
 def production(request: pytest.FixtureRequest, database_server: DatabaseServer) -> Service:
     """The service on servers, once on each database."""
@@ -47,7 +58,9 @@ def production(request: pytest.FixtureRequest, database_server: DatabaseServer) 
     return found
 
 
-@pytest.fixture(scope="session", params=["embedded", *(f"on_{name}" for name in DATABASES)])
+@pytest.fixture(
+    scope="session", params=["embedded", "on_mysql", pytest.param("on_mariadb", marks=pytest.mark.extended)]
+)
 def service(request: pytest.FixtureRequest) -> Service:
     """The service, once on each backend."""
     found: Service = request.getfixturevalue(request.param)
