@@ -158,15 +158,6 @@ def test_the_request_log_shows_what_was_sent_and_no_secret_is_anywhere(stack: St
     assert any("stack-good" in text for text in logs)
 
 
-def test_mysql_warns_of_no_statement_and_of_no_option_of_ours(stack: Stack):
-    (mysql,) = stack.containers("mysql")
-    warned = "SELECT digest_text FROM performance_schema.events_statements_summary_by_digest WHERE sum_warnings > 0"
-    root = f"MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -u root -Ne \"{warned} AND schema_name = 'leads'\""
-
-    assert docker("exec", mysql["Id"], "sh", "-c", root) == ""
-    assert "deprecated" not in logs_of(mysql["Id"])
-
-
 def test_a_forged_address_does_not_change_whose_rate_limit_is_used(stack: Stack):
     stack.make("start", LEADS_RATE_LIMIT="8")
     left = []

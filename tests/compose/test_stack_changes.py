@@ -15,6 +15,7 @@ from .stack import (
     assert_nothing_lost,
     docker,
     failures_since,
+    logs_of,
     logs_since,
     now,
     running,
@@ -186,3 +187,13 @@ def test_a_start_waits_for_an_api_that_is_not_healthy_for_a_minute(stack: Stack)
 
     assert len(given_up) == 2
     stack.accept()
+
+
+def test_mysql_warns_of_no_statement_and_of_no_option_of_ours(stack: Stack):
+    # MySQL has been stopped since the migrations, whose DROP TABLE IF EXISTS are notes.
+    (mysql,) = stack.containers("mysql")
+    warned = "SELECT digest_text FROM performance_schema.events_statements_summary_by_digest WHERE sum_warnings > 0"
+    root = f"MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -u root -Ne \"{warned} AND schema_name = 'leads'\""
+
+    assert docker("exec", mysql["Id"], "sh", "-c", root) == ""
+    assert "deprecated" not in logs_of(mysql["Id"])
