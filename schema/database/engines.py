@@ -1,6 +1,8 @@
 """Database engines for writing, reading and migrations, and the product behind a connection."""
 
 import enum
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +14,9 @@ from schema.database.errors import is_from_wrong_server
 
 # Longest wait for another writer's transaction on SQLite, which allows one writer at a time.
 SQLITE_BUSY_SECONDS = 10
+
+# Pause (seconds) before a refused switch to the write-ahead log is tried again.
+SQLITE_RETRY_SECONDS = 0.02
 
 # Connect timeout of migrations, which no setting bounds.
 CONNECT_SECONDS = 10.0
@@ -133,6 +138,20 @@ def _mysql(
     return engine
 
 
+def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
+    """Turn it on. While others turn it on for a new file SQLite refuses that at once, whatever its busy timeout."""
+    given_up = time.monotonic() + SQLITE_BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > given_up:
+                raise
+            time.sleep(SQLITE_RETRY_SECONDS)
+        else:
+            return
+
+
 def _sqlite(url: str, *, begin: str, pool_size: int, timeout: float) -> Engine:
     engine = create_engine(
         url,
@@ -148,7 +167,7 @@ def _sqlite(url: str, *, begin: str, pool_size: int, timeout: float) -> Engine:
         # Turns off the driver's implicit BEGIN, which it sends only before the first write.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _use_write_ahead_log(cursor)
         # fsync at each COMMIT: a lead leaves the queue once its row is committed.
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
