@@ -34,7 +34,7 @@ api-request-data: ## Show one request and its response as JSON, with all that is
 BY_FILE = --dist loadfile --no-loadscope-reorder
 BY_SERVICE = --dist loadgroup --no-loadscope-reorder
 
-test: $(VENV)/.test-installed servers newman ## Run all tests but the longest, and a minute of chaos (T=tests/unit/test_lead.py for one file, T=path::test for one test; ARGS="-k cursor -x" for pytest)
+test: $(VENV)/.test-installed servers newman ## Run all tests, and a minute of chaos (T=tests/unit/test_lead.py for one file, T=path::test for one test; ARGS="-k cursor -x" for pytest)
 ifdef T
 	@$(BIN)/python -m pytest $(T) -q $(ARGS)
 else

@@ -18,9 +18,6 @@ settings.load_profile("tests")
 # How many others take as long as a slow test.
 SLOW_WEIGHT = 50
 
-# The services that system tests share (tests/system/conftest.py).
-SHARED_SERVICES = ("embedded", *(f"on_{name}" for name in DATABASES))
-
 # Settings of the developer's shell would change what is tested.
 for name in [name for name in os.environ if name.startswith("LEADS_")]:
     del os.environ[name]
@@ -29,8 +26,7 @@ for name in [name for name in os.environ if name.startswith("LEADS_")]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as fast what takes a moment and no server but the embedded queue: `-m fast` runs it.
 
-    Tests on one of the services that a run shares are one group, so that each is started once (pytest-xdist's
-    loadgroup); any other file is a group. What takes longest comes first, so that no process is left alone with it.
+    The files that take longest come first, so that no process is left alone with one at the end.
     """
     weights: Counter[Path] = Counter()
     for item in items:
@@ -39,20 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         backend = getattr(item, "callspec", None) and item.callspec.params.get("backend")
         if (place == "unit" or backend == "embedded") and item.get_closest_marker("slow") is None:
             item.add_marker("fast")
-        item.add_marker(pytest.mark.xdist_group(_shared_service(item) or item.path.stem))
-    items.sort(key=lambda item: (_shared_service(item) or "~", -weights[item.path]))
-
-
-def _shared_service(item: pytest.Item) -> str | None:
-    """Return the name of the shared service that a system test uses, or None."""
-    if item.path.parent.name != "system" or item.get_closest_marker("destructive") is not None:
-        return None
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    if "database_server" in parameters:
-        return f"on_{parameters['database_server']}"
-    if "service" in parameters:
-        return str(parameters["service"])
-    return next((name for name in SHARED_SERVICES if name in getattr(item, "fixturenames", ())), None)
+    items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.fixture(autouse=True)

@@ -42,9 +42,8 @@ def celery_app(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
-            # No copy of each fetched ticket in Redis: sweeps replace those that a killed worker held. With the copies,
-            # a worker that loses Redis while it holds a ticket ends (kombu 5.7: QoS.restore_unacked_once on a transport
-            # that is closed already).
+            # No copy of a fetched ticket in Redis: the sweep replaces what a killed worker held. With copies, a worker
+            # that loses Redis while it holds a ticket ends (kombu 5.7: QoS.restore_unacked_once, transport closed).
             "ack_emulation": False,
             "socket_timeout": BROKER_TIMEOUT,
             "socket_connect_timeout": BROKER_TIMEOUT,

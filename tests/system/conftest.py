@@ -1,16 +1,38 @@
 """The services that tests share, and how a test gets one of its own."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.kit.databases import DatabaseServer, MariaDBServer, MySQLServer
+from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
 from tests.kit.servers import RedisServer
 from tests.kit.service import Service
 
-# `make test` has integration tests on MariaDB, and leaves these out, which take long.
-ON_MARIADB = pytest.param(MariaDBServer.name, marks=pytest.mark.extended)
-BACKENDS = ("embedded", "on_mysql", pytest.param("on_mariadb", marks=pytest.mark.extended))
+# The services that tests share, by the names of their fixtures.
+SERVICES = ("embedded", *(f"on_{name}" for name in DATABASES))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests on one of the shared services, so that a run starts each once; any other file is a group.
+
+    That is what pytest-xdist's loadgroup distributes.
+    """
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group(_shared_service(item) or item.path.stem))
+
+
+def _shared_service(item: pytest.Item) -> str | None:
+    """Return the name of the shared service that a test uses, or None."""
+    if item.get_closest_marker("destructive") is not None:
+        return None
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    if "database_server" in parameters:
+        return f"on_{parameters['database_server']}"
+    if "service" in parameters:
+        return str(parameters["service"])
+    return next((name for name in SERVICES if name in getattr(item, "fixturenames", ())), None)
 
 
 @pytest.fixture(scope="session")
@@ -44,13 +66,6 @@ def on(database: DatabaseServer, queue: RedisServer, directories: pytest.TempPat
     return Service(directories.mktemp(database.name), redis_url=queue.url, database_url=url, claim_after=2)
 
 
-@pytest.fixture(scope="session", params=[MySQLServer.name, ON_MARIADB])
-def database_server(request: pytest.FixtureRequest) -> DatabaseServer:
-    """Each database server in turn."""
-    found: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
-    return found
-
-
 @pytest.fixture(scope="session")
 def production(request: pytest.FixtureRequest, database_server: DatabaseServer) -> Service:
     """The service on servers, once on each database."""
@@ -58,9 +73,7 @@ def production(request: pytest.FixtureRequest, database_server: DatabaseServer) 
     return found
 
 
-@pytest.fixture(
-    scope="session", params=["embedded", "on_mysql", pytest.param("on_mariadb", marks=pytest.mark.extended)]
-)
+@pytest.fixture(scope="session", params=SERVICES)
 def service(request: pytest.FixtureRequest) -> Service:
     """The service, once on each backend."""
     found: Service = request.getfixturevalue(request.param)

@@ -7,12 +7,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
+from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer
 from tests.kit.leads import a_lead, assert_error, assert_success
 from tests.kit.servers import RedisServer, until
 from tests.kit.service import Service
 
-from .conftest import ON_MARIADB, on
+from .conftest import on
 
 pytestmark = pytest.mark.destructive("queue", "database")
 
@@ -47,7 +47,7 @@ def worker_log(service: Service) -> str:
     return (service.data / "logs" / "worker.log").read_text()[-8_000:]
 
 
-@pytest.fixture(scope="module", params=[MySQLServer.name, ON_MARIADB])
+@pytest.fixture(scope="module", params=list(DATABASES))
 def database_server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
     """A server of this module's own, of each kind in turn."""
     with DATABASES[request.param]() as server:
