@@ -11,6 +11,9 @@ import httpx
 from tests.kit.servers import Server, free_port, program
 from tests.kit.service import ROOT
 
+# Longest time (seconds) for nginx to end: at SIGTERM it does not wait for its clients.
+STOP_TIMEOUT = 30.0
+
 
 class Nginx(Server):
     """nginx with the project's own files, on free ports, with one service behind it, or with two replicas."""
@@ -82,6 +85,13 @@ class Nginx(Server):
             return httpx.get(f"http://127.0.0.1:{self.port}/", timeout=1).status_code > 0
         except httpx.HTTPError:
             return False
+
+    def stop(self) -> None:
+        """End the process with its worker, which a killed one leaves behind, and remove the data."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(STOP_TIMEOUT)
+        super().stop()
 
     @property
     def log(self) -> str:
