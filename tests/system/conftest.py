@@ -13,6 +13,8 @@ from tests.kit.service import Service
 SERVICES = ("embedded", *(f"on_{name}" for name in DATABASES))
 
 
+# First, because pytest-xdist's own hook reads the marks.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests on one of the shared services, so that a run starts each once; any other file is a group.
 
