@@ -1,5 +1,6 @@
 """schema.queue.entries: what schema.lead.rules writes, an entry reads; anything else is a BadEntry without values."""
 
+import itertools
 from typing import Any
 
 import orjson
@@ -75,6 +76,7 @@ def test_a_lead_comes_back_as_the_row_it_will_be(first: str, last: str, data: di
         (payload(createdAt="secret"), "ValueError in a field"),
         (payload(createdAt=None), "TypeError in a field"),
     ],
+    ids=itertools.count(),  # the payloads differ in each process
 )
 def test_what_holds_no_lead_is_a_bad_entry_that_quotes_nothing(content: bytes, message: str):
     with pytest.raises(BadEntry) as caught:
