@@ -265,7 +265,7 @@ def test_a_file_without_a_good_row(embedded: Service, tmp_path: Path):
         ("Bob", "has 1 columns"),
         ('"Bob"x,Smith,b@example.com,+4930,1990-01-01', "no CSV"),
         ("B\udcffb,Smith,b@example.com,+4930,1990-01-01", "not in UTF-8"),
-        ("B" * (1 << 20) + ",Smith,b@example.com,+4930,1990-01-01", "longer than"),
+        pytest.param("B" * (1 << 20) + ",Smith,b@example.com,+4930,1990-01-01", "longer than", id="a long row"),
     ],
 )
 def test_a_row_that_is_no_csv_harms_no_other(embedded: Service, tmp_path: Path, row: str, reason: str):
