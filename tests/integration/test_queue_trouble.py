@@ -23,8 +23,7 @@ from tests.integration.flushes import Line, lead_of, one_lead, with_key
 from tests.kit.servers import until
 
 # Seconds in which a request must have its 503, on a machine that is busy.
-TIMEOUT = 10.0
-
+ANSWERED = 10.0
 
 pytestmark = pytest.mark.destructive("queue")
 
@@ -82,7 +81,7 @@ def test_requests_to_a_redis_that_hangs_are_refused_in_time(backend: Backend, re
             others = (line.submit(one_lead()) for _ in range(20))
             outcomes = await asyncio.gather(first, *others, return_exceptions=True)
             record_property("seconds", time.monotonic() - started)
-            assert time.monotonic() - started < TIMEOUT
+            assert time.monotonic() - started < ANSWERED
         # Redis may have taken the first one, and none of the others: they did not wait for a flush of their own.
         assert [type(outcome) for outcome in outcomes] == [QueueUnavailable] + [NotSent] * 20
         assert failures() - before == 1
@@ -181,7 +180,7 @@ def test_requests_to_a_redis_that_is_gone_are_refused_at_once_and_served_when_it
             with pytest.raises(QueueUnavailable):
                 await line.submit(one_lead())
             record_property("seconds", time.monotonic() - started)
-            assert time.monotonic() - started < TIMEOUT
+            assert time.monotonic() - started < ANSWERED
         finally:
             backend.queue.start()
         # The server that was started again does not know the script.

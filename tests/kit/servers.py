@@ -121,8 +121,14 @@ class Server:
         # On Linux the kernel kills the server when this process ends, in whatever way.
         guard = [shutil.which("setpriv"), "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
         with (self.directory / "server.log").open("ab") as log:
+            # A session of its own: the kernel continues what is stopped in a process group whose parent ends.
             self._process = subprocess.Popen(
-                [*guard, *self.command()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory
+                [*guard, *self.command()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                start_new_session=True,
             )
         until(self._started, START_DEADLINE)
 
