@@ -36,6 +36,9 @@ FLUSH_FAILURES = Counter("leads_flush_failures", "Flushes that Redis did not tak
 REQUEST_LOG_LOST = Counter(
     "leads_request_log_lost", "Requests that are not in the request log: Redis was away or did not take them."
 )
+REQUEST_LOG_LEFT_OUT = Counter(
+    "leads_request_log_left_out", "Accepted leads that are not in the request log: too many came at once."
+)
 AUDIT_LOST = Counter(
     "leads_audit_lost", "Audit events that were dropped: Redis was away for too long, or too many waited to be stored."
 )

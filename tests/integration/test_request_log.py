@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from falcon import testing
+from prometheus_client import REGISTRY
 
 from ingest_api import app
 from ingest_api.request_log import collector
@@ -68,7 +69,7 @@ WHOLE = {"request_log_bodies": "all", "request_log_personal": "clear"}
 
 def test_a_request_is_kept_whole_and_an_error_apart_too(backend: Backend):
     statuses = Api(backend.with_settings(**WHOLE)).run(
-        lead_call(X_Request_Id="good"),
+        lead_call(**{"X-Request-Id": "good"}),
         ("POST", "/api/leads", {"json": {**fields_of(), "email": "x"}, "headers": {"X-Request-Id": "bad"}}),
     )
 
@@ -150,6 +151,21 @@ def test_requests_over_the_limit_push_nothing_out(backend: Backend):
     assert statuses == [404] * 3 + [429] * 9
     log = Requests(backend.first, 5)
     assert [each.status for each in log.last(20)] == [each.status for each in log.last_errors(20)] == [404] * 3
+
+
+def test_of_a_rush_of_leads_the_latest_are_kept_and_everything_else(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    # Given that all of them come within one interval
+    monkeypatch.setattr(collector, "LOG_FLUSH_INTERVAL", 600)
+    monkeypatch.setattr(collector, "ACCEPTED_MAX", 5)
+    left_out = REGISTRY.get_sample_value("leads_request_log_left_out_total") or 0
+    leads = [lead_call(**{"X-Request-Id": f"lead-{number}"}) for number in range(20)]
+
+    Api(backend.with_settings(rate_limit=0)).run(("GET", "/api/none", {}), *leads, ("GET", "/api/leads", {}))
+
+    found = Requests(backend.first, MOST).last(30)
+    assert [each.request_id for each in found if each.status == 202] == [f"lead-{number}" for number in range(15, 20)]
+    assert [each.status for each in found if each.status != 202] == [404, 200]
+    assert REGISTRY.get_sample_value("leads_request_log_left_out_total") == left_out + 15
 
 
 def test_old_requests_go_when_no_new_ones_come_too(backend: Backend):
