@@ -34,7 +34,7 @@ def _shared_service(item: pytest.Item) -> str | None:
         return f"on_{parameters['database_server']}"
     if "service" in parameters:
         return str(parameters["service"])
-    return next((name for name in SERVICES if name in getattr(item, "fixturenames", ())), None)
+    return next((name for name in (*SERVICES, "strict") if name in getattr(item, "fixturenames", ())), None)
 
 
 @pytest.fixture(scope="session")
