@@ -101,7 +101,12 @@ async def _server(shard: Shard, client: Any, timeout: float) -> dict[str, Any]:
     try:
         async with asyncio.timeout(timeout):
             async with client.client() as connection:
-                replicas = replicas_in(await connection.info("replication"))
+                found = await connection.info("replication")
+                if found["role"] != "master":
+                    # It was the primary when this connection was made. Connecting again asks who is.
+                    await connection.connection.disconnect()
+                    found = await connection.info("replication")
+                replicas = replicas_in(found)
                 host, port = address_of(connection.connection)
     except (RedisError, TimeoutError):
         return named | {"error": "This server does not answer."}
