@@ -75,8 +75,9 @@ def one_of(choices: tuple[str, ...]) -> validate.OneOf:
 class Order(fields.String):
     """ASC or DESC, in any case."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        return super()._deserialize(value, attr, data, **kwargs).upper()
+    def deserialize(self, value: Any, attr: str | None = None, data: Any = None, **kwargs: Any) -> Any:
+        """Return it in capital letters. Raises ValidationError."""
+        return super().deserialize(value.upper() if isinstance(value, str) else value, attr, data, **kwargs)
 
 
 def as_stored(email: str | None, phone: str | None) -> tuple[str | None, str | None]:
