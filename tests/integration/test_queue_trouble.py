@@ -22,14 +22,11 @@ from tests.integration.backends import Backend
 from tests.integration.flushes import Line, lead_of, one_lead, with_key
 from tests.kit.servers import until
 
-# Seconds in which a request must have its 503, on a machine that is busy.
-ANSWERED = 10.0
-
 pytestmark = pytest.mark.destructive("queue")
 
 Note = Callable[[str, object], None]  # puts a measured value into the report
 
-# Of a line to a Redis that hangs: short for what is given up, and long enough for an fsync afterwards.
+# Of a line to a Redis that hangs, and the most until a 503: short, and long enough for an fsync afterwards.
 TIMEOUT = 1.5
 
 
@@ -81,7 +78,7 @@ def test_requests_to_a_redis_that_hangs_are_refused_in_time(backend: Backend, re
             others = (line.submit(one_lead()) for _ in range(20))
             outcomes = await asyncio.gather(first, *others, return_exceptions=True)
             record_property("seconds", time.monotonic() - started)
-            assert time.monotonic() - started < ANSWERED
+            assert time.monotonic() - started < TIMEOUT
         # Redis may have taken the first one, and none of the others: they did not wait for a flush of their own.
         assert [type(outcome) for outcome in outcomes] == [QueueUnavailable] + [NotSent] * 20
         assert failures() - before == 1
@@ -180,7 +177,7 @@ def test_requests_to_a_redis_that_is_gone_are_refused_at_once_and_served_when_it
             with pytest.raises(QueueUnavailable):
                 await line.submit(one_lead())
             record_property("seconds", time.monotonic() - started)
-            assert time.monotonic() - started < ANSWERED
+            assert time.monotonic() - started < TIMEOUT
         finally:
             backend.queue.start()
         # The server that was started again does not know the script.

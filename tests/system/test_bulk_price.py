@@ -31,8 +31,8 @@ GROWTH_MAX = 200 * MIB
 # Most processor time (seconds) that the process may spend while one lead waits: a busy machine does not add to it.
 WAIT_MAX = 1.0
 
-# Most processor time (seconds) for one request, the leads beside it included. It was over two seconds, and is 0.6.
-SPENT_MAX = 1.5
+# Most processor time (seconds) for one request, the leads beside it included. It was two seconds.
+SPENT_MAX = 0.8
 
 # The largest bodies that a process takes at once, and the small ones.
 LARGEST_AT_ONCE = 4
