@@ -40,8 +40,7 @@ def load(settings: Settings) -> tuple[rsa.RSAPrivateKey, rsa.RSAPublicKey]:
 
     Raises SettingsError when a file is absent or holds no RSA key.
     """
-    signing = _load_private(settings.private_key_path)
-    return signing, _load_public(settings.public_key_path, variable("jwt_public_key"))
+    return _load_private(settings.private_key_path), _own_public(settings)
 
 
 def accepted(settings: Settings) -> dict[str, rsa.RSAPublicKey]:
@@ -49,7 +48,7 @@ def accepted(settings: Settings) -> dict[str, rsa.RSAPublicKey]:
 
     Raises SettingsError when one cannot be read or is no RSA key.
     """
-    _, own = load(settings)
+    own = _own_public(settings)
     found = {key_id(own): own}
     directory = settings.accepted_keys_path
     name = variable("jwt_accepted_keys")
@@ -107,7 +106,7 @@ def use_next(settings: Settings) -> str:
 
 def retire(settings: Settings) -> list[str]:
     """Delete the accepted public keys of former pairs and return their ids. The present and the next pair stay."""
-    keep = {key_id(load(settings)[1])}
+    keep = {key_id(_own_public(settings))}
     private, _ = _next(settings)
     if private.exists():
         keep.add(key_id(_load_private(private).public_key()))
@@ -123,6 +122,10 @@ def retire(settings: Settings) -> list[str]:
 def _next(settings: Settings) -> tuple[Path, Path]:
     private, public = settings.private_key_path, settings.public_key_path
     return private.with_name(f"next-{private.name}"), public.with_name(f"next-{public.name}")
+
+
+def _own_public(settings: Settings) -> rsa.RSAPublicKey:
+    return _load_public(settings.public_key_path, variable("jwt_public_key"))
 
 
 def _load_private(path: Path) -> rsa.RSAPrivateKey:
