@@ -26,7 +26,8 @@ AUTOGROUP = Path("/proc/self/autogroup")
 service = next((name for name in ("beat", "flower") if name in sys.argv), "worker")
 
 app = celery_app(settings)
-app.conf.imports = ["workers.tasks"]
+if service == "worker":
+    app.conf.imports = ["workers.tasks"]
 
 
 @setup_logging.connect

@@ -111,13 +111,37 @@ def test_a_primary_without_a_majority_stores_each_lead_once(
             for each in others:
                 each.resume()
 
-        # Then rows come again
-        until(group.find_primary, 60, 0.1)
-        record_property("seconds until there is a primary", time.monotonic() - begun)
+        # Then rows come again, by an operator's hand when each member has left the group because it saw no majority
+        until(lambda: group.find_writable() or group.is_dissolved(), 60, 0.1)
+        record_property("seconds until the group has decided", time.monotonic() - begun)
+        if group.is_dissolved():
+            record_property("the group", "was dissolved, and bootstrapped")
+            group.bootstrap_again()
         record_property("seconds until rows come again", flow.wait_for_rows())
         record_property("errors that workers met", sorted({str(each) for each in worker.errors}))
 
     # And each lead is one row, whether the primary committed what it was asked for or not
+    assert_each_stored_once(grouped, flow, Worker(grouped))
+
+
+@pytest.mark.extended
+def test_a_group_that_has_lost_all_members_is_bootstrapped_and_stores_each_lead_once(
+    group: GroupReplication, grouped: Backend
+):
+    # Given a group all of whose members are killed while leads are stored
+    worker = Worker(grouped)
+    with Flow(grouped, worker) as flow:
+        flow.wait_for_rows()
+        for each in group.members:
+            each.kill()
+
+        # When an operator starts it at the member that has most
+        group.bootstrap_again()
+
+        # Then rows come again
+        flow.wait_for_rows()
+
+    # And each lead is one row
     assert_each_stored_once(grouped, flow, Worker(grouped))
 
 

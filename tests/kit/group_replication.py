@@ -16,7 +16,7 @@ Nothing here connects to a member but by its unix socket, so it answers whatever
 
 import uuid
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from typing import Self
 
@@ -30,6 +30,9 @@ MEMBERS = 3
 
 # Longest time (seconds) for the group to agree, on a busy machine.
 AGREEMENT = 90.0
+
+# Seconds for members to come back by themselves. Where the first attempt fails, MySQL's next is after five minutes.
+FIRST_ATTEMPT = 30.0
 
 RECOVERY = "group_replication_recovery"
 
@@ -135,11 +138,19 @@ class GroupReplication:
         """Wait until another member than `former` is the primary and takes writes, and return it."""
 
         def other() -> Member | None:
-            found = self.find_primary()
-            takes_writes = found not in (None, former) and found.ask("SELECT 1 WHERE NOT @@super_read_only")
-            return found if takes_writes else None
+            found = self.find_writable()
+            return None if found is former else found
 
         return until(other, AGREEMENT, 0.1)
+
+    def find_writable(self) -> Member | None:
+        """Return the primary, if it takes writes; one that a member only remembers does not."""
+        found = self.find_primary()
+        return found if found and found.ask("SELECT 1 WHERE NOT @@super_read_only") else None
+
+    def is_dissolved(self) -> bool:
+        """Tell whether all members have left: no group is there to join, and somebody has to bootstrap it."""
+        return all(member.has_left for member in self.members)
 
     def is_whole(self) -> bool:
         """Tell whether every member is online and sees all others so."""
@@ -157,12 +168,23 @@ class GroupReplication:
             until(lambda router=router: router.leads_to(self.primary), AGREEMENT, 0.1)
 
     def mend(self) -> None:
-        """Start members that were killed, resume those that hang, and wait until all is whole."""
+        """Start members that were killed, resume those that hang, and wait until all is whole.
+
+        Those that do not come back within FIRST_ATTEMPT are told to join, as an operator does.
+        """
         for member in self.members:
             if member.runs:
                 member.resume()
             else:
                 member.start()
+        with suppress(AssertionError):
+            until(self.is_whole, FIRST_ATTEMPT, 0.1)
+        if self.is_dissolved():
+            self.bootstrap_again()
+        for member in self.members:
+            if member.has_left:
+                member.execute("STOP GROUP_REPLICATION")
+                member.execute("START GROUP_REPLICATION")
         self.wait_until_whole()
 
     def make_primary(self, member: Member) -> None:

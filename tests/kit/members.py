@@ -172,6 +172,11 @@ class Member(MySQLServer):
         )
         return [Seen(int(str(port)), str(host), str(state), str(role)) for port, host, state, role in rows]
 
+    @property
+    def has_left(self) -> bool:
+        """Whether the server is no longer in the group; it may be trying to join."""
+        return any(self.is_in(each) and each.state == "ERROR" for each in self.sees())
+
     def is_in(self, seen: Seen) -> bool:
         """Tell whether `seen` is this member."""
         return (seen.host, seen.port) == (self.place.address, self.port)
