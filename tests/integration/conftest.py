@@ -3,6 +3,7 @@
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,7 @@ def own_migrated_mariadb(own_mariadb_server: MariaDBServer) -> str:
 
 def migrated(server: DatabaseServer) -> str:
     """Return the URL of a new database with all tables."""
-    url = server.create_database()
+    url = server.create_database(tls=False)
     migrate(url)
     return url
 
@@ -160,7 +161,7 @@ def make_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str
         numbers = itertools.count()
         return lambda: f"sqlite:///{tmp_path / f'{next(numbers)}.db'}"
     server: DatabaseServer = request.getfixturevalue(f"{request.param}_server")
-    return server.create_database
+    return partial(server.create_database, tls=False)
 
 
 @pytest.fixture

@@ -69,13 +69,17 @@ class DatabaseServer(Server):
             return False
         return True
 
-    def create_database(self) -> str:
-        """Make an empty database and return its URL for SQLAlchemy."""
+    def create_database(self, *, tls: bool = True) -> str:
+        """Make an empty database and return its URL for SQLAlchemy.
+
+        For a connection with TLS PyMySQL loads the system's certificates: 30 ms of a core each time.
+        """
         self._databases += 1
         name = f"leads_{self._databases}"
         self.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
         self.execute(f"GRANT ALL ON {name}.* TO {self.USER}@'127.0.0.1'")
-        return f"mysql+pymysql://{self.USER}:{self.PASSWORD}@127.0.0.1:{self.port}/{name}"
+        options = "" if tls else "?ssl_disabled=true"
+        return f"mysql+pymysql://{self.USER}:{self.PASSWORD}@127.0.0.1:{self.port}/{name}{options}"
 
     def version(self) -> str:
         """Return the server's version number."""
@@ -99,7 +103,9 @@ class DatabaseServer(Server):
 
     def execute(self, statement: str, *arguments: object) -> tuple[tuple[Any, ...], ...]:
         """Run a statement as root on a new connection, and return its rows."""
-        connection = pymysql.connect(unix_socket=str(self._socket), user="root", autocommit=True, connect_timeout=5)
+        connection = pymysql.connect(
+            unix_socket=str(self._socket), user="root", autocommit=True, connect_timeout=5, ssl_disabled=True
+        )
         with connection, connection.cursor() as cursor:
             cursor.execute(statement, arguments or None)
             return tuple(cursor.fetchall())

@@ -144,6 +144,7 @@ class Member(MySQLServer):
                 user="root",
                 connect_timeout=int(ANSWER_TIMEOUT),
                 read_timeout=ANSWER_TIMEOUT,
+                ssl_disabled=True,
             ) as connection:
                 cursor = connection.cursor()
                 cursor.execute(statement)

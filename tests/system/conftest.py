@@ -64,7 +64,7 @@ def on_mariadb(
 
 def on(database: DatabaseServer, queue: RedisServer, directories: pytest.TempPathFactory) -> Service:
     """Return the service on these servers, not started."""
-    url = database.create_database()
+    url = database.create_database(tls=False)
     return Service(directories.mktemp(database.name), redis_url=queue.url, database_url=url, claim_after=2)
 
 

@@ -69,10 +69,9 @@ def migrate(url: str, revision: str = "head", *, before: bool = False) -> None:
                     f"migration {unfinished[0]} runs after the code of an earlier release: finish that upgrade first "
                     f"(python -m schema migrate --revision {unfinished[0]}, once its last old process has ended)"
                 )
-        # One at a time, so that an error can name the one that failed.
-        for step in reversed(steps):
-            with _named(step.revision, step.doc):
-                command.upgrade(config, step.revision)
+        if steps:
+            with _named(steps[::-1], config):
+                command.upgrade(config, steps[0].revision)
 
 
 def _is_after(step: "Script") -> bool:
@@ -90,9 +89,10 @@ def downgrade(url: str, revision: str) -> None:
 
     with _prepared(url) as (config, connection):
         script = ScriptDirectory.from_config(config)
-        for step in script.iterate_revisions(_current(connection), revision):
-            with _named(step.revision, step.doc):
-                command.downgrade(config, str(step.down_revision or "base"))
+        steps = list(script.iterate_revisions(_current(connection), revision))
+        if steps:
+            with _named(steps, config):
+                command.downgrade(config, revision)
 
 
 @contextmanager
@@ -151,11 +151,20 @@ def _lock(connection: Connection) -> None:
 
 
 @contextmanager
-def _named(revision: str, title: str) -> Iterator[None]:
-    """Name the migration and the statement in an error within the block."""
+def _named(steps: list["Script"], config: "Config") -> Iterator[None]:
+    """Name the migration and the statement in an error within the block, which runs these migrations in this order."""
+    left = iter(steps)
+    step = next(left)
+
+    def applied(**_: object) -> None:
+        nonlocal step
+        step = next(left, step)
+
+    config.attributes["on_version_apply"] = applied
     try:
         yield
     except SQLAlchemyError as error:
         statement = " ".join((error.statement or "").split()) if isinstance(error, DBAPIError) else ""
         where = f" at {statement[:STATEMENT_SHOWN]!r}" if statement else ""
-        raise MigrationFailed(f"migration {revision} ({title.rstrip('.')}) failed{where}: {reason_of(error)}") from None
+        title = step.doc.rstrip(".")
+        raise MigrationFailed(f"migration {step.revision} ({title}) failed{where}: {reason_of(error)}") from None
