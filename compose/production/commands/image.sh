@@ -15,7 +15,7 @@ build_image() {
     done
     # shellcheck disable=SC2086 # words, not one argument
     tar -C .. --exclude=__pycache__ -cf - compose/__init__.py compose/preflight.py compose/production/Dockerfile \
-        compose/production/__init__.py compose/production/__main__.py compose/production/healthcheck \
+        compose/production/__init__.py compose/production/__main__.py compose/production/rollout.py compose/production/healthcheck \
         requirements-image.lock ingest_api schema workers |
         docker build --quiet --network host --file compose/production/Dockerfile \
             --tag "lead-ingest:$(setting LEADS_VERSION latest)" $arguments - >/dev/null
