@@ -1,4 +1,4 @@
-"""`python -m compose.helm.shards`: writes the hash tags of shards for the chart, whose templates cannot compute them."""
+"""`python -m compose.helm.shards`: writes the hash tags of shards for the chart; its templates cannot compute them."""
 
 import json
 import sys

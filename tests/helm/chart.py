@@ -16,6 +16,8 @@ CHART = ROOT / "compose" / "helm" / "lead-ingest"
 VALUES = Path(__file__).parent / "values"
 GOLDEN = Path(__file__).parent / "golden"
 
+APP_VERSION = str(yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"])
+
 # Sets of values whose rendering is kept in golden/.
 SETS = ("default", "sentinel", "cluster", "scaled", "trial")
 
@@ -36,12 +38,16 @@ Manifest = dict[str, Any]
 LINK = re.compile(r"^walk\.go:\d+: found symbolic link in path.*\n", re.MULTILINE)
 
 
-def helm(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+def helm(
+    *arguments: str | Path, check: bool = True, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run helm; skip the test when there is none."""
     program = find_tool("helm")
     if program is None:
         pytest.skip("helm is not installed: tests/install-kubernetes builds it")
-    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(
+        [program, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=280, check=False
+    )
     done.stderr = LINK.sub("", done.stderr)
     assert not check or done.returncode == 0, done.stderr
     return done
@@ -49,16 +55,19 @@ def helm(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProc
 
 def template(*arguments: str | Path, kubernetes: str = OLDEST) -> str:
     """Return what the chart renders as the release `leads`."""
-    return helm(
-        "template", "leads", CHART, "--namespace", "leads", "--kube-version", kubernetes, *arguments
-    ).stdout
+    return helm("template", "leads", CHART, "--namespace", "leads", "--kube-version", kubernetes, *arguments).stdout
 
 
 @functools.cache
 def rendered(name: str) -> str:
     """Return what the chart renders of a set of values, without the values that are made at random."""
     text = template("--values", VALUES / f"{name}.yaml")
-    return re.sub(r"^(  (?:jwt-private\.pem|password|first-password|flower-password): )\S{20,}$", r"\1(made)", text, flags=re.MULTILINE)
+    return re.sub(
+        r"^(  (?:jwt-private\.pem|password|first-password|flower-password): )\S{20,}$",
+        r"\1(made)",
+        text,
+        flags=re.MULTILINE,
+    )
 
 
 def manifests(text: str) -> list[Manifest]:

@@ -1,4 +1,4 @@
-"""Schemas for kubeconform: from the API's own description of each release of Kubernetes, and from the CRDs of others."""
+"""Schemas for kubeconform: from the API's own description of each release of Kubernetes, and from others' CRDs."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,10 @@ def releases() -> list[str]:
 def crds() -> list[Schema]:
     """Return the definitions of CUSTOM that are here."""
     found = [
-        each for path in sorted((BUILT / "crds").glob("*.yaml")) for each in yaml.safe_load_all(path.read_text()) if each
+        each
+        for path in sorted((BUILT / "crds").glob("*.yaml"))
+        for each in yaml.safe_load_all(path.read_text())
+        if each
     ]
     return [each for each in found if each["kind"] == "CustomResourceDefinition" and _kind(each) in CUSTOM]
 

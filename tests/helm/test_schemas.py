@@ -4,7 +4,6 @@ import functools
 import json
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 

@@ -97,10 +97,12 @@ def test_each_environment_is_one_that_the_settings_accept(monkeypatch: pytest.Mo
                 continue  # a server of the trial
             with monkeypatch.context() as patched:
                 for variable_name, value in variables.items():
-                    patched.setenv(variable_name, re.sub(r"\$\(\w+\)|^[\w-]+/[\w-]+-password$", "a.password-123", value))
+                    patched.setenv(
+                        variable_name, re.sub(r"\$\(\w+\)|^[\w-]+/[\w-]+-password$", "a.password-123", value)
+                    )
                 found = settings.load()
             assert found.redis_url, pod
-            assert {each for each in variables} <= {variable(each.name) for each in dataclasses.fields(Settings)}, pod
+            assert set(variables) <= {variable(each.name) for each in dataclasses.fields(Settings)}, pod
 
 
 def test_a_pod_lives_longer_than_its_drain_and_closes_no_door_before_the_nodes_know():
@@ -191,7 +193,10 @@ def test_rules_and_dashboard_are_those_of_compose_also_in_a_package(tmp_path: Pa
     rules, dashboard = MONITORING / "prometheus" / "alerts.yml", MONITORING / "grafana" / "dashboards" / "overview.json"
 
     assert chart.find(objects, "PrometheusRule", "")["spec"] == yaml.safe_load(rules.read_text())
-    assert chart.find(objects, "ConfigMap", "-dashboard")["data"]["lead-ingest.json"].strip() == dashboard.read_text().strip()
+    assert (
+        chart.find(objects, "ConfigMap", "-dashboard")["data"]["lead-ingest.json"].strip()
+        == dashboard.read_text().strip()
+    )
     jobs = {
         relabeling["replacement"]
         for kind, endpoints in (("ServiceMonitor", "endpoints"), ("PodMonitor", "podMetricsEndpoints"))
@@ -202,7 +207,9 @@ def test_rules_and_dashboard_are_those_of_compose_also_in_a_package(tmp_path: Pa
     (package,) = tmp_path.glob("*.tgz")
     with tarfile.open(package) as archive:
         for source in (rules, dashboard):
-            (name,) = [each for each in archive.getnames() if each.endswith({rules: "alerts.yml"}.get(source, "overview.json"))]
+            (name,) = [
+                each for each in archive.getnames() if each.endswith({rules: "alerts.yml"}.get(source, "overview.json"))
+            ]
             found = archive.extractfile(name)
             assert found is not None
             assert found.read() == source.read_bytes()

@@ -1,4 +1,4 @@
-"""A Kubernetes control plane for the tests: API server, controllers, scheduler and etcd as private processes, nodes by kwok.
+"""A Kubernetes control plane for the tests, of private processes, with nodes by kwok.
 
 What runs for real is the API with its admission and every controller. Pods are only said to run: no image is pulled, no
 probe asked, no volume written.
@@ -215,7 +215,9 @@ class Kubernetes:
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """Make or change objects."""
-        self.kubectl("apply", "--filename", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+        self.kubectl(
+            "apply", "--filename", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        )
 
     def get(self, kind: str, namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
         """Return all objects of a kind, in a namespace and with labels where those are given."""
