@@ -28,7 +28,7 @@ api-request-data: ## Show one request and its response as JSON, with all that is
 
 ##@ Test
 
-.PHONY: test test-unit test-integration test-system test-compose test-releases test-hosts coverage lint format fuzz postman-test
+.PHONY: test test-unit test-integration test-system test-compose test-helm test-releases test-hosts coverage lint format fuzz postman-test
 
 # Each file in one process, or all files that share a service, in the order of tests/conftest.py.
 BY_FILE = --dist loadfile --no-loadscope-reorder
@@ -39,8 +39,8 @@ ifdef T
 	@$(BIN)/python -m pytest $(T) -q $(ARGS)
 else
 	@$(BIN)/python -m tests.kit.tested say
-	@echo "Testing: unit, integration and releases"
-	@$(BIN)/python -m pytest tests/unit tests/integration tests/releases -m "not extended" -q --numprocesses 2 $(BY_FILE) $(ARGS)
+	@echo "Testing: unit, integration, releases and the Helm chart"
+	@$(BIN)/python -m pytest tests/unit tests/integration tests/releases tests/helm -m "not extended" -q --numprocesses 2 $(BY_FILE) $(ARGS)
 	@echo "Testing: system (the really started service, over HTTP)"
 	@# They wait more than they work: three at once on two cores.
 	@$(BIN)/python -m pytest tests/system -m "not extended" -q --numprocesses 3 $(BY_SERVICE) $(ARGS)
@@ -61,6 +61,10 @@ test-system: $(VENV)/.test-installed servers newman ## Run the black-box tests a
 test-compose: $(VENV)/.test-installed servers ## Start, scale, break, stop and start the production form in Docker, under load
 	@$(BIN)/python -m pytest $(or $(T),tests/compose) -q $(ARGS)
 	@$(if $(T),,$(BIN)/python -m tests.kit.tested keep test-compose)
+
+test-helm: $(VENV)/.test-installed servers ## Check the Helm chart, on a Kubernetes API with fake nodes too, and KEDA's scaler on a running Redis (needs Go)
+	@tests/install-kubernetes cluster keda || echo "What is missing is skipped."
+	@$(BIN)/python -m pytest $(or $(T),tests/helm tests/unit/test_chart.py) -q $(ARGS)
 
 test-releases: $(VENV)/.test-installed servers ## Run the last release beside this one: its system tests on the new tables, a rolling upgrade, and the way back
 	@$(BIN)/python -m pytest $(or $(T),tests/releases) -q --numprocesses 2 $(BY_FILE) $(ARGS)
@@ -171,12 +175,13 @@ key: ## Change the keys of the production form's tokens, logging nobody out (STE
 help: ## List the commands
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
 
-docs: $(VENV)/.test-installed ## Write docs/configuration.md, metrics.md, support.md and the dashboard from their declarations
+docs: $(VENV)/.test-installed ## Write docs/configuration.md, metrics.md, support.md the dashboard, and the chart's shards from their declarations
 	@$(BIN)/python -m schema configuration > docs/configuration.md
 	@$(BIN)/python -m schema storage > docs/storage.md
 	@$(BIN)/python -m compose.monitoring.metrics_reference > docs/metrics.md
 	@$(BIN)/python -m tests.kit.tested document
 	@$(BIN)/python -m compose.monitoring.dashboard > compose/monitoring/grafana/dashboards/overview.json
+	@$(BIN)/python -m compose.helm.shards > compose/helm/lead-ingest/files/shards.json
 
 screenshots: $(VENV)/.test-installed servers ## Take the README's pictures anew
 	@SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/system/test_flower.py -q
@@ -191,7 +196,7 @@ compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 clean: ## Remove the virtual environment, the stopped containers, and what the tools left (not var/ nor volumes: leads)
 	@[ ! -e compose/production.env ] || compose/production/stack clean
-	rm -rf $(VENV) .servers postman/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
+	rm -rf $(VENV) .servers .kubernetes postman/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
 
 # What the commands above need: servers, newman and the virtual environment.
 
