@@ -20,6 +20,10 @@ CLUSTER = {"redis.form": "cluster", "redis.shards": 3}
         ({"redis.form": "sentinel", "redis.tls": "true"}, "redis.tls is for a single Redis"),
         ({"redis.caSecret": "ca"}, "redis.caSecret is for redis.tls, which is off"),
         ({"redis.hosts": "null"}, "redis.hosts"),
+        (
+            {"redis.hosts[0]": "a:6379", "redis.hosts[1]": "b:6379"},
+            "redis.hosts names 2 servers, and redis.form is single",
+        ),
         ({"redis.existingSecret": ""}, "redis.existingSecret is empty: name a Secret"),
         ({"mysql.existingSecret": ""}, "mysql.existingSecret is empty: name a Secret"),
         ({"app.existingSecret": ""}, "app.existingSecret is empty: name a Secret"),

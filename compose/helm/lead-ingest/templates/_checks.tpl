@@ -31,6 +31,9 @@
 {{- end -}}
 {{- range $of := list "redis" "broker" -}}
 {{- $server := index $v $of -}}
+{{- if and (eq $server.form "single") (gt (len $server.hosts) 1) -}}
+{{- fail (printf "%s.hosts names %d servers, and %s.form is single." $of (len $server.hosts) $of) -}}
+{{- end -}}
 {{- if and $server.tls (ne $server.form "single") -}}
 {{- fail (printf "%s.tls is for a single Redis: the service speaks no TLS to Sentinels and Clusters." $of) -}}
 {{- end -}}
