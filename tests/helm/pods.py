@@ -127,6 +127,6 @@ class Pod:
             source = each.get("valueFrom", {}).get("secretKeyRef")
             text = self._secrets[source["name"]][source["key"]] if source else each["value"]
             values[each["name"]] = self._place(re.sub(r"\$\((\w+)\)", lambda found: values[found[1]], text))
-        ports = {"LEADS_HTTP_PORT": "http", "LEADS_WORKER_METRICS_PORT": "metrics"}
+        ports = {"LEADS_HTTP_PORT": "http", "LEADS_FLOWER_PORT": "http", "LEADS_WORKER_METRICS_PORT": "metrics"}
         values |= {name: str(self.ports[port]) for name, port in ports.items() if port in self.ports}
         return {"env": {**os.environ, **values}, "cwd": ROOT}
