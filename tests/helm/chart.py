@@ -34,6 +34,9 @@ OLDEST = "1.34.0"
 
 Manifest = dict[str, Any]
 
+# Files that the chart quotes, and how far they are indented there.
+EMBEDDED = {"alerts.yml": "  ", "overview.json": "    "}
+
 # What helm writes about each symbolic link of a chart, on standard error.
 LINK = re.compile(r"^walk\.go:\d+: found symbolic link in path.*\n", re.MULTILINE)
 
@@ -68,6 +71,15 @@ def rendered(name: str) -> str:
         text,
         flags=re.MULTILINE,
     )
+
+
+def golden(name: str) -> str:
+    """Return the rendering as its golden file has it: without the files of compose/monitoring that it quotes."""
+    text = rendered(name)
+    for path, indent in EMBEDDED.items():
+        quoted = "\n".join(indent + line for line in (CHART / "files" / path).read_text().splitlines())
+        text = text.replace(quoted, f"{indent}# files/{path}")
+    return text
 
 
 def manifests(text: str) -> list[Manifest]:

@@ -2,14 +2,14 @@
 
 import sys
 
-from tests.helm.chart import GOLDEN, SETS, rendered
+from tests.helm.chart import GOLDEN, SETS, golden
 
 
 def main() -> int:
     """Write each file."""
     GOLDEN.mkdir(exist_ok=True)
     for name in SETS:
-        (GOLDEN / f"{name}.yaml").write_text(rendered(name))
+        (GOLDEN / f"{name}.yaml").write_text(golden(name))
     return 0
 
 

@@ -36,7 +36,7 @@ def test_helm_finds_nothing_to_say_about_the_chart(name: str):
 
 @pytest.mark.parametrize("name", SETS)
 def test_the_rendering_is_that_of_the_golden_file(name: str):
-    assert rendered(name) == (GOLDEN / f"{name}.yaml").read_text(), "python -m tests.helm.golden writes it anew"
+    assert chart.golden(name) == (GOLDEN / f"{name}.yaml").read_text(), "python -m tests.helm.golden writes it anew"
 
 
 @pytest.mark.parametrize("name", SETS)
