@@ -22,8 +22,11 @@ from tests.helm.backlog import (
     triggers,
 )
 from tests.kit.cluster import ClusterSet
+from tests.kit.kubernetes import need
 from tests.kit.sentinels import NAME, SentinelSet
 from tests.kit.servers import RedisServer, until
+
+need("helm")
 
 Ask = Callable[[dict[str, Any]], Answer]
 

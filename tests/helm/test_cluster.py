@@ -11,9 +11,11 @@ import pytest
 from tests.helm import chart
 from tests.helm.chart import SETS, VALUES
 from tests.helm.release import PREFIX, Release
-from tests.kit.kubernetes import Kubernetes
+from tests.kit.kubernetes import PROGRAMS, Kubernetes, need
 from tests.kit.pod_metrics import PodMetrics
 from tests.kit.servers import until
+
+need("helm", *PROGRAMS)
 
 pytestmark = [pytest.mark.extended, pytest.mark.slow]
 

@@ -18,8 +18,11 @@ from tests.helm.backlog import PASSWORD, make_users
 from tests.helm.chart import ROOT, VALUES, Manifest
 from tests.helm.pods import Pod, Secrets
 from tests.kit.databases import MySQLServer
+from tests.kit.kubernetes import need
 from tests.kit.leads import a_lead
 from tests.kit.servers import RedisServer, until
+
+need("helm")
 
 pytestmark = [pytest.mark.extended, pytest.mark.slow]
 

@@ -3,6 +3,9 @@
 import pytest
 
 from tests.helm.chart import SECRETS, refusal
+from tests.kit.kubernetes import need
+
+need("helm")
 
 BOTH = {"worker.hpa.enabled": "true", "worker.keda.enabled": "true"}
 CLUSTER = {"redis.form": "cluster", "redis.shards": 3}

@@ -14,6 +14,9 @@ from schema.settings import Settings, variable
 from schema.settings.shards import shards_of
 from tests.helm import chart
 from tests.helm.chart import CHART, GOLDEN, OLDEST, ROOT, SECRETS, SETS, given, manifests, rendered
+from tests.kit.kubernetes import need
+
+need("helm")
 
 MONITORING = ROOT / "compose" / "monitoring"
 

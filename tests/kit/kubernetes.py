@@ -34,6 +34,14 @@ def find_tool(name: str) -> str | None:
     return shutil.which(name, path=str(BUILT / "bin")) or shutil.which(name)
 
 
+def need(*names: str) -> None:
+    """Skip a whole module with one line when a program is missing. Call it at the module's top level."""
+    missing = [name for name in names if find_tool(name) is None]
+    if missing:
+        reason = f"{', '.join(missing)} not installed: tests/install-kubernetes builds what the chart's tests need"
+        pytest.skip(reason, allow_module_level=True)
+
+
 def tool(name: str) -> str:
     """Return the path of a program; without one, skip the test."""
     found = find_tool(name)
@@ -63,10 +71,6 @@ class Kubernetes:
     """The control plane. It stops at the block's end, and nothing of it is left."""
 
     def __init__(self) -> None:
-        """Skip the test when a program is missing."""
-        missing = [name for name in PROGRAMS if find_tool(name) is None]
-        if missing:
-            pytest.skip(f"{', '.join(missing)} not installed: tests/install-kubernetes builds them")
         self._stack = ExitStack()
         self.port = free_port()
         self.directory = Path()
