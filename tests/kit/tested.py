@@ -37,11 +37,6 @@ SUPPORTED = {
     ),
     "nginx": ("1.22 and later", "From 1.27.3 on it keeps connections to the API open."),
     "Docker Compose": ("2.26 and later", ""),
-    "Kubernetes": (
-        "1.34 and later",
-        "`make test-helm` checks with the schemas of 1.34 to 1.37, and runs on an API of 1.34.",
-    ),
-    "Helm": ("3.18 and later", "`make test-helm` has passed with 3.19."),
 }
 
 PAGE_TEXT = """\
