@@ -14,6 +14,7 @@ member or a Router at another address, by a command that begins with its `prefix
 Nothing here connects to a member but by its unix socket, so it answers whatever is cut.
 """
 
+import time
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -30,6 +31,9 @@ MEMBERS = 3
 
 # Longest time (seconds) for the group to agree, on a busy machine.
 AGREEMENT = 90.0
+
+# Seconds after which a member that came back is no longer expelled for its absence, which the others may do late.
+SETTLED = 6.0
 
 # Seconds for members to come back by themselves. Where the first attempt fails, MySQL's next is after five minutes.
 FIRST_ATTEMPT = 30.0
@@ -177,8 +181,9 @@ class GroupReplication:
                 member.resume()
             else:
                 member.start()
+        settled = max(member.back_since for member in self.members) + SETTLED
         with suppress(AssertionError):
-            until(self.is_whole, FIRST_ATTEMPT, 0.1)
+            until(lambda: time.monotonic() > settled and self.is_whole(), FIRST_ATTEMPT, 0.1)
         if self.is_dissolved():
             self.bootstrap_again()
         for member in self.members:

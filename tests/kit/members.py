@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -84,6 +85,8 @@ class Member(MySQLServer):
         self.number = number
         self.place = place
         self.joins = False
+        self.hangs = False
+        self.back_since = 0.0  # when it was started or resumed, by time.monotonic
         self.seeds: Sequence[str] = ()  # where the members talk to each other
         # Below the ephemeral range: nobody takes them while the server is down.
         self.port, self._group_port = free_port(), free_port()
@@ -131,6 +134,23 @@ class Member(MySQLServer):
     def runs(self) -> bool:
         """Whether the process is there; it may hang."""
         return self._process is not None
+
+    def start(self) -> None:
+        """Start the process, as any server."""
+        super().start()
+        self.back_since = time.monotonic()
+
+    def hang(self) -> None:
+        """Pause the process, as any server."""
+        super().hang()
+        self.hangs = True
+
+    def resume(self) -> None:
+        """Resume the process, if it hangs."""
+        if self.hangs:
+            super().resume()
+            self.hangs = False
+            self.back_since = time.monotonic()
 
     def answers(self) -> bool:
         """Tell whether the server accepts commands; it may be in no group yet."""
