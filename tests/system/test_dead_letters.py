@@ -1,6 +1,7 @@
 """/api/dead-letters: for administrators alone."""
 
 import pytest
+from sqlalchemy import make_url
 
 from tests.kit.databases import DatabaseServer
 from tests.kit.leads import a_lead, assert_error, assert_success
@@ -39,7 +40,7 @@ def test_what_the_database_refused_is_replayed_once_it_no_longer_does(
 ):
     # Given a database that refuses one kind of lead
     admin = signed(production, claims(roles=["admin"]))
-    database = str(production.settings["database_url"]).rpartition("/")[2]
+    database = make_url(str(production.settings["database_url"])).database
     database_server.execute(
         f"CREATE TRIGGER {database}.refusal BEFORE INSERT ON {database}.leads FOR EACH ROW "
         "IF NEW.first_name = 'Refused' THEN SIGNAL SQLSTATE '45000'; END IF"
