@@ -219,7 +219,7 @@ def lose_at_commit(engine: Engine, *, committed: bool) -> None:
         do_commit(connection)
 
     engine.connect().close()  # the dialect's own first COMMIT is not meant
-    engine.dialect.do_commit = commit  # type: ignore[method-assign]
+    engine.dialect.do_commit = commit  # type: ignore[method-assign]  # the COMMIT that is lost
 
 
 def test_a_read_only_database_counts_as_away(backend: Backend):
