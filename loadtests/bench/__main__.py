@@ -52,7 +52,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--lean", type=int, default=0, help="measure memory with so many waiting leads, too")
     parser.add_argument("--rows", type=int, default=0, help="rows that are in the table beforehand")
     parser.add_argument(
-        "--growth", action="store_true", help="run anew at 0, 1 and 5 million rows, and with 1, 2, 4 processes"
+        "--growth", action="store_true", help="run anew at 0, 1 and 10 million rows, and with 1, 2, 4 processes"
     )
     parser.add_argument("--database", choices=DATABASES, default="", help="MySQL where there is one, else MariaDB")
     parser.add_argument("--json", type=Path, default=Path("var/bench/bench.json"))

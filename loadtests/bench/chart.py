@@ -11,6 +11,7 @@ from matplotlib import pyplot
 
 from loadtests.bench.accept import MAIN, STORING
 from loadtests.bench.figures import Findings
+from loadtests.bench.streams import ACCEPTED, CONNECTIONS
 
 OURS, OTHERS, LIMIT = "#2f81f7", "#8b949e", "#c9a227"
 INK, PAPER = "#24292f", "#ffffff"
@@ -20,6 +21,8 @@ NAMES = {
     "stock": "Falcon + task.delay()",
     "direct": "FastAPI + INSERT",
     "batches": "celery-batches",
+    "bento": "Bento + INSERT",
+    "bento-queue": "Bento + XADD",
     "constant": "limit: constant route",
     "bare INSERTs": "limit: bare INSERT loop",
     "LOAD DATA LOCAL, 2 connections (no counts)": "limit: LOAD DATA",
@@ -48,6 +51,12 @@ def _panels(figures: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
     if any(found.values()):
         title = f"Leads accepted a second, {MAIN} connections, workers storing meanwhile"
         panels.append((title, {name: value for name, value in found.items() if value}))
+    streams = figures.get("streams", {})
+    for connections in CONNECTIONS:
+        found = {name: streams.get(f"{name}, {ACCEPTED}, {connections}") for name in NAMES}
+        if any(found.values()):
+            title = f"Beside a stream processor: leads accepted a second, {connections} connections"
+            panels.append((title, {name: value for name, value in found.items() if value}))
     together = figures.get("together", {})
     rates = {name: together.get(f"{name}, leads/s") for name in NAMES}
     if any(rates.values()):

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROWS = (0, 1_000_000, 5_000_000)
+ROWS = (0, 1_000_000, 10_000_000)
 PROCESSES = (1, 2, 4)
 
 # The compared figures: section and name.
