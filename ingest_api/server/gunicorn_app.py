@@ -31,6 +31,10 @@ KEEP_ALIVE = 75
 # Time (seconds) without a heartbeat after which the master kills a worker.
 HEARTBEAT_TIMEOUT = 30
 
+# Listeners of each API process. libuv accepts one connection of each in a turn of the event loop (libuv #3696), so that
+# with a single one a burst of hundreds waits for as many turns (docs/lab/2026-11-30-bursts-of-connections.md).
+LISTENERS = 16
+
 # Interval (seconds) of the check whether a draining process has open connections.
 DRAIN_CHECK = 0.05
 
@@ -72,17 +76,22 @@ class DrainingServer(UvicornServer):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain: serve open connections until they close, `drain` seconds at most; then stop as uvicorn does."""
-        for each in sockets or []:
+        opened = list(zip(self.servers, sockets or [], strict=True))
+        for _, each in opened:
             # The shortest backlog: while one connection waits in the accept queue, the kernel drops further SYNs, which
             # clients retry. A connection that arrives after the last check is reset; no lead was accepted on it.
             each.listen(0)
         given_up = time.monotonic() + ACCEPT_QUEUE_TIMEOUT
-        while listeners.has_pending_connections(sockets or []) and time.monotonic() < given_up:
+        while opened:
+            waiting = []
+            for server, each in opened:
+                if listeners.has_pending_connections(each) and time.monotonic() < given_up:
+                    waiting.append((server, each))
+                else:
+                    server.close()
+                    each.close()
+            opened = waiting
             await asyncio.sleep(0)  # lets the event loop accept
-        for server in self.servers:
-            server.close()
-        for each in sockets or []:
-            each.close()
         self.server_state.default_headers.append((b"connection", b"close"))
         await asyncio.sleep(DRAIN_CHECK)  # so that the connections accepted last are in server_state
         end = time.monotonic() + self._drain
@@ -148,7 +157,7 @@ class Server(BaseApplication):
         Worker.drain = settings.http_drain
         Worker.send_timeout = settings.http_send_timeout
         options: dict[str, Any] = {
-            "bind": f"{_bracketed(settings.http_host)}:{settings.http_port}",
+            "bind": [f"{_bracketed(settings.http_host)}:{settings.http_port}"] * LISTENERS,
             "workers": settings.http_workers,
             "worker_class": Worker,
             "keepalive": KEEP_ALIVE,
@@ -156,7 +165,7 @@ class Server(BaseApplication):
             "graceful_timeout": settings.http_shutdown_timeout + math.ceil(settings.http_drain),
             "proc_name": "lead-ingest",
             "control_socket_disable": True,
-            # SO_REUSEPORT: an accept queue for each process, so that the kernel spreads a burst of connections
+            # SO_REUSEPORT: accept queues for each process, so that the kernel spreads a burst of connections
             # (docs/lab/2026-11-26-shared-connections.md).
             "reuse_port": True,
             "child_exit": _forget_metrics,

@@ -4,7 +4,6 @@ import errno
 import select
 import socket
 import time
-from collections.abc import Sequence
 from typing import Any
 
 # Interval (seconds) between two tries at a port in use.
@@ -37,9 +36,8 @@ def set_send_timeout(listener: Any, seconds: int) -> None:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 1000)
 
 
-def has_pending_connections(listeners: Sequence[Any]) -> bool:
-    """Tell whether a connection waits in an accept queue. Closing a listener resets its waiting connections."""
+def has_pending_connections(listener: Any) -> bool:
+    """Tell whether a connection waits in the accept queue. Closing a listener resets its waiting connections."""
     waiting = select.poll()
-    for each in listeners:
-        waiting.register(each, select.POLLIN)
+    waiting.register(listener, select.POLLIN)
     return bool(waiting.poll(0))

@@ -11,7 +11,7 @@ from matplotlib import pyplot
 
 from loadtests.bench.accept import MAIN, STORING
 from loadtests.bench.figures import Findings
-from loadtests.bench.streams import ACCEPTED, CONNECTIONS
+from loadtests.bench.streams import ACCEPTED
 
 OURS, OTHERS, LIMIT = "#2f81f7", "#8b949e", "#c9a227"
 INK, PAPER = "#24292f", "#ffffff"
@@ -52,11 +52,10 @@ def _panels(figures: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
         title = f"Leads accepted a second, {MAIN} connections, workers storing meanwhile"
         panels.append((title, {name: value for name, value in found.items() if value}))
     streams = figures.get("streams", {})
-    for connections in CONNECTIONS:
-        found = {name: streams.get(f"{name}, {ACCEPTED}, {connections}") for name in NAMES}
-        if any(found.values()):
-            title = f"Beside a stream processor: leads accepted a second, {connections} connections"
-            panels.append((title, {name: value for name, value in found.items() if value}))
+    found = {name: streams.get(f"{name}, {ACCEPTED}, {MAIN}") for name in NAMES}
+    if any(found.values()):
+        title = f"Leads accepted a second beside a stream processor, {MAIN} connections"
+        panels.append((title, {name: value for name, value in found.items() if value}))
     together = figures.get("together", {})
     rates = {name: together.get(f"{name}, leads/s") for name in NAMES}
     if any(rates.values()):

@@ -41,9 +41,9 @@ def contenders(found: list[Contender]) -> None:
     """Print the contenders and the work that each leaves out."""
     print("Contenders")
     for each in found:
-        print(f"  {each.name:<10}{each.what}")
+        print(f"  {each.name:<13}{each.what}")
         if each.not_done:
-            print(f"            without: {each.not_done}")
+            print(f"               without: {each.not_done}")
     print(flush=True)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ingest_api.server.gunicorn_app import LISTENERS
 from tests.kit.servers import until
 from tests.kit.service import Service
 
@@ -41,6 +42,12 @@ def test_a_burst_of_connections_is_shared(shared: Service) -> None:
     raise AssertionError(f"connections of each process: {counts}")
 
 
+def test_each_process_takes_a_burst_from_many_accept_queues(shared: Service) -> None:
+    queues = [_count(process, shared.port, psutil.CONN_LISTEN) for process in _processes(shared)]
+
+    assert queues == [LISTENERS] * PROCESSES
+
+
 def test_a_process_that_is_gone_leaves_them_to_the_other(shared: Service) -> None:
     _processes(shared)[0].kill()
     answered = 0
@@ -60,10 +67,10 @@ def _processes(service: Service) -> list[psutil.Process]:
 
 def _open(service: Service) -> list[int]:
     """Return how many connections each API process has accepted."""
-    return [
-        sum(
-            each.status == psutil.CONN_ESTABLISHED and each.laddr and each.laddr.port == service.port
-            for each in process.net_connections(kind="tcp")
-        )
-        for process in _processes(service)
-    ]
+    return [_count(process, service.port, psutil.CONN_ESTABLISHED) for process in _processes(service)]
+
+
+def _count(process: psutil.Process, port: int, status: str) -> int:
+    """Return how many sockets at `port` a process has in a state."""
+    found = process.net_connections(kind="tcp")
+    return sum(each.status == status and bool(each.laddr) and each.laddr.port == port for each in found)

@@ -45,8 +45,8 @@ def test_an_address_of_another_machine_is_told_at_once():
 
 def test_a_connection_that_nobody_accepted_is_seen():
     with listening() as listener, socket.socket() as client:
-        assert not has_pending_connections([listener])
+        assert not has_pending_connections(listener)
         client.connect(listener.getsockname())
-        assert has_pending_connections([listener])
+        assert has_pending_connections(listener)
         listener.accept()[0].close()
-        assert not has_pending_connections([listener])
+        assert not has_pending_connections(listener)
