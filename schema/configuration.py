@@ -8,7 +8,9 @@ SETTINGS_HEADER = """\
 # Settings
 
 Read from the environment at the start of each process. An empty variable counts as absent. A wrong
-value stops the start with one line that names it. Made from `schema/settings/` by `make docs`; a
+value stops the start with one line that names it. In place of `NAME`, `NAME_FILE` may name a file
+that holds the value, such as a secret of Docker's (`LEADS_REDIS_URL_FILE=/run/secrets/redis-url`);
+it takes precedence, and white space around the value is dropped. Made from `schema/settings/` by `make docs`; a
 test holds the two together.
 """
 

@@ -27,6 +27,9 @@ __all__ = ["WELL_KNOWN_PASSWORD", "Network", "Settings", "SettingsError", "is_lo
 
 PREFIX = "LEADS_"
 
+# Of a variable that names a file with the value: how Docker's and Kubernetes' secrets reach a process.
+FILE_SUFFIX = "_FILE"
+
 # A unix socket's path has at most 108 bytes on Linux and 104 on macOS (sys/un.h), including the final NUL.
 SOCKET_PATH_MAX = 100
 
@@ -164,15 +167,15 @@ def variable(name: str) -> str:
 
 
 def load() -> Settings:
-    """Read and check all settings from the environment. An empty variable counts as absent.
+    """Read and check all settings from the environment, or from the files that NAME_FILE variables name.
 
-    Raises SettingsError for the first wrong one, with one line that names its variable.
+    An empty variable counts as absent. Raises SettingsError for the first wrong one, with one line that names it.
     """
     values: dict[str, Any] = {}
-    env = environs.Env()
+    env = environs.FileAwareEnv(file_suffix=FILE_SUFFIX, strip_whitespace=True)
     for spec in dataclasses.fields(Settings):
         name = variable(spec.name)
-        if os.environ.get(name, "") == "":
+        if not os.environ.get(name) and not os.environ.get(name + FILE_SUFFIX):
             continue
         kind, check = spec.metadata["kind"], spec.metadata["check"]
         checks = [check] if check else None

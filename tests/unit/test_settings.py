@@ -124,6 +124,35 @@ def test_an_empty_variable_counts_as_absent(monkeypatch: pytest.MonkeyPatch):
     assert settings.load() == before
 
 
+def test_a_value_is_read_from_the_file_that_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (tmp_path / "url").write_text("redis://api:secret@redis:6379/0\n")
+    (tmp_path / "port").write_text("9000\n")
+    monkeypatch.setenv("LEADS_REDIS_URL_FILE", str(tmp_path / "url"))
+    monkeypatch.setenv("LEADS_HTTP_PORT", "8000")
+    monkeypatch.setenv("LEADS_HTTP_PORT_FILE", str(tmp_path / "port"))
+
+    loaded = settings.load()
+
+    assert (loaded.redis_url, loaded.http_port) == ("redis://api:secret@redis:6379/0", 9000)
+
+
+@pytest.mark.parametrize("content", ["http://u:secret@localhost", None])
+def test_a_wrong_file_is_one_line_that_names_the_variable(
+    content: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    if content is not None:
+        (tmp_path / "url").write_text(content)
+    monkeypatch.setenv("LEADS_REDIS_URL_FILE", str(tmp_path / "url"))
+
+    with pytest.raises(SettingsError) as caught:
+        settings.load()
+
+    message = str(caught.value)
+    assert "LEADS_REDIS_URL" in message
+    assert "\n" not in message
+    assert "secret" not in message
+
+
 def test_each_kind_of_value_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     values = {
         "LEADS_HTTP_PORT": "9000",
