@@ -28,7 +28,7 @@ api-request-data: ## Show one request and its response as JSON, with all that is
 
 ##@ Test
 
-.PHONY: test test-unit test-integration test-system test-compose test-helm test-releases test-hosts coverage lint format fuzz postman-test
+.PHONY: test test-unit test-integration test-system test-compose test-helm test-swarm test-releases test-hosts coverage lint format fuzz postman-test
 
 # Each file in one process, or all files that share a service, in the order of tests/conftest.py.
 BY_FILE = --dist loadfile --no-loadscope-reorder
@@ -65,6 +65,9 @@ test-compose: $(VENV)/.test-installed servers ## Start, scale, break, stop and s
 test-helm: $(VENV)/.test-installed servers ## Check the Helm chart, on a Kubernetes API with fake nodes too, and KEDA's scaler on a running Redis (needs Go)
 	@tests/install-kubernetes cluster keda || echo "What is missing is skipped."
 	@$(BIN)/python -m pytest $(or $(T),tests/helm tests/unit/test_chart.py) -q $(ARGS)
+
+test-swarm: $(VENV)/.test-installed ## Deploy to a Docker Swarm of three engines in network namespaces, upgrade it and cut one off, under load (needs root)
+	@$(BIN)/python -m tests.swarm $(or $(T),tests/swarm) -q $(ARGS)
 
 test-releases: $(VENV)/.test-installed servers ## Run the last release beside this one: its system tests on the new tables, a rolling upgrade, and the way back
 	@$(BIN)/python -m pytest $(or $(T),tests/releases) -q --numprocesses 2 $(BY_FILE) $(ARGS)
@@ -167,6 +170,25 @@ restore: ## Replace all of MySQL's leads by those of a backup (FILE=compose/back
 
 key: ## Change the keys of the production form's tokens, logging nobody out (STEP=prepare, use, retire or list)
 	@compose/production/stack key $(STEP)
+
+##@ Docker Swarm
+
+.PHONY: image stack stack-scale stack-status stack-backup
+
+image: ## Build the image and make the secrets for a Swarm (LEADS_REGISTRY=registry.example.com to push it; PYTHON=3.13)
+	@PYTHON_IMAGE="$(if $(filter command,$(origin PYTHON)),$(PYTHON))" compose/production/swarm image
+
+stack: ## Deploy to the Swarm, or upgrade it there (HOSTS="node1 node2 node3": who runs it; the first has Redis and MySQL)
+	@compose/production/swarm deploy $(HOSTS)
+
+stack-scale: ## Run so many tasks of the API and of the workers in the Swarm (API=3 WORKERS=4)
+	@compose/production/swarm scale $(if $(API),api=$(API)) $(if $(WORKERS),worker=$(WORKERS))
+
+stack-status: ## Show the Swarm's services and tasks, and the ledger
+	@compose/production/swarm status
+
+stack-backup: ## Write all of the Swarm's leads into compose/backups, while it runs
+	@compose/production/swarm backup
 
 ##@ Maintenance
 

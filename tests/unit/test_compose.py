@@ -50,7 +50,7 @@ OWN_HEALTH = {"api", "migrate"}
 def test_a_container_is_bounded_watched_and_started_again(name: str):
     service = SERVICES[name]
 
-    assert service["mem_limit"]
+    assert service["deploy"]["resources"]["limits"]["memory"]
     assert service["logging"]["options"].keys() == {"max-size", "max-file"}
     assert service["restart"] == ("no" if name == "migrate" else "unless-stopped")
     assert name in OWN_HEALTH or service["healthcheck"]["test"]
@@ -93,7 +93,7 @@ def test_bodies_on_their_way_have_a_bounded_place_in_memory():
     (tmpfs,) = SERVICES["nginx"]["tmpfs"]
     (size,) = re.findall(r"/tmp:.*size=(\d+)m", tmpfs)
 
-    assert 2 * int(size) <= int(SERVICES["nginx"]["mem_limit"].removesuffix("m"))
+    assert 2 * int(size) <= int(SERVICES["nginx"]["deploy"]["resources"]["limits"]["memory"].removesuffix("m"))
     assert re.findall(r"client_body_temp_path (\S+);", (PRODUCTION / "nginx" / "nginx.conf").read_text()) == [
         "/tmp/lead-ingest/body"
     ]
@@ -127,7 +127,7 @@ def test_a_container_runs_without_rights_it_does_not_need(name: str):
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["read_only"] is True
-    assert service["pids_limit"]
+    assert service["deploy"]["resources"]["limits"]["pids"]
     assert name == "nginx" or "cap_add" not in service
     assert "privileged" not in service
     assert not [volume for volume in service.get("volumes", ()) if "docker.sock" in volume]

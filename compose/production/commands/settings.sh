@@ -57,7 +57,7 @@ FILE
     # Settings given in the environment at the first build are kept in the file.
     # shellcheck disable=SC2016 # it is looked for as it stands
     names=$(grep -oh '\${[A-Z_]*' production/compose.yml production/compose.tls.yml | cut -c 3- | sort -u)
-    for name in $names LEADS_TLS LEADS_PROJECT LEADS_READY_TIMEOUT; do
+    for name in $names LEADS_TLS LEADS_PROJECT LEADS_READY_TIMEOUT LEADS_REGISTRY STACK_REDIS STACK_MYSQL; do
         eval "value=\${$name:-}"
         if [ -n "$value" ] && ! grep -q "^$name=" "$draft"; then
             case $value in
