@@ -12,6 +12,9 @@ import sys
 # In the environment of the program that runs in them.
 MARK = "LEADS_HOSTS_ISOLATED"
 
+# Read at once: tests begin by removing all settings from the environment.
+_INSIDE = os.environ.get(MARK) == "yes"
+
 # `ip netns` keeps its names here.
 NAMES = "/run/netns"
 
@@ -21,7 +24,7 @@ NAMESPACES = ("--net", "--mount", "--pid", "--uts")
 
 def is_inside() -> bool:
     """Tell whether this program runs in namespaces of its own."""
-    return os.environ.get(MARK) == "yes"
+    return _INSIDE
 
 
 def missing() -> str:
