@@ -185,9 +185,16 @@ class Deployment:
         """Tell whether all that shall run is healthy on these hosts."""
         try:
             found = {service: self.hosts_of(service) for service in WANTED}
-        except AssertionError:  # a task that was listed is gone
+        except AssertionError:  # a task that was listed is gone, or the managers elect a leader
             return False
         return all(len(found[each]) == number and set(found[each]) <= set(hosts) for each, number in WANTED.items())
+
+    def has_proxies(self, number: int) -> bool:
+        """Tell whether nginx is healthy on so many hosts."""
+        try:
+            return len(self.hosts_of("nginx")) == number
+        except AssertionError:  # as above
+            return False
 
     @contextmanager
     def load(self, directory: Path) -> Iterator[Clients]:

@@ -72,7 +72,10 @@ def test_a_release_that_does_not_start_is_rolled_back(deployment: Deployment, tm
         until(lambda service=service: len(deployment.hosts_of(service)) == WANTED[service], WHOLE_DEADLINE, 2)
         assert {each["Spec"]["ContainerSpec"]["Image"] for each in deployment.tasks(service)} == working
     deployment.assert_each_is_one_row(clients)
+
     app.write_text(content)
+    deployment.build()
+    deployment.deploy()
 
 
 def test_an_engine_that_is_cut_off_costs_no_lead_and_the_service_is_whole_again(deployment: Deployment, tmp_path: Path):
@@ -86,7 +89,7 @@ def test_an_engine_that_is_cut_off_costs_no_lead_and_the_service_is_whole_again(
         lost.cut()
         until(lambda: deployment.is_whole(left), WHOLE_DEADLINE, 2)
         lost.join()
-        until(lambda: len(deployment.hosts_of("nginx")) == 3, WHOLE_DEADLINE, 2)
+        until(lambda: deployment.is_whole([*left, lost.name]) and deployment.has_proxies(3), WHOLE_DEADLINE, 2)
 
     assert deployment.hosts_of("mysql") == deployment.hosts_of("redis") == [first.name]
     deployment.assert_each_is_one_row(clients)

@@ -134,6 +134,7 @@ label_hosts() { # HOST...: they run the service; the first has Redis and MySQL, 
 }
 
 deploy() { # [HOST...]
+    docker node ls --quiet >/dev/null || fail "Nothing was deployed."
     label_hosts "$@"
     make_objects
     # shellcheck disable=SC2046 # words, not one argument
