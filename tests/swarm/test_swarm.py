@@ -179,7 +179,9 @@ def test_redis_and_mysql_may_be_outside(swarm: Swarm, tmp_path: Path):
     run = ("run", "--detach", "--network", "host", *settings)
     redis = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--port", "6380")
     start = ("redis:8.8-trixie", "sh", "/etc/redis/lead-ingest/start", *redis)
-    swarm.manager.docker(*run, "--volume", f"{production / 'redis'}:/etc/redis/lead-ingest:ro", *start)
+    queue = swarm.manager.docker(
+        *run, "--user", "redis", "--volume", f"{production / 'redis'}:/etc/redis/lead-ingest:ro", *start
+    )
     mysql = swarm.manager.docker(*run, "--env", "MYSQL_DATABASE=leads", "mysql:9.7", "mysqld", "--port=3307").strip()
 
     def tell(sql: str) -> bool:
@@ -187,12 +189,13 @@ def test_redis_and_mysql_may_be_outside(swarm: Swarm, tmp_path: Path):
         done = subprocess.run(["docker", "--host", swarm.manager.socket, *command], input=sql.encode(), timeout=60)
         return done.returncode == 0
 
+    until(lambda: "Ready to accept connections" in logs_of(swarm.manager, queue.strip()), 60, 1)
     until(lambda: "port: 3307" in logs_of(swarm.manager, mysql), 300, 2)
     names = [f"MYSQL_{each}_PASSWORD" for each in ("API", "WORKER", "MIGRATE")]
     passwords = {name: outside.value(name) for name in names}
     assert tell(outside.run("sh", str(production / "mysql" / "accounts"), **passwords))
 
-    outside.deploy()
+    outside.deploy(f"HOSTS={' '.join(each.name for each in swarm.engines)}")
 
     assert tell((production / "mysql" / "grants.sql").read_text())
     made = [outside.accept(url) for url in outside.urls]
