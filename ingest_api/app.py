@@ -11,9 +11,12 @@ from redis.exceptions import RedisError
 
 from ingest_api import metrics
 from ingest_api.audit import AuditTrail
-from ingest_api.auth import keys
+from ingest_api.auth import api_keys, keys, token_versions
+from ingest_api.auth.api_keys import ApiKeys
+from ingest_api.auth.callers import Callers
 from ingest_api.auth.login_check import LoginCheck
 from ingest_api.auth.login_failures import LoginFailures
+from ingest_api.auth.periodic_read import PeriodicRead
 from ingest_api.auth.token_versions import TokenVersions
 from ingest_api.auth.tokens import Tokens
 from ingest_api.database.reader_pool import DatabaseReader, ReaderPool
@@ -88,23 +91,22 @@ class _Lifespan:
     router: ShardRouter
     publisher: TicketPublisher
     pools: tuple[ReaderPool, ...]
-    lookup_pool: ReaderPool  # one of them
     replica: Replica | None
     queue: QueueReader
     requests: metrics.Requests
     access_log: AccessLog
     request_log: RequestLog
     audit: AuditTrail
-    versions: TokenVersions
+    periodic: tuple[PeriodicRead[Any], ...]
     login_check: LoginCheck
     watches: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def process_startup(self, scope: Any, event: Any) -> None:
-        """Start the ticket publisher, and the watches on the users and on the replica."""
+        """Start the ticket publisher, the reads of users and API keys, and the watch on the replica."""
         self.publisher.start()
         self.router.start()
-        await self.versions.start(self.lookup_pool)
-        self.watches.append(asyncio.create_task(self.versions.watch(self.lookup_pool)))
+        await asyncio.gather(*(each.start() for each in self.periodic))
+        self.watches += [asyncio.create_task(each.repeat()) for each in self.periodic]
         metrics.API_PROCESSES.set(1)
         if self.replica is not None:
             self.watches.append(asyncio.create_task(self.replica.watch()))
@@ -139,6 +141,8 @@ def create(settings: Settings) -> AsgiCallable:
     private, _ = keys.load(settings)
     versions = TokenVersions()
     tokens = Tokens(private, keys.accepted(settings), settings.token_ttl, settings.token_issuer, versions)
+    known_keys = ApiKeys()
+    callers = Callers(tokens, known_keys)
     publisher = TicketPublisher(settings)
     request_log = RequestLog(settings, _home_shard(settings, connections=1))
     audit = AuditTrail(settings, _home_shard(settings, connections=1))
@@ -175,20 +179,23 @@ def create(settings: Settings) -> AsgiCallable:
 
     app = AsgiApp(media_type=JSON, request_type=Request)
     app.add_middleware(RequestMiddleware(limit, requests, access_log, request_log))
+    periodic = (
+        PeriodicRead(lookup_pool, token_versions.read, versions.replace),
+        PeriodicRead(lookup_pool, api_keys.read, known_keys.replace),
+    )
     pools = (main_pool, lookup_pool, ledger_pool, *export_pools)
     app.add_middleware(
         _Lifespan(
             router,
             publisher,
             pools,
-            lookup_pool,
             replica,
             queue,
             requests,
             access_log,
             request_log,
             audit,
-            versions,
+            periodic,
             login_check,
         )
     )
@@ -197,11 +204,11 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_error_handler(RedisError, handle_redis_error)
     app.add_error_handler(QueueUnavailable, handle_append_failure)
     app.add_route("/api/login_check", Login(login_check, tokens, addresses, body_timeout, audit))
-    app.add_route("/api/leads", Leads(tokens, intake, lists, body_timeout))
-    app.add_route("/api/leads/export", Export(tokens, export_reader, audit))
-    app.add_route("/api/leads/bulk", Bulk(tokens, intake, body_timeout))
-    app.add_route("/api/leads/stats", Stats(tokens, reader, queue))
-    app.add_route("/api/leads/{lead}", Lead(tokens, reader, lookup_pool, queue, audit))
+    app.add_route("/api/leads", Leads(callers, intake, lists, body_timeout))
+    app.add_route("/api/leads/export", Export(callers, export_reader, audit))
+    app.add_route("/api/leads/bulk", Bulk(callers, intake, body_timeout))
+    app.add_route("/api/leads/stats", Stats(callers, reader, queue))
+    app.add_route("/api/leads/{lead}", Lead(callers, reader, lookup_pool, queue, audit))
     app.add_route("/api/dead-letters", Letters(tokens, letters, audit))
     app.add_route("/api/dead-letters/replay", Replay(tokens, letters, body_timeout, audit))
     app.add_route("/api/openapi.json", OpenApi(settings))

@@ -11,6 +11,7 @@ from marshmallow import ValidationError
 from sqlalchemy import Connection
 
 from ingest_api.auth import keys, users
+from ingest_api.auth.source_command import source
 from ingest_api.auth.users import UserError
 from ingest_api.importer.command import import_file
 from ingest_api.request_log.command import requests
@@ -72,6 +73,7 @@ def _prepare_metrics(settings: Settings) -> None:
 
 main.add_command(import_file)
 main.add_command(requests)
+main.add_command(source)
 
 
 @main.group()

@@ -20,6 +20,10 @@ REQUEST_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 LEADS_ACCEPTED = Counter("leads_accepted", "Leads appended to the queue.")
+SOURCE_ACCEPTED = Counter("leads_source_accepted", "Leads of a source that were appended to the queue.", ["source"])
+SOURCE_REFUSED = Counter(
+    "leads_source_refused", "Requests over a limit of their source: source_rate or source_cap.", ["source", "reason"]
+)
 REJECTED = Counter("leads_rejected", "Requests and bulk items that were refused.", ["reason"])
 FLUSH_SECONDS = Histogram(
     "leads_flush_duration_seconds",

@@ -9,7 +9,7 @@ from schema import configuration, storage
 from schema.audit import report, trail
 from schema.audit.event import Action, user_id
 from schema.cli import connected, database_errors, load_settings
-from schema.counts import maintain
+from schema.counts import by_source, maintain
 from schema.database import engines
 from schema.database.migrations import runner
 from schema.database.migrations.runner import MigrationFailed
@@ -80,6 +80,9 @@ def check_counts(rebuild: bool) -> None:
             for width, bucket, counted, rows in maintain.differences(connection):
                 place = "in all" if width == maintain.ALL_TIME else f"in {width / 1e6:g} s from {bucket / 1e6:.6f}"
                 click.echo(f"{place}: {counted} counted, {rows} rows")
+                wrong += 1
+            for source, width, bucket, counted, rows in by_source.differences(connection):
+                click.echo(f"of {source} in {width} s from {bucket}: {counted} counted, {rows} rows")
                 wrong += 1
     if wrong:
         raise SystemExit(1)

@@ -1,5 +1,6 @@
 """A worker's metrics: added up over its pool processes and served by its main process on a port of its own."""
 
+import collections
 import os
 import threading
 import time
@@ -13,6 +14,7 @@ from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from schema.database.lead_row import LeadRow
 from schema.lead.lead_id import LeadId, micros_of
 from schema.runtime import logs
 from schema.runtime.process_metrics import ProcessCollector
@@ -25,6 +27,7 @@ log = logs.get(__name__)
 
 
 STORED = Counter("leads_stored", "Leads whose rows a worker committed.")
+SOURCE_STORED = Counter("leads_source_stored", "Leads of a source whose rows a worker committed.", ["source"])
 DUPLICATES = Counter("leads_duplicates", "Leads that a worker found stored already: delivered twice, stored once.")
 DEAD_LETTERED = Counter("leads_dead_lettered", "Leads that a worker made dead letters.")
 ERASED = Counter("leads_erased", "Leads that a worker did not store: their person was erased or is kept out.")
@@ -82,6 +85,15 @@ def batch(outcome: Outcome) -> Iterator[None]:
         if leads:
             BATCH_LEADS.observe(leads)
             BATCH_SECONDS.observe(time.perf_counter() - started)
+
+
+def count_sources(rows: Sequence[LeadRow], stored: Sequence[LeadId]) -> None:
+    """Count the leads of each source among `rows` whose rows were just committed."""
+    sent = [(row.source, row.id) for row in rows if row.source is not None]
+    if sent:
+        ids = set(stored)
+        for source, number in collections.Counter(source for source, lead in sent if lead in ids).items():
+            SOURCE_STORED.labels(source).inc(number)
 
 
 def observe_delay(leads: Sequence[LeadId]) -> None:

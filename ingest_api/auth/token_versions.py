@@ -1,23 +1,11 @@
 """The versions of the users' tokens, read from the database every few seconds: who is changed or gone loses theirs."""
 
-import asyncio
-import time
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from ingest_api.database.reader_pool import DatabaseReader
-from ingest_api.http.envelope import ApiError
 from schema.database.tables import users
-
-# Interval (seconds) of the reads: the longest time that an ended token still works.
-READ_INTERVAL = 2.0
-
-# Longest time (seconds) that a starting process waits for the first read; without it every token of ours is accepted.
-FIRST_READ_TIMEOUT = 1.0
 
 # A token's `iat` is in whole seconds, so it may be so much (seconds) before the moment of its log-in.
 IAT_PRECISION = 1.0
@@ -57,27 +45,9 @@ class TokenVersions:
         """Take all users as they were at `read_at` (seconds since 1970)."""
         self._users, self._read_at = states, read_at
 
-    async def start(self, reader: DatabaseReader) -> None:
-        """Read the users for the first time, within FIRST_READ_TIMEOUT."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FIRST_READ_TIMEOUT):
-                await self.look(reader)
 
-    async def watch(self, reader: DatabaseReader) -> None:
-        """Read the users every READ_INTERVAL until cancelled. `reader` must read the primary."""
-        while True:
-            await self.look(reader)
-            await asyncio.sleep(READ_INTERVAL)
-
-    async def look(self, reader: DatabaseReader) -> None:
-        """Read the users. While the database is away, those of the last read stay."""
-        # Before the read: who is made while it runs may be missing in it.
-        moment = time.time()
-        with suppress(ApiError, SQLAlchemyError):
-            self.replace(await reader.one_statement(_states), moment)
-
-
-def _states(connection: Connection) -> dict[str, UserState]:
+def read(connection: Connection) -> dict[str, UserState]:
+    """Return what decides about the tokens of each user."""
     statement = select(users.c.email, users.c.token_version, users.c.disabled, users.c.created_at)
     return {
         row.email: UserState(row.token_version, bool(row.disabled), row.created_at.replace(tzinfo=UTC).timestamp())

@@ -13,6 +13,7 @@ from ingest_api.auth.token_versions import TokenVersions
 from ingest_api.auth.users import User
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import ApiError
+from schema.lead.source import SourceLimits
 
 ALGORITHM = "RS256"
 
@@ -26,19 +27,22 @@ HEADER_MAX = 4096
 # Most clock skew (seconds) of the host that issued a token: its `iat` may be so far in the future.
 CLOCK_SKEW_MAX = 60
 
+NOT_OURS = "Invalid JWT Token"
+
 # Version of the tokens of release 0.1, which do not name theirs.
 FIRST_VERSION = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The user that a token names."""
+    """The user that a token names, or the source that an API key stands for."""
 
-    user: str
+    user: str  # an e-mail address, or schema.lead.source.user_of
     roles: frozenset[str]
     expires: float  # seconds since 1970
     issued: float  # seconds since 1970
     version: int  # of the user's tokens, when this one was issued
+    source: SourceLimits | None = None  # None: a user
 
 
 class Tokens:
@@ -81,9 +85,9 @@ class Tokens:
             raise _unauthorized("Expired JWT Token", "token_expired")
         req.context.user = identity.user
         if self._versions.is_revoked(identity.user, identity.version, identity.issued):
-            raise _forbidden("token_revoked")
+            raise forbidden(NOT_OURS, "token_revoked")
         if not identity.roles.intersection(roles):
-            raise _forbidden("role")
+            raise forbidden(NOT_OURS, "role")
         return identity
 
     def _remember(self, header: str) -> Identity:
@@ -100,13 +104,13 @@ class Tokens:
         except jwt.ExpiredSignatureError:
             raise _unauthorized("Expired JWT Token", "token_expired") from None
         except (jwt.PyJWTError, ValueError, TypeError):
-            raise _forbidden("token_invalid") from None
+            raise forbidden(NOT_OURS, "token_invalid") from None
         roles, version = claims.get("roles"), claims.get("ver", FIRST_VERSION)
         if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-            raise _forbidden("token_invalid")
+            raise forbidden(NOT_OURS, "token_invalid")
         # Processes of release 0.1, which go on during an upgrade, name no issuer.
         if not isinstance(version, int) or claims.get("iss", self._issuer) != self._issuer:
-            raise _forbidden("token_invalid")
+            raise forbidden(NOT_OURS, "token_invalid")
         return Identity(claims["sub"], frozenset(roles), float(claims["exp"]), float(claims["iat"]), version)
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -146,5 +150,6 @@ def _unauthorized(message: str, reason: str) -> ApiError:
     return ApiError(falcon.HTTP_401, message, reason, headers={"WWW-Authenticate": "Bearer"})
 
 
-def _forbidden(reason: str) -> ApiError:
-    return ApiError(falcon.HTTP_403, "Invalid JWT Token", reason)
+def forbidden(message: str, reason: str) -> ApiError:
+    """Make the 403 for a token or key that opens nothing here."""
+    return ApiError(falcon.HTTP_403, message, reason)

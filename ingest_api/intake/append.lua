@@ -1,5 +1,5 @@
--- Counts requests, and leads sent in bulk, against their limits and appends leads to the stream: one flush of the group
--- commit.
+-- Counts requests, leads sent in bulk and leads of sources against their limits, and appends leads to the stream: one
+-- flush of the group commit.
 -- append.py declares the names.
 --
 -- Atomic: Redis refuses the script at its first write (out of memory, read-only, disk error), before anything is
@@ -8,7 +8,7 @@
 -- Arguments: most leads waiting, rate limit, leads in bulk for each user, the window of both (ms), TTL of an
 -- idempotency key (s), number of requests; then, for each request and each of its leads, what next_argument() reads.
 -- Returns leads waiting, tickets waiting; then for each request: verdict, what its rate-limit key has used in the
--- window, ms left of the window, and the lead id if the key was used before.
+-- window, ms left of the window, the lead id if the key was used before, and what its source's limit has used.
 
 local most, window, ttl = tonumber(queue_max), tonumber(rate_window), tonumber(key_ttl)
 
@@ -16,6 +16,8 @@ local most, window, ttl = tonumber(queue_max), tonumber(rate_window), tonumber(k
 local limits, used, used_before, window_left = {}, {}, {}, {}
 local accepted_in_minute = {}
 local index_updates = {}
+-- Leads of sources: accepted in this minute before this flush and by it, and by field of SOURCES_ACCEPTED by it.
+local rate_before, rate_added, source_added = {}, {}, {}
 local waiting = redis.call('XLEN', STREAM)
 local fenced = redis.call('EXISTS', FENCE) == 1
 -- A write, so that WAIT and WAITAOF also wait for the fence and for what was appended before it. Redis takes it when it
@@ -55,6 +57,40 @@ local function count(rate_key, cost)
   return before < limits[rate_key]
 end
 
+local function source_field(source, width, minute)
+  return width .. ':' .. minute - minute % width .. ':' .. source
+end
+
+-- Leads of a source accepted on the day of `minute`, in the queue that was moved here, too.
+local function accepted_on_day(source, minute)
+  local field = source_field(source, DAY, minute)
+  local found = redis.call('HMGET', SOURCES_ACCEPTED, field, MOVED_MARK .. field)
+  return tonumber(found[1] or 0) + tonumber(found[2] or 0) + (source_added[field] or 0)
+end
+
+-- Whether a source may send the leads that are the next arguments; else the limit that is used up, and what it has used.
+local function check_source(source, rate, cap, leads)
+  if rate > 0 then
+    rate_before[source] = rate_before[source] or tonumber(redis.call('GET', SOURCE_RATE_PREFIX .. source) or 0)
+    local before = rate_before[source] + (rate_added[source] or 0)
+    if before + leads > rate then return SOURCE_RATE, before end
+  end
+  if cap > 0 then
+    -- The leads of one request may be of two days.
+    local on_day = {}
+    for lead = 0, leads - 1 do
+      local minute = ARGV[place + LEAD_ARGUMENTS * lead + 2]
+      local day = minute - minute % DAY
+      on_day[day] = (on_day[day] or 0) + 1
+    end
+    for day, number in pairs(on_day) do
+      local before = accepted_on_day(source, day)
+      if before + number > cap then return SOURCE_CAP, before end
+    end
+  end
+  return APPENDED, 0
+end
+
 local function append(key, digest, id, minute, payload)
   local entry
   if key == '' then
@@ -70,9 +106,10 @@ end
 
 for _ = 1, tonumber(requests) do
   local rate_key, cost, key, digest = next_argument(), next_argument(), next_argument(), next_argument()
+  local source, rate, cap = next_argument(), tonumber(next_argument()), tonumber(next_argument())
   local absent_in_database, leads = next_argument() == '1', tonumber(next_argument())
   local behind = place + LEAD_ARGUMENTS * leads
-  local verdict, known_id = APPENDED, ''
+  local verdict, known_id, source_used = APPENDED, '', 0
 
   if fenced then
     verdict = MOVED
@@ -82,6 +119,8 @@ for _ = 1, tonumber(requests) do
       known_id = string.sub(known, 1, 16)
       verdict = string.sub(known, 17) == digest and DUPLICATE or CONFLICT
     end
+    -- The next queue counts from here on.
+    if cap > 0 and leads > 0 then source_used = accepted_on_day(source, ARGV[place + 2]) end
   elseif rate_key ~= '' and not count(rate_key, tonumber(cost)) then
     verdict = RATE_LIMITED
   end
@@ -97,12 +136,22 @@ for _ = 1, tonumber(requests) do
       verdict = KEY_UNVERIFIED
     elseif waiting + leads > most then
       verdict = FULL
-    else
+    elseif source ~= '' then
+      verdict, source_used = check_source(source, rate, cap, leads)
+    end
+    if verdict == APPENDED then
       if key ~= '' then redis.call('SET', key, ARGV[place + 1] .. digest, 'EX', ttl) end
       for _ = 1, leads do
         local id, minute, payload = next_argument(), next_argument(), next_argument()
         append(key, digest, id, minute, payload)
+        if source ~= '' then
+          for _, width in ipairs(SOURCE_WIDTHS) do
+            local field = source_field(source, width, minute)
+            source_added[field] = (source_added[field] or 0) + 1
+          end
+        end
       end
+      if rate > 0 then rate_added[source] = (rate_added[source] or 0) + leads end
       waiting = waiting + leads
     end
   end
@@ -110,7 +159,7 @@ for _ = 1, tonumber(requests) do
   place = behind
   local n = #answer
   answer[n + 1], answer[n + 2] = verdict, used[rate_key] or 0
-  answer[n + 3], answer[n + 4] = window_left[rate_key] or 0, known_id
+  answer[n + 3], answer[n + 4], answer[n + 5] = window_left[rate_key] or 0, known_id, source_used
 end
 
 -- Few large commands: each command is a record of its own in the append-only file.
@@ -133,6 +182,12 @@ if next(accepted_in_minute) then
     for _, width in ipairs(ACCEPTED_WIDTHS) do
       redis.call('HINCRBY', ACCEPTED, width .. ':' .. minute - minute % width, number)
     end
+  end
+  for field, number in pairs(source_added) do redis.call('HINCRBY', SOURCES_ACCEPTED, field, number) end
+  local now = tonumber(time[1])
+  for source, number in pairs(rate_added) do
+    redis.call('INCRBY', SOURCE_RATE_PREFIX .. source, number)
+    redis.call('EXPIREAT', SOURCE_RATE_PREFIX .. source, now - now % MINUTE + MINUTE)
   end
 end
 

@@ -5,8 +5,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from schema.counts.by_source import SOURCE_WIDTHS
+from schema.counts.widths import DAY, MINUTE
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
+from schema.lead.source import SourceLimits
 from schema.queue import accepted_counts
 from schema.queue.keys import (
     ACCEPTED,
@@ -20,13 +23,16 @@ from schema.queue.keys import (
     INDEX,
     KEY_FIELD,
     LEAD_FIELD,
+    MOVED_MARK,
+    SOURCE_RATE_PREFIX,
+    SOURCES_ACCEPTED,
     STREAM,
     TICKETS,
 )
 from schema.queue.script import Script, Value
 from schema.settings.shards import WHOLE, Shard
 
-RESULT_FIELDS = 4  # for each request in the script's answer
+RESULT_FIELDS = 5  # for each request in the script's answer
 
 
 class Verdict(enum.IntEnum):
@@ -39,6 +45,8 @@ class Verdict(enum.IntEnum):
     CONFLICT = 4
     KEY_UNVERIFIED = 5  # Redis may have lost the key: ask the database, then submit again
     MOVED = 6  # the queue is elsewhere now: submit there
+    SOURCE_RATE = 7
+    SOURCE_CAP = 8
 
 
 _VERDICTS = tuple(Verdict)  # by number; a look-up here is faster than Verdict(number)
@@ -57,6 +65,7 @@ def append_script(shard: Shard = WHOLE, prefix: str = "", *, has_tickets: bool =
             "STREAM": shard.name(prefix + STREAM),
             "INDEX": shard.name(prefix + INDEX),
             "ACCEPTED": shard.name(prefix + ACCEPTED),
+            "SOURCES_ACCEPTED": shard.name(prefix + SOURCES_ACCEPTED),
             "TICKETS": TICKETS if has_tickets else shard.name(prefix + TICKETS),
             "FENCE": shard.name(prefix + FENCE),
         },
@@ -71,7 +80,12 @@ def append_script(shard: Shard = WHOLE, prefix: str = "", *, has_tickets: bool =
             "FIRST_FIELD": FIRST_FIELD,
             "IDEMPOTENCY_PREFIX": shard.name(IDEMPOTENCY_PREFIX),
             "BULK_RATE_PREFIX": shard.name(BULK_RATE_PREFIX),
+            "SOURCE_RATE_PREFIX": shard.name(prefix + SOURCE_RATE_PREFIX),
             "ACCEPTED_WIDTHS": accepted_counts.ACCEPTED_WIDTHS,
+            "SOURCE_WIDTHS": SOURCE_WIDTHS,
+            "MOVED_MARK": MOVED_MARK,
+            "DAY": DAY,
+            "MINUTE": MINUTE,
             "SHARD": shard.number,
             "FENCE_TTL": FENCE_TTL,
         },
@@ -94,6 +108,7 @@ class AppendRequest(NamedTuple):
     digest: bytes = b""  # SHA-256 of the lead's fields
     key_absent_in_database: bool = False  # True once the database was asked and does not have the key
     cost: int = 1  # what it adds under `rate_key`; 0 only asks whether the limit is used up
+    source: SourceLimits | None = None  # None: a user sends the leads
 
 
 class AppendResult(NamedTuple):
@@ -103,6 +118,7 @@ class AppendResult(NamedTuple):
     used: int  # under `rate_key` in its window, this request included; 0 when not limited
     window_left: int  # milliseconds
     id: LeadId  # the lead's, when its key was used before; else empty
+    source_used: int = 0  # of the source's rate or cap, when the verdict is about it; of its cap here, when MOVED
 
 
 class Appender(Protocol):
@@ -112,6 +128,9 @@ class Appender(Protocol):
         """Put a request into the next flush and wait for its result. Raises QueueUnavailable."""
 
 
+_NO_SOURCE = SourceLimits("")
+
+
 def arguments_of(requests: Iterable[AppendRequest], shard: Shard = WHOLE) -> Iterator[Value]:
     """Yield the script's arguments for the requests, in its order."""
     for request in requests:
@@ -119,6 +138,7 @@ def arguments_of(requests: Iterable[AppendRequest], shard: Shard = WHOLE) -> Ite
         if shard.tag:
             rate_key, key = (each and shard.name(each) for each in (rate_key, key))
         yield from (rate_key, request.cost, key, request.digest)
+        yield from (request.source or _NO_SOURCE)
         yield from (int(request.key_absent_in_database), len(request.leads))
         for lead in request.leads:
             second = lead_id.micros_of(lead.id) // 1_000_000
@@ -128,5 +148,5 @@ def arguments_of(requests: Iterable[AppendRequest], shard: Shard = WHOLE) -> Ite
 def results_of(answer: list[Any]) -> Iterator[AppendResult]:
     """Yield what became of each request, in their order."""
     numbers = iter(answer[2:])
-    for verdict, used, window_left, known in zip(*[numbers] * RESULT_FIELDS, strict=True):
-        yield AppendResult(_VERDICTS[verdict], used, window_left, known)
+    for verdict, *rest in zip(*[numbers] * RESULT_FIELDS, strict=True):
+        yield AppendResult(_VERDICTS[verdict], *rest)

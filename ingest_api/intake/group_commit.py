@@ -153,6 +153,8 @@ class GroupCommit:
         for waiting, result in zip(batch, results_of(reply), strict=True):
             if result.verdict is Verdict.APPENDED:
                 appended += len(waiting.request.leads)
+                if waiting.request.source is not None:
+                    metrics.SOURCE_ACCEPTED.labels(waiting.request.source.name).inc(len(waiting.request.leads))
             if not waiting.future.done():
                 waiting.future.set_result(result)
         if appended:

@@ -10,6 +10,7 @@ import falcon
 import orjson
 from sqlalchemy import Connection, select
 
+from ingest_api.auth.tokens import Identity
 from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import RETRY_FULL, ApiError, invalid, unavailable
@@ -17,11 +18,13 @@ from ingest_api.intake.append import Appender, AppendRequest, AppendResult, NewL
 from ingest_api.intake.bulk_limit import BulkLimit
 from ingest_api.intake.group_commit import QueueUnavailable
 from ingest_api.intake.rate_limit import RateLimit
+from ingest_api.intake.source_limit import over_limit
 from schema.database import idempotency
 from schema.database.idempotency import IDEMPOTENCY_KEY
 from schema.database.tables import leads
 from schema.lead import codec
 from schema.lead.lead_id import LeadId, new_lead_id, new_lead_ids, same_lead_ids
+from schema.lead.source import SourceLimits
 from schema.queue.keys import IDEMPOTENCY_PREFIX
 
 _visible_ascii = re.compile(r"[\x21-\x7e]{1,255}")
@@ -65,37 +68,39 @@ class LeadIntake:
         """Count the leads of a bulk request of which none is accepted."""
         await self._bulk_limit.charge(user, leads)
 
-    async def accept(self, req: Request, user: str, fields: dict[str, Any]) -> tuple[LeadId, bytes]:
+    async def accept(self, req: Request, caller: Identity, fields: dict[str, Any]) -> tuple[LeadId, bytes]:
         """Append one validated lead; return its id and its JSON.
 
         On return the lead is durable in the queue, or was already under this request's
         Idempotency-Key. Raises the 400 of a bad key, the 409, the 429 or the 503.
         """
-        key = _key(req, user)
+        key, source = _key(req, caller.user), caller.source
         new_id = new_lead_id()
-        new = NewLead(new_id, codec.encode(new_id, fields))
+        new = NewLead(new_id, codec.encode(new_id, fields, _name(source)))
+        request = AppendRequest(self._limit.key(req), (new,), source=source)
         if key is None:
-            await self._append(req, AppendRequest(self._limit.key(req), (new,)))
+            await self._append(req, request)
             return new_id, new.payload
-        known, _ = await self._with_key(req, key, AppendRequest(self._limit.key(req), (new,), digest=_digest(fields)))
-        return (new_id, new.payload) if known is None else (known, codec.encode(known, fields))
+        known, _ = await self._with_key(req, key, request._replace(digest=_digest(fields)))
+        return (new_id, new.payload) if known is None else (known, codec.encode(known, fields, _name(source)))
 
-    async def accept_bulk(self, req: Request, user: str, batch: list[bytes], leads: int) -> list[LeadId]:
+    async def accept_bulk(self, req: Request, caller: Identity, batch: list[bytes], leads: int) -> list[LeadId]:
         """Append validated leads, all or none, and return their ids in the same order.
 
         `batch` has the fields of each as JSON, and `leads` is the number that the request held, which the bulk limit
         counts. On return they are durable in the queue, or were already under this request's Idempotency-Key. Raises
         the 400 of a bad key, the 409, the 429 or the 503.
         """
-        key = _key(req, user)
-        counted = AppendRequest(self._bulk_limit.key(user), cost=leads)
+        key, source = _key(req, caller.user), caller.source
+        counted = AppendRequest(self._bulk_limit.key(caller.user), cost=leads, source=source)
         if key is None:
             ids = [new_lead_id() for _ in batch]
-            await self._append(req, counted._replace(leads=_encoded(ids, batch)))
+            await self._append(req, counted._replace(leads=_encoded(ids, batch, source)))
             return ids
         ids = new_lead_ids(key, len(batch))
         digest = hashlib.sha256(b"[%b]" % b",".join(batch)).digest()
-        known, forgotten = await self._with_key(req, key, counted._replace(leads=_encoded(ids, batch), digest=digest))
+        request = counted._replace(leads=_encoded(ids, batch, source), digest=digest)
+        known, forgotten = await self._with_key(req, key, request)
         if known is None:
             return ids
         ids = same_lead_ids(known, key, len(batch))
@@ -104,9 +109,13 @@ class LeadIntake:
             stored = await self._primary.in_snapshot(_stored, ids)
             lost = [(each, fields) for each, fields in zip(ids, batch, strict=True) if each not in stored]
             if lost:
-                again = _encoded(*zip(*lost, strict=True))
+                ids_again, batch_again = zip(*lost, strict=True)
+                again = _encoded(ids_again, batch_again, source)
                 name = IDEMPOTENCY_PREFIX + key.hex()
-                await self._append(req, AppendRequest("", again, name, digest, key_absent_in_database=True))
+                # They were within the source's limits when they came.
+                free = source and source._replace(rate=0, daily_cap=0)
+                request = AppendRequest("", again, name, digest, key_absent_in_database=True, source=free)
+                await self._append(req, request)
         return ids
 
     async def _with_key(self, req: Request, key: bytes, request: AppendRequest) -> tuple[LeadId | None, bool]:
@@ -142,6 +151,8 @@ class LeadIntake:
             raise unavailable("The queue is full. Nothing was accepted.", "queue_full", RETRY_FULL)
         if answer.verdict is Verdict.CONFLICT:
             raise _conflict()
+        if request.source is not None and answer.verdict in (Verdict.SOURCE_RATE, Verdict.SOURCE_CAP):
+            raise over_limit(request.source, answer)
         return answer
 
 
@@ -162,8 +173,13 @@ def _digest(content: object) -> bytes:
     return hashlib.sha256(orjson.dumps(content)).digest()
 
 
-def _encoded(ids: Iterable[LeadId], batch: Iterable[bytes]) -> tuple[NewLead, ...]:
-    return tuple(NewLead(each, codec.encode_fields(each, fields)) for each, fields in zip(ids, batch, strict=True))
+def _encoded(ids: Iterable[LeadId], batch: Iterable[bytes], source: SourceLimits | None) -> tuple[NewLead, ...]:
+    pairs = zip(ids, batch, strict=True)
+    return tuple(NewLead(each, codec.encode_fields(each, fields, _name(source))) for each, fields in pairs)
+
+
+def _name(source: SourceLimits | None) -> str:
+    return "" if source is None else source.name
 
 
 def _stored(connection: Connection, ids: list[LeadId]) -> set[LeadId]:

@@ -1,8 +1,8 @@
 """The router: which shard of the queue a request goes to.
 
-A lead with an Idempotency-Key always goes to the same shard, or it could be stored twice. Others go to the shard that
-counts their client's requests, where that is limited, or else to each shard for a while; and to any that is well while
-that one is away.
+A lead with an Idempotency-Key always goes to the same shard, or it could be stored twice; all leads of a source do, for
+its rate and its daily cap to be counted there. Others go to the shard that counts their client's requests, where that
+is limited, or else to each shard for a while; and to any that is well while that one is away.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from contextlib import suppress
 from ingest_api import metrics
 from ingest_api.intake.append import AppendRequest, AppendResult, Verdict
 from ingest_api.intake.group_commit import GroupCommit, NotSent, QueueUnavailable
-from schema.queue.keys import BULK_RATE_PREFIX, PROBE_PREFIX
+from schema.queue.keys import BULK_RATE_PREFIX, PROBE_PREFIX, SOURCE_RATE_PREFIX
 from schema.runtime.redis_clients import AsyncShardClient
 from schema.settings import Settings
 from schema.settings.shards import home_of
@@ -59,19 +59,30 @@ class ShardRouter:
     async def submit(self, request: AppendRequest) -> AppendResult:
         """Put a request into the next flush of its shard and wait for its result, as GroupCommit.submit.
 
-        Raises QueueUnavailable when its shard is away or, for a request without a key, when all are.
+        Raises QueueUnavailable when its shard is away or, for a request without a key or source, when all are.
         """
         if len(self._commits) == 1:
             result = await self._commits[0].submit(request)
+        elif request.source:
+            result = await self._submit_at(SOURCE_RATE_PREFIX + request.source.name, request)
         elif request.key:
-            result = await self._submit_with_key(request)
+            result = await self._submit_at(request.key, request)
         else:
             result = await self._submit_anywhere(request)
         if result.verdict is not Verdict.MOVED:
             return result
         if self._next is None:
             raise QueueUnavailable("moved")
-        return await self._next.submit(request)
+        if request.source is None or not request.source.daily_cap:
+            return await self._next.submit(request)
+        # The cap that is left: what was accepted before the move is counted here until that is over.
+        limits, used = request.source, result.source_used
+        if used + len(request.leads) > limits.daily_cap:
+            return result._replace(verdict=Verdict.SOURCE_CAP)
+        left = limits._replace(daily_cap=limits.daily_cap - used)
+        answer = await self._next.submit(request._replace(source=left))
+        is_capped = answer.verdict is Verdict.SOURCE_CAP
+        return answer._replace(source_used=answer.source_used + used) if is_capped else answer
 
     def start(self) -> None:
         """Begin to watch the shards. One without replicas needs none: each request finds out whether it is back."""
@@ -98,8 +109,9 @@ class ShardRouter:
         """Shards that are not reached, as of their last flushes."""
         return sum(each.is_away for each in self._commits) + (self._next.away if self._next else 0)
 
-    async def _submit_with_key(self, request: AppendRequest) -> AppendResult:
-        home = self._home(request.key)
+    async def _submit_at(self, name: str, request: AppendRequest) -> AppendResult:
+        """Submit a request to the shard that has the key of this name."""
+        home = self._home(name)
         if home.is_away:
             raise NotSent("the shard is away")
         if not request.rate_key or self._home(request.rate_key) is home:

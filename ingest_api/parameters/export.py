@@ -7,7 +7,16 @@ from typing import Any
 from marshmallow import Schema, fields, post_load, validate
 
 from ingest_api.http.body import NDJSON
-from ingest_api.parameters.kinds import ORDERS, TIME_RULE, UNKNOWN_PARAMETER, Moment, Order, as_stored, one_of
+from ingest_api.parameters.kinds import (
+    ORDERS,
+    TIME_RULE,
+    UNKNOWN_PARAMETER,
+    Moment,
+    Order,
+    SourceName,
+    as_stored,
+    one_of,
+)
 from ingest_api.parameters.lists import ListQuery
 from schema.lead.rules import EMAIL_MAX, PHONE_MAX
 
@@ -43,6 +52,7 @@ class ExportQuerySchema(Schema):
     phone = fields.String(load_default=None, validate=validate.Length(1, PHONE_MAX))
     createdFrom = Moment(load_default=None, metadata={"description": "First time to export", **TIME_RULE})
     createdTo = Moment(end=True, load_default=None, metadata={"description": "Last time to export", **TIME_RULE})
+    source = SourceName()
 
     @post_load
     def _query(self, data: dict[str, Any], **_: Any) -> ExportQuery:
@@ -60,6 +70,7 @@ class ExportQuerySchema(Schema):
             phone=phone,
             created_from=data["createdFrom"],
             created_to=end,
+            source=data["source"],
         )
         return ExportQuery(data["format"], leads)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from schema.lead.source import SOURCE_NAME_PATTERN, SourceLimits
+
 ORDERS = ("ASC", "DESC")
 
 UNKNOWN_PARAMETER = "This parameter is not known."
@@ -72,6 +74,15 @@ def one_of(choices: tuple[str, ...]) -> validate.OneOf:
     return validate.OneOf(choices, error=f"This value should be one of {', '.join(choices)}.")
 
 
+class SourceName(fields.String):
+    """The name of a source, whether there is one or not."""
+
+    def __init__(self) -> None:
+        rule = validate.Regexp(SOURCE_NAME_PATTERN, error="This value is no source's name.")
+        text = {"description": "Leads that this source sent", "pattern": SOURCE_NAME_PATTERN}
+        super().__init__(load_default=None, validate=rule, metadata=text)
+
+
 class Order(fields.String):
     """ASC or DESC, in any case."""
 
@@ -89,6 +100,18 @@ def as_stored(email: str | None, phone: str | None) -> tuple[str | None, str | N
         # A "+" that was not escaped in the query arrives as a space.
         phone = "+" + phone[1:]
     return email, phone
+
+
+def own_source(given: str | None, caller: SourceLimits | None) -> str | None:
+    """Return the source whose leads are asked for: for a source its own, for a user the one `given`, None for all.
+
+    Raises marshmallow's ValidationError when a source asks for another one's.
+    """
+    if caller is None:
+        return given
+    if given not in (None, caller.name):
+        raise ValidationError({"source": ["An API key reads the leads of its own source alone."]})
+    return caller.name
 
 
 def parse(schema: Schema, parameters: Mapping[str, str | list[str]]) -> Any:

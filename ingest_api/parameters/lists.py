@@ -11,6 +11,7 @@ from ingest_api.parameters.kinds import (
     UNKNOWN_PARAMETER,
     Moment,
     Order,
+    SourceName,
     WholeNumber,
     as_stored,
     one_of,
@@ -35,11 +36,14 @@ class ListQuery:
     phone: str | None
     created_from: int | None  # microseconds since 1970, included
     created_to: int | None  # microseconds since 1970, included
+    source: str | None = None
 
     @property
     def name(self) -> str:
         """The list's identity without the page: sort and filters. A cursor carries it."""
-        return repr((self.sort, self.ascending, self.email, self.phone, self.created_from, self.created_to))
+        parts = (self.sort, self.ascending, self.email, self.phone, self.created_from, self.created_to)
+        # Without a source as in releases that knew none, so that their cursors stay good.
+        return repr(parts if self.source is None else (*parts, self.source))
 
 
 class ListQuerySchema(Schema):
@@ -61,6 +65,8 @@ class ListQuerySchema(Schema):
     )
     createdTo = Moment(end=True, load_default=None, metadata={"description": "Last time that does", **TIME_RULE})
 
+    source = SourceName()
+
     @validates_schema
     def _page_or_cursor(self, data: dict[str, Any], **_: Any) -> None:
         if data["page"] is not None and data["cursor"] is not None:
@@ -79,6 +85,7 @@ class ListQuerySchema(Schema):
             phone=phone,
             created_from=data["createdFrom"],
             created_to=data["createdTo"],
+            source=data["source"],
         )
 
 

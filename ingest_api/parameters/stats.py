@@ -1,12 +1,13 @@
 """The parameters of the statistics: time range and bucket width."""
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load
 
-from ingest_api.parameters.kinds import TIME_RULE, UNKNOWN_PARAMETER, Moment, one_of
+from ingest_api.parameters.kinds import TIME_RULE, UNKNOWN_PARAMETER, Moment, SourceName, one_of
 from schema.counts.widths import DAY, HOUR, MINUTE
 
 INTERVALS = {"minute": MINUTE, "hour": HOUR, "day": DAY}
@@ -21,8 +22,18 @@ END_OF_TIME = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 BUCKETS_DEFAULT = 24
 
 
+@dataclass(frozen=True, slots=True)
+class StatsQuery:
+    """The validated parameters: buckets of `width` seconds that begin in [start, end), in seconds since 1970."""
+
+    width: int
+    start: int
+    end: int
+    source: str | None
+
+
 class StatsQuerySchema(Schema):
-    """The parameters as they stand in the query string. Loads a width and [start, end) in seconds since 1970."""
+    """The parameters as they stand in the query string."""
 
     error_messages = {"unknown": UNKNOWN_PARAMETER}
 
@@ -40,8 +51,13 @@ class StatsQuerySchema(Schema):
         validate=one_of(tuple(INTERVALS)),
     )
 
+    source = SourceName()
+
     @post_load
-    def _range(self, data: dict[str, Any], **_: Any) -> tuple[int, int, int]:
+    def _query(self, data: dict[str, Any], **_: Any) -> StatsQuery:
+        return StatsQuery(*self._range(data), data["source"])
+
+    def _range(self, data: dict[str, Any]) -> tuple[int, int, int]:
         width = INTERVALS[data["interval"]]
         # The last microsecond of the half-open range; without an end the bucket of now is whole.
         last = time.time_ns() // 1000 if data["end"] is None else max(data["end"] - 1, 0)

@@ -21,6 +21,8 @@ def matching(statement: Select[Any], query: ListQuery) -> Select[Any]:
         conditions.append(leads.c.email == query.email)
     if query.phone is not None:
         conditions.append(leads.c.phone == query.phone)
+    if query.source is not None:
+        conditions.append(leads.c.source == query.source)
     return statement.where(*conditions, *since(query), *until(query))
 
 

@@ -23,7 +23,8 @@ SORT_COLUMNS = {
 # Most matching leads that the database sorts without an index.
 SORT_MAX = 10_000
 
-# Most leads of one e-mail address or telephone number in a list, because each request counts them on the index.
+# Most leads of one e-mail address or telephone number in a list, or of a source between two times, because each request
+# counts them on the index.
 MATCH_MAX = 100_000
 
 # Largest OFFSET into an index for a page by number, from the nearer end.
@@ -40,8 +41,10 @@ class Costly(Exception):
 
 
 def index_of(query: ListQuery) -> str:
-    """Return the index of the query's filter."""
-    return "leads_email" if query.email is not None else "leads_phone"
+    """Return the index of the query's most narrow filter, which it must have."""
+    if query.email is not None:
+        return "leads_email"
+    return "leads_source" if query.phone is None else "leads_phone"
 
 
 def count_matching(connection: Connection, query: ListQuery) -> int:
@@ -58,14 +61,24 @@ def count_matching(connection: Connection, query: ListQuery) -> int:
 
 
 def ids_by_filter(connection: Connection, query: ListQuery, total: int, after: After | None) -> list[LeadId]:
-    """Return the ids of a filtered page whose index has the order wanted: by creation within equal values."""
-    if after is None and offset_of(query) >= total:
-        return []
+    """Return the ids of a filtered page whose index has the order wanted, by creation within equal values.
+
+    They are read from the nearer end. Raises Costly.
+    """
     statement = matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({index_of(query)})", "mysql")
-    statement = statement.order_by(leads.c.id if query.ascending else leads.c.id.desc()).limit(query.limit + 1)
+    order, backwards = (leads.c.id, leads.c.id.desc()) if query.ascending else (leads.c.id.desc(), leads.c.id)
+    wanted = query.limit + 1
     if after is not None:
         statement = statement.where(beyond(leads.c.id, after.id, query.ascending))
-    return ids_of(connection, statement.offset(offset_of(query) if after is None else 0))
+        return ids_of(connection, statement.order_by(order).limit(wanted))
+    offset = offset_of(query)
+    if offset >= total:
+        return []
+    _check_offset(offset, total, "Of this source")
+    if offset <= total // 2:
+        return ids_of(connection, statement.order_by(order).limit(wanted).offset(offset))
+    wanted = min(wanted, total - offset)
+    return ids_of(connection, statement.order_by(backwards).limit(wanted).offset(total - offset - wanted))[::-1]
 
 
 def ids_by_column(connection: Connection, query: ListQuery, total: int, after: After | None) -> list[LeadId]:
@@ -85,17 +98,22 @@ def ids_by_column(connection: Connection, query: ListQuery, total: int, after: A
     offset = offset_of(query)
     if offset >= total:
         return []
-    if SKIP_MAX < offset < total - SKIP_MAX:
-        raise Costly(
-            "page",
-            f"Sorted by {query.sort}, pages can be reached by their number within {SKIP_MAX} leads "
-            "from either end: go on from there with next_cursor, or sort by createdAt.",
-        )
+    _check_offset(offset, total, f"Sorted by {query.sort}")
     if offset <= total // 2:
         return ids_of(connection, _ordered(statement, column, query.ascending).limit(wanted).offset(offset))
     wanted = min(wanted, total - offset)
     backwards = _ordered(statement, column, not query.ascending).limit(wanted).offset(total - offset - wanted)
     return ids_of(connection, backwards)[::-1]
+
+
+def _check_offset(offset: int, total: int, of_what: str) -> None:
+    """Raise Costly for a page that is far from both ends."""
+    if SKIP_MAX < offset < total - SKIP_MAX:
+        raise Costly(
+            "page",
+            f"{of_what}, pages can be reached by their number within {SKIP_MAX} leads "
+            "from either end: go on from there with next_cursor, or sort all by createdAt.",
+        )
 
 
 def ids_sorted(connection: Connection, query: ListQuery, total: int, index: str, after: After | None) -> list[LeadId]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,6 +25,7 @@ from schema import __version__
 from schema.audit.event import Action
 from schema.counts.lookup import BucketCache
 from schema.counts.totals import DataVersion
+from schema.lead.source import SourceLimits
 
 # Most entries of each cache: parsed query strings, since parsing takes longer than a 304, and page starts.
 CACHED_MAX = 2_000
@@ -52,12 +54,14 @@ class Lists:
         # Data version of the last page read; cached page starts of other versions are ignored.
         self._version: DataVersion | None = None
 
-    async def answer(self, req: Request, resp: Response) -> None:
+    async def answer(self, req: Request, resp: Response, caller: SourceLimits | None = None) -> None:
         """Answer a page; or 304, without reading a lead, when the client's ETag is current.
+
+        A `caller` that is a source gets its own leads alone.
 
         Raises the 400 of a wrong parameter, and the 503.
         """
-        query = self._parse(req)
+        query = self._parse(req, caller)
         seen = req.get_header("If-None-Match")
         if seen:
             current = await self._current(query)
@@ -89,17 +93,17 @@ class Lists:
         self._audit.note(req, Action.LIST, parameters=req.params, row_count=len(page.rows))
         success(resp, 200, "Leads", data)
 
-    def _parse(self, req: Request) -> ListQuery:
+    def _parse(self, req: Request, caller: SourceLimits | None) -> ListQuery:
         query = self._parsed.get(req.query_string)
-        if query is None:
-            try:
+        try:
+            if query is None:
                 query = kinds.parse(LIST_QUERY, req.params)
-            except ValidationError as error:
-                raise validation_failed(error) from None
-            if len(self._parsed) >= CACHED_MAX:
-                self._parsed.clear()
-            self._parsed[req.query_string] = query
-        return query
+                if len(self._parsed) >= CACHED_MAX:
+                    self._parsed.clear()
+                self._parsed[req.query_string] = query
+            return query if caller is None else replace(query, source=kinds.own_source(query.source, caller))
+        except ValidationError as error:
+            raise validation_failed(error) from None
 
     async def _current(self, query: ListQuery) -> str | None:
         """Return the page's current tag by the primary's data version, or None while the primary is away."""

@@ -23,7 +23,7 @@ from ingest_api.reads.index_pages import (
     ids_sorted,
     index_of,
 )
-from schema.counts import lookup, totals
+from schema.counts import by_source, lookup, totals
 from schema.counts.lookup import BucketCache, KnownBuckets, Place
 from schema.counts.totals import DataVersion
 from schema.counts.widths import LEAF_SIZE
@@ -60,10 +60,11 @@ def fetch_page(connection: Connection, query: ListQuery, after: After | None, ca
     Raises Costly.
     """
     version = totals.version(connection)
+    asked = query
     if version.retention_cutoff:
         query = replace(query, created_from=max(version.retention_cutoff, query.created_from or 0))
     in_order = query.sort == "createdAt"
-    if query.email is None and query.phone is None:
+    if not _is_matched(query):
         span = _Span.of(connection, query, version)
         total = span.end - span.start
         if in_order:
@@ -78,7 +79,8 @@ def fetch_page(connection: Connection, query: ListQuery, after: After | None, ca
         else:
             ids = ids_by_column(connection, query, total, after)
     else:
-        total = count_matching(connection, query)
+        known = _total_of_source(connection, asked)
+        total = count_matching(connection, query) if known is None else known
         if in_order or (query.sort == "email" and query.email is not None):
             ids = ids_by_filter(connection, query, total, after)
         else:
@@ -106,7 +108,20 @@ def fetch_page_from(connection: Connection, query: ListQuery, start: PageStart) 
 
 
 def _is_filtered(query: ListQuery) -> bool:
-    return any(each is not None for each in (query.email, query.phone, query.created_from, query.created_to))
+    return _is_matched(query) or query.created_from is not None or query.created_to is not None
+
+
+def _is_matched(query: ListQuery) -> bool:
+    """Tell whether the list is of leads with equal values, which an index has together."""
+    return any(each is not None for each in (query.email, query.phone, query.source))
+
+
+def _total_of_source(connection: Connection, query: ListQuery) -> int | None:
+    """Return how many leads all of one source are; None when the list is narrower."""
+    narrower = (query.email, query.phone, query.created_from, query.created_to)
+    if query.source is None or any(each is not None for each in narrower):
+        return None
+    return by_source.total(connection, query.source)
 
 
 def _at(bound: ColumnElement[bool], order: Any) -> Select[Any]:
@@ -131,7 +146,7 @@ def scan(connection: Connection, query: ListQuery, after: LeadId | None) -> Sequ
     retention_cutoff = totals.version(connection).retention_cutoff
     if retention_cutoff:
         query = replace(query, created_from=max(retention_cutoff, query.created_from or 0))
-    filtered = query.email is not None or query.phone is not None
+    filtered = _is_matched(query)
     columns = select(leads.c.id) if filtered else select(leads)
     statement = matching(columns, query).order_by(leads.c.id if query.ascending else leads.c.id.desc())
     if after is not None:

@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from schema.lead.lead_id import LeadId
 from schema.queue import keys
+from schema.queue.accepted_by_source import AcceptedBySource
 from schema.queue.accepted_counts import Accepted
 from schema.queue.entries import parse
 from schema.runtime.redis_clients import AsyncShardClient
@@ -65,6 +66,14 @@ class QueueReader:
         hashes = await asyncio.gather(*(_accepted(*each) for each in self._shards))
         return [Accepted.parse(each) for each in hashes]
 
+    async def accepted_by_source(self) -> list[AcceptedBySource]:
+        """Return the counts of accepted leads of sources that Redis holds, of each shard.
+
+        Raises RedisError.
+        """
+        found = await asyncio.gather(*(_accepted_by_source(*each) for each in self._shards))
+        return [AcceptedBySource.parse(int(epoch or 0), numbers) for epoch, numbers in found]
+
     async def servers(self, timeout: float) -> list[dict[str, Any]]:
         """Return who has each shard and how far its replicas are, as /health/ready shows it. Raises nothing.
 
@@ -94,6 +103,11 @@ async def _find(shard: Shard, client: Any, lead_id: LeadId) -> bytes | None:
 
 async def _accepted(shard: Shard, client: Any) -> Any:
     return await client.hgetall(shard.name(keys.ACCEPTED))
+
+
+async def _accepted_by_source(shard: Shard, client: Any) -> tuple[bytes | None, dict[bytes, bytes]]:
+    epoch = await client.hget(shard.name(keys.ACCEPTED), keys.EPOCH_FIELD)
+    return epoch, await client.hgetall(shard.name(keys.SOURCES_ACCEPTED))
 
 
 async def _server(shard: Shard, client: Any, timeout: float) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from schema.lead.codec import format_time
 
 
 def lead_to_json(lead: Row[Any]) -> dict[str, Any]:
-    """Return a row of the table `leads` as the JSON object of the contract."""
+    """Return a row of the table `leads` as the JSON object of the contract; `source` is there when it has one."""
     data = lead.additional_data
-    return {
+    shown = {
         "id": lead_id.to_text(bytes(lead.id)),
         "firstName": lead.first_name,
         "lastName": lead.last_name,
@@ -22,5 +22,7 @@ def lead_to_json(lead: Row[Any]) -> dict[str, Any]:
         "additionalData": None if data is None else orjson.Fragment(data),
         "createdAt": format_time(lead.created_at),
         "updatedAt": format_time(lead.updated_at),
-        "state": "stored",
     }
+    if lead.source is not None:
+        shown["source"] = lead.source
+    return shown | {"state": "stored"}

@@ -9,7 +9,8 @@ from falcon.asgi import Response
 from marshmallow import ValidationError
 
 from ingest_api import metrics
-from ingest_api.auth.tokens import Tokens
+from ingest_api.auth.callers import Callers
+from ingest_api.auth.tokens import Identity
 from ingest_api.http import body, items
 from ingest_api.http.body import BULK_BODY_MAX, NDJSON, NotJson
 from ingest_api.http.context import Request
@@ -39,15 +40,15 @@ class Bulk:
 
     COUNTED_BY_RESOURCE = ("POST",)
 
-    def __init__(self, tokens: Tokens, intake: LeadIntake, body_timeout: float) -> None:
-        self._tokens = tokens
+    def __init__(self, callers: Callers, intake: LeadIntake, body_timeout: float) -> None:
+        self._callers = callers
         self._intake = intake
         self._body_timeout = body_timeout
         self._bytes = 0  # of the requests under way, as _bytes_of counts
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Accept the valid leads: 202 once all of them are durable in the queue; 400 when none is valid."""
-        identity = self._tokens.require(req, "ingest")
+        identity = self._callers.require(req, "ingest")
         kind = body.media_type(req, JSON, NDJSON)
         await self._intake.admit_bulk(req, identity.user)
         size = _bytes_of(req)
@@ -55,11 +56,11 @@ class Bulk:
             raise unavailable("Too many bulk requests at once. Nothing was accepted.", "bulk_busy", RETRY_BUSY)
         self._bytes += size
         try:
-            await self._accept(req, resp, identity.user, kind)
+            await self._accept(req, resp, identity, kind)
         finally:
             self._bytes -= size
 
-    async def _accept(self, req: Request, resp: Response, user: str, kind: str) -> None:
+    async def _accept(self, req: Request, resp: Response, identity: Identity, kind: str) -> None:
         content = await body.read(req, BULK_BODY_MAX, self._body_timeout)
         charged = BULK_MAX
         try:
@@ -69,9 +70,9 @@ class Bulk:
             if not checked.valid:
                 raise invalid(checked.flattened())
         except ApiError:
-            await self._intake.refuse_bulk(user, charged)
+            await self._intake.refuse_bulk(identity.user, charged)
             raise
-        ids = await self._intake.accept_bulk(req, user, checked.valid, charged)
+        ids = await self._intake.accept_bulk(req, identity, checked.valid, charged)
         results = checked.results([lead_id.to_text(each) for each in ids])
         metrics.REJECTED.labels("bulk_item").inc(len(checked.errors))
         data = {"accepted": len(checked.valid), "rejected": len(checked.errors), "results": results}

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ from marshmallow import ValidationError
 from sqlalchemy import Connection, Row
 
 from ingest_api.audit import AuditTrail
-from ingest_api.auth.tokens import Tokens
+from ingest_api.auth.callers import Callers
 from ingest_api.database.reader_pool import DatabaseReader
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import rate_limited, unavailable, validation_failed
@@ -25,7 +26,7 @@ from schema.audit.event import Action, Event
 from schema.lead.lead_id import LeadId
 from schema.lead.rules import FIELDS
 
-CSV_COLUMNS = ("id", *FIELDS, "createdAt", "updatedAt")
+CSV_COLUMNS = ("id", *FIELDS, "createdAt", "updatedAt", "source")
 
 # CSV injection: spreadsheets run a cell that starts with one of these as a formula, the full-width ones too. Where the
 # list separator is a semicolon, a cell also starts behind each of those.
@@ -44,8 +45,8 @@ _Chunk = tuple[bytes, int, LeadId | None]  # text, leads in it, id of the last o
 class Export:
     """All leads of a filter as one file."""
 
-    def __init__(self, tokens: Tokens, reader: DatabaseReader, audit: AuditTrail) -> None:
-        self._tokens = tokens
+    def __init__(self, callers: Callers, reader: DatabaseReader, audit: AuditTrail) -> None:
+        self._callers = callers
         self._reader = reader
         self._audit = audit
         self._users: set[str] = set()  # whose exports are being sent
@@ -55,11 +56,13 @@ class Export:
 
         Raises the 429 when the user has an export already, and the 503 when too many are being sent.
         """
-        self._tokens.require(req, "export")
+        caller = self._callers.require(req, "export").source
         try:
             query: ExportQuery = kinds.parse(EXPORT_QUERY, req.params)
+            source = kinds.own_source(query.leads.source, caller)
         except ValidationError as error:
             raise validation_failed(error) from None
+        query = replace(query, leads=replace(query.leads, source=source))
         user = req.context.user
         self._begin(user)
         try:
@@ -144,6 +147,7 @@ def _cells(row: Row[Any]) -> list[str]:
     lead["additionalData"] = FORMULA.sub(r"\\u003b\2", row.additional_data or "")
     for name in GUARDED:
         lead[name] = FORMULA.sub(r"\1\2'", lead[name])
+    lead["source"] = row.source or ""
     return [lead[name] for name in CSV_COLUMNS]
 
 

@@ -7,7 +7,7 @@ from falcon.asgi import Response
 from sqlalchemy import Connection, bindparam, select
 
 from ingest_api.audit import AuditTrail
-from ingest_api.auth.tokens import Tokens
+from ingest_api.auth.callers import Callers
 from ingest_api.database.reader_pool import DatabaseReader, ReaderPool
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import ApiError, forbid_storing, success, success_encoded
@@ -18,15 +18,16 @@ from schema.database.tables import leads
 from schema.lead import lead_id
 from schema.lead.codec import with_state
 from schema.lead.lead_id import LeadId
+from schema.queue.entries import source_of
 
 
 class Lead:
-    """One lead: stored, waiting in the queue, or a dead letter."""
+    """One lead: stored, waiting in the queue, or a dead letter. A source finds its own alone."""
 
     def __init__(
-        self, tokens: Tokens, reader: DatabaseReader, primary: ReaderPool, queue: QueueReader, audit: AuditTrail
+        self, callers: Callers, reader: DatabaseReader, primary: ReaderPool, queue: QueueReader, audit: AuditTrail
     ) -> None:
-        self._tokens = tokens
+        self._callers = callers
         self._reader = reader
         self._primary = primary
         self._queue = queue
@@ -34,7 +35,7 @@ class Lead:
 
     async def on_get(self, req: Request, resp: Response, lead: str) -> None:
         """Answer the lead with its state. It is found from the moment its 202 is sent."""
-        self._tokens.require(req, "read")
+        source = self._callers.require(req, "read").source
         forbid_storing(resp)
         try:
             wanted = lead_id.from_text(lead)
@@ -44,11 +45,15 @@ class Lead:
         if found is None:
             payload = await self._queue.find(wanted)
             if payload is not None:
+                if source is not None and source_of(payload) != source.name:
+                    raise _not_found()
                 self._audit.note(req, Action.LEAD_READ, row_count=1, subject=lead_id.to_text(wanted))
                 success_encoded(resp, 200, "Lead", with_state(payload, "queued"))
                 return
             # The lead may have been stored between the two reads, and a replica may not have it yet.
             found = await self._primary.one_statement(_stored, wanted)
+        if found is not None and source is not None and found.get("source") != source.name:
+            found = None
         self._audit.note(req, Action.LEAD_READ, row_count=int(found is not None), subject=lead_id.to_text(wanted))
         if found is None:
             raise _not_found()

@@ -7,51 +7,70 @@ from falcon.asgi import Response
 from marshmallow import ValidationError
 from sqlalchemy import Connection
 
-from ingest_api.auth.tokens import Tokens
+from ingest_api.auth.callers import Callers
 from ingest_api.database.reader_pool import DatabaseReader
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import success, validation_failed
 from ingest_api.parameters import kinds
-from ingest_api.parameters.stats import INTERVALS, STATS_QUERY
+from ingest_api.parameters.stats import INTERVALS, STATS_QUERY, StatsQuery
 from ingest_api.reads.queue_reader import QueueReader
-from schema.counts import lookup
-from schema.queue import accepted_counts
+from schema.counts import by_source, lookup
+from schema.counts.by_source import SOURCE_WIDTHS
+from schema.queue import accepted_by_source, accepted_counts
+from schema.queue.accepted_by_source import AcceptedBySource
 from schema.queue.accepted_counts import Accepted
 
 
 class Stats:
-    """Accepted and stored leads over time, from the counts alone."""
+    """Accepted and stored leads over time, of all or of one source, from the counts alone."""
 
-    def __init__(self, tokens: Tokens, reader: DatabaseReader, queue: QueueReader) -> None:
-        self._tokens = tokens
+    def __init__(self, callers: Callers, reader: DatabaseReader, queue: QueueReader) -> None:
+        self._callers = callers
         self._reader = reader
         self._queue = queue
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer the accepted and stored leads of each bucket, including empty ones."""
-        self._tokens.require(req, "read")
+        caller = self._callers.require(req, "read").source
         try:
-            width, start, end = kinds.parse(STATS_QUERY, req.params)
+            query: StatsQuery = kinds.parse(STATS_QUERY, req.params)
+            source = kinds.own_source(query.source, caller)
+            if source is not None and query.width not in SOURCE_WIDTHS:
+                raise ValidationError({"interval": ["By source there are hours and days."]})
         except ValidationError as error:
             raise validation_failed(error) from None
-        fresh = await self._queue.accepted()
-        success(resp, 200, "Statistics", await self._reader.in_snapshot(_stats, fresh, width, start, end))
+        if source is None:
+            data = await self._reader.in_snapshot(_of_all, await self._queue.accepted(), query)
+        else:
+            fresh = await self._queue.accepted_by_source()
+            data = await self._reader.in_snapshot(_of_source, fresh, query, source)
+        success(resp, 200, "Statistics", data)
 
     on_head = on_get
 
 
-def _stats(connection: Connection, fresh: list[Accepted], width: int, start: int, end: int) -> dict[str, Any]:
-    stored = lookup.by_bucket(connection, width, start, end)
+def _of_all(connection: Connection, fresh: list[Accepted], query: StatsQuery) -> dict[str, Any]:
+    width, start, end = query.width, query.start, query.end
     came = accepted_counts.by_bucket(connection, fresh, width, start, end)
+    return _shown(query, came, lookup.by_bucket(connection, width, start, end))
+
+
+def _of_source(connection: Connection, fresh: list[AcceptedBySource], query: StatsQuery, source: str) -> dict[str, Any]:
+    width, start, end = query.width, query.start, query.end
+    came = accepted_by_source.by_bucket(connection, fresh, source, width, start, end)
+    return _shown(query, came, by_source.by_bucket(connection, source, width, start, end)) | {"source": source}
+
+
+def _shown(query: StatsQuery, came: dict[int, int], stored: dict[int, int]) -> dict[str, Any]:
     return {
-        "interval": next(name for name, each in INTERVALS.items() if each == width),
-        "from": _text(start),
-        "to": _text(end),
+        "interval": next(name for name, each in INTERVALS.items() if each == query.width),
+        "from": _text(query.start),
+        "to": _text(query.end),
         "accepted": sum(came.values()),
         "stored": sum(stored.values()),
         "items": [
             {"time": _text(first), "accepted": came.get(first, 0), "stored": stored.get(first, 0)}
-            for first in range(start, end, width)
+            for first in range(query.start, query.end, query.width)
         ],
     }
 

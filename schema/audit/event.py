@@ -13,6 +13,7 @@ import orjson
 
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId, new_lead_id
+from schema.lead.source import USER_MARK
 
 # Characters of a user's id: 48 bits of the address's SHA-256.
 USER_ID_LENGTH = 12
@@ -46,6 +47,10 @@ class Action(StrEnum):
     USER_CHANGED = "user_changed"  # password, roles or enabled: the parameter says which
     USER_DISABLED = "user_disabled"
     USER_DELETED = "user_deleted"
+    SOURCE_CREATED = "source_created"
+    SOURCE_CHANGED = "source_changed"  # rate, daily cap, roles or enabled: the parameter says which
+    SOURCE_DISABLED = "source_disabled"
+    SOURCE_KEY_CHANGED = "source_key_changed"
     KEY_CHANGED = "key_changed"
     COUNTS_REBUILT = "counts_rebuilt"
 
@@ -114,10 +119,12 @@ def new_event(
 
 @lru_cache(USER_IDS_MAX)
 def user_id(address: str) -> str:
-    """Return the id under which logs and the audit trail know the user with this e-mail address.
+    """Return the id under which logs and the audit trail know the user with this e-mail address, or the source.
 
-    It is a pseudonym: whoever has the address can compute it, and `python -m ingest_api user list` shows both.
+    A user's is a pseudonym: whoever has the address can compute it, and `python -m ingest_api user list` shows both.
     """
+    if address.startswith(USER_MARK):
+        return address
     return hashlib.sha256(address.lower().encode()).hexdigest()[:USER_ID_LENGTH]
 
 

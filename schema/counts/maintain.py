@@ -13,9 +13,9 @@ from itertools import pairwise
 
 from sqlalchemy import Connection, delete, func, insert, select
 
-from schema.counts import lookup, totals, write
-from schema.counts.widths import DAY, HOUR, LEAF_SIZE, MICROS, MINUTES, SPAN, TENTH_MS, WIDTHS
-from schema.database.tables import dirty_minutes, lead_counts, leads
+from schema.counts import by_source, lookup, totals, write
+from schema.counts.widths import DAY, HOUR, LAST_MICROS, LEAF_SIZE, MICROS, MINUTES, SPAN, TENTH_MS, WIDTHS
+from schema.database.tables import dirty_minutes, lead_counts, leads, source_counts
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
 
@@ -32,9 +32,6 @@ ALL_TIME = 0
 
 _BELOW = tuple(width for width in WIDTHS if width < MINUTES)
 _ABOVE = dict(pairwise(reversed(WIDTHS)))  # width to the next wider one
-
-# The latest time that an id can hold, microseconds since 1970.
-_END = ((1 << 48) - 1) * 1000
 
 
 def due(connection: Connection, limit: int, now: float | None = None) -> list[int]:
@@ -126,7 +123,7 @@ def differences(connection: Connection) -> Iterator[tuple[int, int, int, int]]:
     """
     rows: Numbers = {}
     there = _all(connection)
-    for _, numbers in _by_minute(connection, 0, _END):
+    for _, numbers in _by_minute(connection, 0, LAST_MICROS):
         for key, number in _sums(numbers).items():
             if key[0] >= MINUTES:
                 rows[key] = rows.get(key, 0) + number
@@ -150,9 +147,10 @@ def rebuild(connection: Connection) -> int:
     connection.execute(delete(dirty_minutes))
     totals.lock(connection)
     before = totals.version(connection)
-    # With what a worker of release 0.1 has left there after migration 0009.
+    # With what a worker of release 0.1 has left there after migration 0010.
     connection.execute(delete(lead_counts))
-    number = recount(connection, 0, _END)
+    connection.execute(delete(source_counts))
+    number = recount(connection, 0, LAST_MICROS)
     after = replace(before, total_stored=number + before.expired + before.erased, revision=before.revision + 1)
     totals.replace(connection, after)
     return number
@@ -171,6 +169,7 @@ def recount(connection: Connection, start: int, end: int) -> int:
         _write(connection, {key: number for key, number in _needed(sums).items() if key[0] < MINUTES})
     if upper:
         write.upsert(connection, upper)
+    by_source.recount(connection, start, min(end, LAST_MICROS))
     return total
 
 
@@ -188,6 +187,7 @@ def subtract_expired(connection: Connection, end: int) -> int:
     _remove(connection, SPAN, 0, straddling)
     if number:
         write.upsert(connection, {(SPAN, straddling): -inside})
+    by_source.remove_before(connection, end)
     return number
 
 
@@ -202,7 +202,7 @@ def _count(connection: Connection, start: int, end: int) -> Counter[int]:
 def _by_minute(connection: Connection, start: int, end: int) -> Iterator[tuple[int, Counter[int]]]:
     """Yield each minute that has rows, in order, with their number by finest bucket."""
     minute, numbers = -1, Counter[int]()
-    for each in _ids(connection, lead_id.at(start), lead_id.at(min(end, _END))):
+    for each in _ids(connection, lead_id.at(start), lead_id.at(min(end, LAST_MICROS))):
         micros = lead_id.micros_of(each)
         if micros - micros % MINUTES != minute:
             if numbers:

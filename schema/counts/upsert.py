@@ -17,7 +17,7 @@ class Upsert:
         numbers = [column.name for column in table.columns if not column.primary_key]
         self.statements = {product: _statement(product, table.name, keys, numbers) for product in Product}
 
-    def __call__(self, connection: Connection, rows: Iterable[Sequence[int]]) -> None:
+    def __call__(self, connection: Connection, rows: Iterable[Sequence[int | str]]) -> None:
         """Add the numbers of `rows`, each in the order of the columns, in the open transaction."""
         # Sorted, so that all transactions lock rows in the same order, and passed to the driver directly, because
         # SQLAlchemy would process each of the hundreds of rows of a batch.

@@ -24,6 +24,9 @@ MIN_PER_LEVEL = 30
 # The same for the finest level.
 FINE_LEVEL_MIN = 100
 
+# The latest time that an id can hold, microseconds since 1970.
+LAST_MICROS = ((1 << 48) - 1) * 1000
+
 END = 1 << 62  # microseconds since 1970, later than any id's time
 
 

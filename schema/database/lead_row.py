@@ -20,6 +20,7 @@ class LeadRow(NamedTuple):
     additional_data: str | None  # JSON
     created_at: str  # YYYY-MM-DD HH:MM:SS.ffffff, UTC
     updated_at: str
+    source: str | None = None
 
 
 _INSERT = f"INSERT INTO leads ({', '.join(LeadRow._fields)}) VALUES"

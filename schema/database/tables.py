@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 
 from schema.lead.rules import EMAIL_MAX, NAME_MAX, PHONE_MAX
+from schema.lead.source import KEY_PREFIX_LENGTH, SOURCE_NAME_MAX
 
 # One collation everywhere: text sorts and compares by code point on SQLite, MySQL and MariaDB alike.
 OPTIONS: dict[str, Any] = {
@@ -53,13 +54,15 @@ leads = Table(
     Column("additional_data", Text),
     Column("created_at", MOMENT, nullable=False),
     Column("updated_at", MOMENT, nullable=False),
+    Column("source", String(SOURCE_NAME_MAX)),  # NULL: a user sent it
     # Each index ends in the id, so that equal values are ordered and a page can start after any row.
     Index("leads_first_name", "first_name", "id"),
     Index("leads_last_name", "last_name", "id"),
     Index("leads_email", "email", "id"),
     Index("leads_phone", "phone", "id"),
+    Index("leads_source", "source", "id"),
     sqlite_with_rowid=False,
-    info=_documented("The leads. The id is the primary key; four sort and filter indexes end in it.", "workers"),
+    info=_documented("The leads. The id is the primary key; five sort and filter indexes end in it.", "workers"),
     **OPTIONS,
 )
 
@@ -115,6 +118,34 @@ accepted_counts = Table(
     Column("accepted", BigInteger, nullable=False),
     sqlite_with_rowid=False,
     info=_documented("Accepted leads by time bucket, copied from Redis so that they outlive it.", "the sweep"),
+    **OPTIONS,
+)
+
+# Stored leads of each source: see schema.counts.by_source.
+source_counts = Table(
+    "source_counts",
+    metadata,
+    Column("source", String(SOURCE_NAME_MAX), primary_key=True),
+    Column("width", Integer, primary_key=True, autoincrement=False),  # seconds
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # first second since 1970
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    Column("stored", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    info=_documented("Stored leads of each source by hour and day of their ids.", "workers, with the rows"),
+    **OPTIONS,
+)
+
+# Accepted leads of each source, as accepted_counts has those of all.
+source_accepted_counts = Table(
+    "source_accepted_counts",
+    metadata,
+    Column("source", String(SOURCE_NAME_MAX), primary_key=True),
+    Column("width", Integer, primary_key=True, autoincrement=False),  # seconds
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # first second since 1970
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("accepted", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    info=_documented("Accepted leads of each source, copied from Redis so that they outlive it.", "the sweep"),
     **OPTIONS,
 )
 
@@ -217,5 +248,35 @@ users = Table(
     Column("created_at", MOMENT, nullable=False),
     Column("updated_at", MOMENT, nullable=False),
     info=_documented("Who may log in, with argon2 hashes.", "the command line; the first one at the start"),
+    **OPTIONS,
+)
+
+# Who sends leads with an API key: see ingest_api.auth.sources.
+sources = Table(
+    "sources",
+    metadata,
+    Column("name", String(SOURCE_NAME_MAX), primary_key=True),
+    Column("roles", String(255), nullable=False),  # comma-separated, sorted
+    Column("rate", Integer, nullable=False),  # leads a minute; 0: no limit
+    Column("daily_cap", BigInteger, nullable=False),  # leads a day, UTC; 0: no limit
+    Column("disabled", Boolean, nullable=False),
+    Column("created_at", MOMENT, nullable=False),
+    Column("updated_at", MOMENT, nullable=False),
+    sqlite_with_rowid=False,
+    info=_documented("The sources: who sends leads with an API key, and how many.", "the command line"),
+    **OPTIONS,
+)
+
+source_keys = Table(
+    "source_keys",
+    metadata,
+    Column("prefix", String(KEY_PREFIX_LENGTH), primary_key=True),  # the part of the key that names it
+    Column("source", String(SOURCE_NAME_MAX), nullable=False),
+    Column("hash", DIGEST, nullable=False),  # SHA-256 of the whole key, which is random
+    Column("created_at", MOMENT, nullable=False),
+    Column("expires_at", MOMENT),  # NULL: never
+    Index("source_keys_source", "source"),
+    sqlite_with_rowid=False,
+    info=_documented("The sources' API keys, as SHA-256; two of a source while one is changed.", "the command line"),
     **OPTIONS,
 )

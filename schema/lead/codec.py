@@ -42,17 +42,22 @@ def format_time(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
-def encode(new_id: LeadId, lead: dict[str, Any]) -> bytes:
-    """Encode an accepted lead as JSON: the payload of its stream entry, and with the state the `data` of its 202."""
-    return encode_fields(new_id, orjson.dumps(lead))
+def encode(new_id: LeadId, lead: dict[str, Any], source: str = "") -> bytes:
+    """Encode an accepted lead as JSON: the payload of its stream entry, and with the state the `data` of its 202.
+
+    `source` is the name of the one that sent it, "" for a user.
+    """
+    return encode_fields(new_id, orjson.dumps(lead), source)
 
 
-def encode_fields(new_id: LeadId, lead: bytes) -> bytes:
+def encode_fields(new_id: LeadId, lead: bytes, source: str = "") -> bytes:
     """Do what `encode` does for fields that are JSON already."""
     second, micros = divmod(lead_id.micros_of(new_id), 1_000_000)
     created = b"%b%06dZ" % (_to_the_second(second), micros)
     text = lead_id.to_text(new_id).encode()
-    return b'{"id":"%b",%b,"createdAt":"%b","updatedAt":"%b"}' % (text, lead[1:-1], created, created)
+    # A source's name has no character that JSON escapes.
+    sent = b',"source":"%b"' % source.encode() if source else b""
+    return b'{"id":"%b",%b,"createdAt":"%b","updatedAt":"%b"%b}' % (text, lead[1:-1], created, created, sent)
 
 
 @lru_cache(maxsize=64)

@@ -71,7 +71,10 @@ def remove_rows(connection: Connection, found: Found) -> int:
 def _remove_rows(connection: Connection, found: Found) -> int:
     ids = sorted(found.leads)
     _note_erased(connection, ids)
-    there = _existing(connection, leads.c.id, ids)
+    there: dict[LeadId, str | None] = {}
+    for few in _in_parts(ids):
+        rows = connection.execute(select(leads.c.id, leads.c.source).where(leads.c.id.in_(few)))
+        there.update((bytes(row.id), row.source) for row in rows)
     for few in _in_parts(sorted(there)):
         connection.execute(delete(leads).where(leads.c.id.in_(few)))
     removal.subtract_erased(connection, there)

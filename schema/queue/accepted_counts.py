@@ -6,10 +6,12 @@ Redis that loses its data; such a Redis begins a new epoch.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.dialects import mysql, sqlite
 
 from schema.counts.widths import DAY, HOUR, MINUTE
@@ -52,25 +54,42 @@ def _bucket(field: str) -> Bucket:
 
 def copy(connection: Connection, accepted: Accepted) -> None:
     """Copy the numbers to the database in the open transaction. A number in the database never decreases."""
-    if not accepted.numbers:
+    copy_rows(
+        connection,
+        accepted_counts,
+        [
+            {"width": width, "bucket": first, "epoch": accepted.epoch, "accepted": number}
+            for (width, first), number in sorted(accepted.numbers.items())
+        ],
+    )
+
+
+def copy_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows with a number `accepted`, or raise that of a row which is there, in the open transaction."""
+    if not rows:
         return
-    table = accepted_counts
-    rows = [
-        {"width": width, "bucket": first, "epoch": accepted.epoch, "accepted": number}
-        for (width, first), number in sorted(accepted.numbers.items())
-    ]
     if connection.dialect.name == "sqlite":
         upsert = sqlite.insert(table).values(rows)
-        connection.execute(
-            upsert.on_conflict_do_update(
-                index_elements=[table.c.width, table.c.bucket, table.c.epoch],
-                set_={"accepted": func.max(table.c.accepted, upsert.excluded.accepted)},
-            )
-        )
+        raised = {"accepted": func.max(table.c.accepted, upsert.excluded.accepted)}
+        connection.execute(upsert.on_conflict_do_update(index_elements=list(table.primary_key), set_=raised))
     else:
         statement = mysql.insert(table).values(rows)
         greater = func.greatest(table.c.accepted, statement.inserted.accepted)
         connection.execute(statement.on_duplicate_key_update(accepted=greater))
+
+
+def sums_by_bucket(stored: Iterable[tuple[int, int, int]], fresh: Iterable[tuple[int, int, int]]) -> dict[int, int]:
+    """Add up the epochs of each bucket, given as first second, epoch and number.
+
+    Of one epoch the greater number counts: the database's copy may be older than what Redis has, or younger.
+    """
+    numbers: dict[tuple[int, int], int] = {}
+    for first, epoch, number in chain(stored, fresh):
+        numbers[first, epoch] = max(number, numbers.get((first, epoch), 0))
+    sums: defaultdict[int, int] = defaultdict(int)
+    for (first, _), number in numbers.items():
+        sums[first] += number
+    return dict(sums)
 
 
 def are_first(connection: Connection, epochs: Collection[int]) -> bool:
@@ -95,13 +114,10 @@ def by_bucket(connection: Connection, fresh: Sequence[Accepted], width: int, sta
     query = select(table.c.bucket, table.c.epoch, table.c.accepted).where(
         table.c.width == width, table.c.bucket >= start, table.c.bucket < end
     )
-    numbers = {(int(first), int(epoch)): int(number) for first, epoch, number in connection.execute(query)}
-    for shard in fresh:
-        for (each, first), number in shard.numbers.items():
-            if each == width and start <= first < end:
-                key = first, shard.epoch
-                numbers[key] = max(number, numbers.get(key, 0))
-    sums: defaultdict[int, int] = defaultdict(int)
-    for (first, _), number in numbers.items():
-        sums[first] += number
-    return dict(sums)
+    held = (
+        (first, shard.epoch, number)
+        for shard in fresh
+        for (each, first), number in shard.numbers.items()
+        if each == width and start <= first < end
+    )
+    return sums_by_bucket(connection.execute(query).tuples(), held)

@@ -10,6 +10,7 @@ from schema.database.idempotency import Remembered
 from schema.database.lead_row import LeadRow
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
+from schema.lead.source import is_name
 from schema.queue import keys
 
 DIGEST_SIZE = 32  # bytes of a SHA-256
@@ -75,9 +76,12 @@ def decode(payload: bytes) -> LeadRow:
         lead = orjson.loads(payload)
         data = lead["additionalData"]
         created, updated = lead["createdAt"], lead["updatedAt"]
+        source = lead.get("source")
         first, last, email, phone = lead["firstName"], lead["lastName"], lead["email"], lead["phone"]
         if not type(first) is type(last) is type(email) is type(phone) is str:
             raise TypeError
+        if source is not None and not is_name(source):
+            raise ValueError
         created_at = _moment(created)
         return LeadRow(
             lead_id.from_text(lead["id"]),
@@ -89,6 +93,7 @@ def decode(payload: bytes) -> LeadRow:
             None if data is None else orjson.dumps(data).decode(),
             created_at,
             created_at if updated == created else _moment(updated),
+            source,
         )
     except orjson.JSONDecodeError:
         raise BadEntry("not JSON") from None
@@ -110,6 +115,14 @@ def _moment(text: str) -> str:
 def _second(text: str) -> str:
     """Convert the part of a time before its fraction. Cached for the leads of one second."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").isoformat(" ", "seconds")  # noqa: DTZ007, it is for a column
+
+
+def source_of(payload: bytes) -> str:
+    """Return the source in a payload, or "" when a user sent it."""
+    try:
+        return str(orjson.loads(payload).get("source", ""))
+    except (ValueError, AttributeError):
+        return ""
 
 
 def id_of(payload: bytes) -> LeadId | None:

@@ -8,6 +8,8 @@ STREAM = "leads:stream"
 DEAD = "leads:dead"
 INDEX = "leads:index"
 ACCEPTED = "leads:accepted"
+SOURCES_ACCEPTED = "leads:accepted:sources"
+SOURCE_RATE_PREFIX = "leads:source:"
 RATE_PREFIX = "leads:rate:"
 LOGIN_FAILURES_PREFIX = "leads:login:failures:"
 LOGIN_KNOWN_PREFIX = "leads:login:known:"
@@ -50,6 +52,9 @@ DEAD_PREFIX = "dead:"
 EPOCH_FIELD = "epoch"
 FIRST_FIELD = "first"
 
+# What a field of SOURCES_ACCEPTED begins with that holds the leads of a day in the queue that was moved here.
+MOVED_MARK = "moved:"
+
 # Key, type, content, writer.
 DOCUMENTED = (
     (
@@ -75,6 +80,19 @@ DOCUMENTED = (
         "hash",
         "`<width>:<first second>` to the leads accepted in that bucket; "
         f"`{EPOCH_FIELD}` says since when, `{FIRST_FIELD}` that no epoch came before.",
+        "the API, in the append",
+    ),
+    (
+        SOURCES_ACCEPTED,
+        "hash",
+        "`<width>:<first second>:<source>` to the leads accepted of a source in that bucket, its daily cap among them; "
+        f"behind `{MOVED_MARK}` those of the queue that was moved here.",
+        "the API, in the append",
+    ),
+    (
+        f"{SOURCE_RATE_PREFIX}<name>",
+        "string",
+        "Leads accepted of a source with a rate in this minute, by Redis's clock; expires with it.",
         "the API, in the append",
     ),
     (

@@ -4,6 +4,7 @@ From the fence on nothing is appended to the old queue, and the API goes to the 
 set in each shard, and an Idempotency-Key is looked up behind it first, so that no key is used in both queues.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,8 @@ import redis
 from sqlalchemy import Connection
 
 from schema.counts.widths import DAY
-from schema.queue import accepted_counts, entries, keys
+from schema.queue import accepted_by_source, accepted_counts, entries, keys
+from schema.queue.accepted_by_source import AcceptedBySource, Bucket
 from schema.queue.accepted_counts import Accepted
 from schema.queue.dead_letters import DROP, PAGE_SIZE
 from schema.queue.script import Script
@@ -78,12 +80,21 @@ class Moving:
     def close(self, connection: Connection) -> None:
         """Copy the old queue's counts to the database, and remove them from Redis; let its request log expire.
 
-        Call it when nothing waits. Raises SQLAlchemyError.
+        What sources have sent today goes to the next queue first, where their daily caps are counted on. Call it when
+        nothing waits. Raises SQLAlchemyError.
         """
+        self._move_days()
         for each in self._old:
             _copy_and_forget_counts(each, connection)
             for key in REQUEST_LOG_KEYS:
                 each.client.expire(each.shard.name(key), self._request_age)
+
+    def _move_days(self) -> None:
+        days = sum((_read_counts(each)[1].of_days() for each in self._old), Counter[Bucket]())
+        for bucket, number in days.items():
+            shard, client = self._new[home_of(keys.SOURCE_RATE_PREFIX + bucket.source, len(self._new))]
+            # Absolute, so that a second run does no harm. Once the old queue is emptied there is nothing to write.
+            client.hset(shard.name(keys.SOURCES_ACCEPTED), keys.MOVED_MARK + bucket.field, number)
 
     def _open(self, each: ShardClient, connection: Connection) -> None:
         """Lift the fence of a shard that was left before. Its counts go first: it does not know the keys since then."""
@@ -112,7 +123,9 @@ class Moving:
         lead = entries.id_of(fields.get(entries.LEAD_FIELD, b"")) or b""
         key = fields.get(entries.KEY_FIELD, b"").decode()
         key = keys.IDEMPOTENCY_PREFIX + key if key else ""
-        home = new[home_of(key or lead.hex(), len(new))]
+        source = entries.source_of(fields.get(entries.LEAD_FIELD, b""))
+        name = keys.SOURCE_RATE_PREFIX + source if source else key or lead.hex()
+        home = new[home_of(name, len(new))]
         letter = ADOPT.register(home.single, home.place.shard)(
             lead=lead,
             key=key and home.place.shard.name(key),
@@ -142,9 +155,17 @@ class _Adopted(NamedTuple):
     letter: bytes
 
 
+def _read_counts(each: ShardClient) -> tuple[Accepted, AcceptedBySource]:
+    shard, client = each
+    found: Any = client.hgetall(shard.name(keys.ACCEPTED))
+    accepted = Accepted.parse(found)
+    of_sources: Any = client.hgetall(shard.name(keys.SOURCES_ACCEPTED))
+    return accepted, AcceptedBySource.parse(accepted.epoch, of_sources)
+
+
 def _copy_and_forget_counts(each: ShardClient, connection: Connection) -> None:
-    name = each.shard.name(keys.ACCEPTED)
-    found: Any = each.client.hgetall(name)
+    accepted, of_sources = _read_counts(each)
     with connection.begin():
-        accepted_counts.copy(connection, Accepted.parse(found))
-    each.client.delete(name)
+        accepted_counts.copy(connection, accepted)
+        accepted_by_source.copy(connection, of_sources)
+    each.client.delete(*map(each.shard.name, (keys.ACCEPTED, keys.SOURCES_ACCEPTED)))

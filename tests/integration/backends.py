@@ -15,7 +15,7 @@ from sqlalchemy import Engine, select, text
 
 from ingest_api.intake.append import AppendRequest, NewLead, Verdict
 from ingest_api.intake.group_commit import GroupCommit
-from schema.counts import maintain
+from schema.counts import by_source, maintain
 from schema.database import engines
 from schema.database.tables import leads, metadata
 from schema.lead import codec, rules
@@ -118,6 +118,7 @@ class Backend:
         """Check that the counts say what counting the rows says, bucket by bucket."""
         with self.engine.connect() as connection:
             assert list(maintain.differences(connection)) == []
+            assert list(by_source.differences(connection)) == []
 
     def refuse(self, first_name: str = POISON, *, errno: int = 1644) -> None:
         """Let the database refuse every lead with this first name."""

@@ -182,6 +182,7 @@ class BatchStore:
         if acknowledged:
             self._acknowledge(acknowledged, list(by_id), inserted.stored + inserted.duplicates)
         metrics.observe_delay(inserted.stored)
+        metrics.count_sources(rows, inserted.stored)
         outcome.stored += len(inserted.stored)
         outcome.duplicates += len(inserted.duplicates)
         outcome.erased += len(inserted.erased)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from schema.counts import write
+from schema.counts import by_source, write
 from schema.database import idempotency
 from schema.database.errors import Reaction, reaction_to, reason_of
 from schema.database.idempotency import Remembered
@@ -83,6 +83,7 @@ def _store(
                 insert_rows(connection, rows)
             ids = [row.id for row in rows]
             write.add(connection, ids, slot)
+            by_source.add(connection, rows, slot)
             _complete(connection, ids, keys, kept_out)
         return Inserted(stored=ids, erased=list(kept_out))
     except (SQLAlchemyError, UnicodeError) as error:
@@ -92,6 +93,7 @@ def _store(
         inserted = _bisect(connection, rows, check)
         write.add(connection, inserted.stored, slot)
         stored = set(inserted.stored)
+        by_source.add(connection, [row for row in rows if row.id in stored], slot)
         _complete(connection, inserted.stored, [key for key in keys if key.lead in stored], kept_out)
     inserted.erased.extend(kept_out)
     return inserted

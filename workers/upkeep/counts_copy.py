@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
-from schema.queue import accepted_counts
+from schema.queue import accepted_by_source, accepted_counts
+from schema.queue.accepted_by_source import AcceptedBySource
 from schema.queue.accepted_counts import Accepted
-from schema.queue.keys import ACCEPTED, COPIED, FIRST_FIELD
+from schema.queue.keys import ACCEPTED, COPIED, FIRST_FIELD, SOURCES_ACCEPTED
 from schema.runtime.confirmation import Topology, confirm
 from schema.runtime.redis_clients import ShardClient
 from schema.settings import Settings
@@ -34,48 +35,59 @@ class CountsCopy:
         Raises SQLAlchemyError, and RedisError when shards were away.
         """
         failure: RedisError | None = None
-        found: list[tuple[ShardClient, Accepted]] = []
+        found: list[_Counts] = []
         for each in self._shards:
             try:
                 fresh = self._read(each)
             except RedisError as error:
                 failure = error
                 continue
-            if fresh.numbers:
-                found.append((each, fresh))
+            if fresh.all.numbers:
+                found.append(fresh)
         if found:
             is_first = self._copy(found) and failure is None
-            for each, fresh in found:
-                _finish(each, fresh, is_first=is_first and each.shard in self._present)
+            for fresh in found:
+                _finish(fresh, is_first=is_first and fresh.place.shard in self._present)
         if failure is not None:
             raise failure
-        return sum(len(fresh.numbers) for _, fresh in found)
+        return sum(len(fresh.all.numbers) for fresh in found)
 
-    def _read(self, each: ShardClient) -> Accepted:
+    def _read(self, each: ShardClient) -> "_Counts":
         """Read the counts of a shard once its replicas have them: what a failover takes back must not be copied."""
         shard, client = each
         with client.client() as connection:
+            # In this order: leads that come in between are in the later one at most, and the next sweep copies both.
             fresh = Accepted.parse(connection.hgetall(shard.name(ACCEPTED)))
+            by_source = AcceptedBySource.parse(fresh.epoch, connection.hgetall(shard.name(SOURCES_ACCEPTED)))
             if self._replicas and fresh.numbers:
                 connection.set(shard.name(COPIED), int(time.time()))
                 confirm(connection, shard, self._replicas, COUNTS_CONFIRMATION_TIMEOUT, self._topologies[shard])
-        return fresh
+        return _Counts(each, fresh, by_source)
 
-    def _copy(self, found: Sequence[tuple[ShardClient, Accepted]]) -> bool:
+    def _copy(self, found: Sequence["_Counts"]) -> bool:
         """Copy the numbers; tell whether there were never epochs but those of the present queue's shards."""
-        epochs = [fresh.epoch for each, fresh in found if each.shard in self._present]
+        epochs = [fresh.all.epoch for fresh in found if fresh.place.shard in self._present]
         with self._engine.begin() as connection:
-            for _, fresh in found:
-                accepted_counts.copy(connection, fresh)
+            for fresh in found:
+                accepted_counts.copy(connection, fresh.all)
+                accepted_by_source.copy(connection, fresh.by_source)
             return accepted_counts.are_first(connection, epochs)
 
 
-def _finish(each: ShardClient, fresh: Accepted, *, is_first: bool) -> None:
+class _Counts(NamedTuple):
+    """What a shard has counted."""
+
+    place: ShardClient
+    all: Accepted
+    by_source: AcceptedBySource
+
+
+def _finish(fresh: _Counts, *, is_first: bool) -> None:
     """Note in Redis what is known now, and remove what was copied and is old."""
-    client: Any = each.client  # redis-py's types do not say whether text or bytes are returned
-    name = each.shard.name(ACCEPTED)
-    if is_first and not fresh.first:
-        client.hset(name, FIRST_FIELD, 1)
-    outdated = fresh.outdated(time.time())
-    if outdated:
-        client.hdel(name, *outdated)
+    shard, client = fresh.place
+    if is_first and not fresh.all.first:
+        client.hset(shard.name(ACCEPTED), FIRST_FIELD, "1")
+    now = time.time()
+    for key, outdated in ((ACCEPTED, fresh.all.outdated(now)), (SOURCES_ACCEPTED, fresh.by_source.outdated(now))):
+        if outdated:
+            client.hdel(shard.name(key), *outdated)

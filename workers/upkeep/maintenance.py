@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from schema.audit import trail
-from schema.counts import maintain, retention
+from schema.counts import by_source, maintain, retention
 from schema.database import partitions
 from schema.database.errors import reason_of
 from schema.runtime import logs
@@ -93,6 +93,7 @@ class Maintenance:
                     break
             with connection.begin():
                 maintain.compact_slots(connection)
+                by_source.merge_slots(connection)
         return done
 
 

@@ -5,12 +5,14 @@ SET SESSION sql_log_bin = 0;
 GRANT SELECT ON leads.* TO leads_api;
 GRANT UPDATE (password_hash, updated_at) ON leads.users TO leads_api;
 
--- Workers write every table but the users.
+-- Workers write every table but the users and the sources.
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.leads TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.lead_counts TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.lead_totals TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.dirty_minutes TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.accepted_counts TO leads_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON leads.source_counts TO leads_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON leads.source_accepted_counts TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.idempotency_keys TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.dropped_leads TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.audit_trail TO leads_worker;

@@ -21,8 +21,14 @@ def drop_table(name: str) -> None:
 
 def create_index(name: str, table: str, columns: list[str]) -> None:
     """Make an index, unless it is there. MySQL has no CREATE INDEX IF NOT EXISTS."""
-    if name not in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
+    if not _has_index(name, table):
         op.create_index(name, table, columns)
+
+
+def drop_index(name: str, table: str) -> None:
+    """Drop an index, unless it is gone. MySQL has no DROP INDEX IF EXISTS."""
+    if _has_index(name, table):
+        op.drop_index(name, table)
 
 
 def add_column(table: str, column: sa.Column[Any]) -> None:
@@ -45,6 +51,10 @@ def has_table(name: str) -> bool:
 def is_bigint(table: str, column: str) -> bool:
     """Tell whether a column is a BIGINT."""
     return isinstance(_columns(table)[column], sa.BigInteger)
+
+
+def _has_index(name: str, table: str) -> bool:
+    return name in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}
 
 
 def _columns(table: str) -> dict[str, Any]:
