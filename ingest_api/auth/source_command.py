@@ -70,7 +70,7 @@ def show_source(name: str) -> None:
     with _transaction() as connection:
         found = sources.find(connection, name)
     click.echo(f"name       {found.name}\nstate      {_state(found)}\nroles      {', '.join(found.roles)}")
-    click.echo(f"rate       {_limit(found.rate)} a minute\ndaily cap  {_limit(found.daily_cap)}")
+    click.echo(f"rate       {_limit(found.rate)} a minute\ndaily cap  {_limit(found.daily_cap)} a day")
     click.echo(f"created    {_time(found.created_at)}")
     for key in found.keys:
         end = f"good until {_time(key.expires_at)}" if key.expires_at else "good until it is rotated"
