@@ -12,6 +12,7 @@ from loadtests.chaos.clients import Clients
 from loadtests.chaos.faults import Faults
 from loadtests.chaos.peers import PEERS, Peer
 from loadtests.chaos.queues import started
+from loadtests.chaos.sources import Sources
 from loadtests.chaos.systems import Ours, System, counted, drain
 from loadtests.peers import bento
 from tests.kit.databases import DATABASES, chosen
@@ -25,6 +26,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--clients", type=int, default=3)
     parser.add_argument("--rate", type=float, default=300, help="leads a second, all clients together")
+    parser.add_argument("--sources", type=int, default=0, help="send as so many sources, each with a daily cap")
     parser.add_argument("--drain", type=float, default=180, help="longest wait for the backlog in the end, seconds")
     parser.add_argument("--database", choices=DATABASES, default="", help="MySQL where there is one, else MariaDB")
     parser.add_argument("--queue", choices=("one", "sentinel", "cluster"), default="one", help="the queue's servers")
@@ -32,6 +34,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.peer and options.queue != "one":
         parser.error("--peer: peers have one Redis; make chaos-hosts has the stock pipeline on Sentinel")
+    if options.peer and options.sources:
+        parser.error("--sources: peers know none")
     if options.peer in ("bento", "bento-queue") and not bento.is_installed():
         print(f"SKIPPED: {bento.NOT_INSTALLED}")
         return 0
@@ -61,20 +65,36 @@ def main() -> int:
 def run(system: System, servers: dict[str, object], directory: Path, options: argparse.Namespace) -> int:
     """Send leads while faults are injected, wait for the backlog, and report; return the exit status."""
     system.start()
-    clients = Clients(
-        [system.url], system.token, directory, number=options.clients, rate=options.rate, keys=not options.peer
-    )
+    tokens, sources = [system.token], None
+    if options.sources and isinstance(system, Ours):
+        sources = Sources(options.sources, options.rate * options.minutes * 60, options.seed)
+        tokens = sources.make(system)
+    clients = Clients([system.url], tokens, directory, number=options.clients, rate=options.rate, keys=not options.peer)
     faults = Faults(system, servers, seed=options.seed, per_minute=options.faults)
     begun = time.monotonic()
     clients.start()
     faults.run(options.minutes * 60, lambda what: print(f"  {time.monotonic() - begun:6.1f} s  {what}", flush=True))
     clients.stop()
     drained = drain(system, options.drain)
-    return report(system, clients, faults, drained)
+    is_fine = report(system, clients, faults, drained)
+    if sources is not None and isinstance(system, Ours):
+        is_fine = report_sources(system, sources) and is_fine
+    print("PASSED" if is_fine else "FAILED")
+    return 0 if is_fine else 1
 
 
-def report(system: System, clients: Clients, faults: Faults, drained: float) -> int:
-    """Compare promises and rows, and print the result; return the exit status."""
+def report_sources(system: Ours, sources: Sources) -> bool:
+    """Print what the sources' caps allowed; tell whether that is what is stored."""
+    problems = sources.problems(system)
+    print(f"sources           {len(sources.caps):>9}   {sources.used_up(system)} with exactly their cap")
+    print(f"off by source     {len(problems):>9}")
+    for problem in problems:
+        print(f"    {problem}")
+    return not problems
+
+
+def report(system: System, clients: Clients, faults: Faults, drained: float) -> bool:
+    """Compare promises and rows, and print the result; tell whether nothing was lost and nothing stored twice."""
     promises = clients.promises()
     requests = clients.requests()
     rows = system.stored()
@@ -104,9 +124,7 @@ def report(system: System, clients: Clients, faults: Faults, drained: float) -> 
     print(f"backlog drained after       {drained:.1f} s")
     print(f"ledger: {balance}")
     fine = not lost and not twice and bool(promises) and not waiting
-    fine = fine and (isinstance(system, Peer) or balance.startswith("Balanced"))
-    print("PASSED" if fine else "FAILED")
-    return 0 if fine else 1
+    return fine and (isinstance(system, Peer) or balance.startswith("Balanced"))
 
 
 if __name__ == "__main__":

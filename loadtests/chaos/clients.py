@@ -37,18 +37,19 @@ class Clients:
     """Several client processes that share a steady rate."""
 
     def __init__(
-        self, urls: Sequence[str], token: str, directory: Path, *, number: int, rate: float, keys: bool
+        self, urls: Sequence[str], tokens: Sequence[str], directory: Path, *, number: int, rate: float, keys: bool
     ) -> None:
         """Prepare `number` clients that together send `rate` leads per second, to one address after another.
 
-        With `keys`, half of the leads have an Idempotency-Key and are retried until they are answered with 202.
+        Each lead is sent with one of `tokens`. With `keys`, half of the leads have an Idempotency-Key and are retried
+        until they are answered with 202, or with the 429 of a source that may send no more.
         """
         context = multiprocessing.get_context("spawn")
         self._stop = context.Event()
         self._files = [directory / f"ledger-{each}" for each in range(number)]
         self._processes = [
             context.Process(
-                target=_client, args=(urls, token, str(file), rate / number, keys, self._stop, each), daemon=True
+                target=_client, args=(urls, tokens, str(file), rate / number, keys, self._stop, each), daemon=True
             )
             for each, file in enumerate(self._files)
         ]
@@ -112,16 +113,18 @@ class Addresses:
         self._left_out[url] = time.monotonic() + LEFT_OUT
 
 
-def _client(urls: Sequence[str], token: str, file: str, rate: float, keys: bool, stop: object, number: int) -> None:
-    asyncio.run(_Client(urls, token, file, rate, keys, stop, number).run())
+def _client(
+    urls: Sequence[str], tokens: Sequence[str], file: str, rate: float, keys: bool, stop: object, number: int
+) -> None:
+    asyncio.run(_Client(urls, tokens, file, rate, keys, stop, number).run())
 
 
 class _Client:
     def __init__(
-        self, urls: Sequence[str], token: str, file: str, rate: float, keys: bool, stop: object, number: int
+        self, urls: Sequence[str], tokens: Sequence[str], file: str, rate: float, keys: bool, stop: object, number: int
     ) -> None:
         self._addresses = Addresses([f"{url}/api/leads" for url in urls])
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self._tokens = tokens
         self._ledger = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._file = file
         self._interval = CONNECTIONS / rate
@@ -146,15 +149,18 @@ class _Client:
             begun = time.monotonic()
             self._sent += 1
             email = f"{self._name}-{self._sent}@example.com"
+            headers = {"Authorization": f"Bearer {random.choice(self._tokens)}"}
             # Without a key a client must not retry, because the first request may have been accepted.
             if keyed:
-                while not await self._send(http, email, {"Idempotency-Key": email}) and not self._stop.is_set():
+                headers["Idempotency-Key"] = email
+                while not await self._send(http, email, headers) and not self._stop.is_set():
                     await asyncio.sleep(PAUSE)
             else:
-                await self._send(http, email, {})
+                await self._send(http, email, headers)
             await asyncio.sleep(max(0.0, self._interval * random.uniform(0.5, 1.5) - (time.monotonic() - begun)))
 
     async def _send(self, http: httpx.AsyncClient, email: str, headers: dict[str, str]) -> bool:
+        """Send a lead once; tell whether that was its last time."""
         lead = {
             "firstName": "Chaos",
             "lastName": "Monkey",
@@ -164,16 +170,19 @@ class _Client:
         }
         url = self._addresses.take()
         try:
-            answer = await http.post(url, json=lead, headers={**self._headers, **headers})
+            answer = await http.post(url, json=lead, headers=headers)
         except httpx.HTTPError as error:
             self._outcomes[type(error).__name__] += 1
             self._addresses.leave_out(url)
             return False
         self._outcomes[str(answer.status_code)] += 1
+        if answer.status_code == 429:
+            return True
         if answer.status_code not in (200, 202):
             self._addresses.leave_out(url)
             return False
         # Bento answers without a body.
         lead_id = answer.json()["data"]["id"] if answer.content else email
-        os.write(self._ledger, f"{time.time():.3f} {lead_id} {email} {'keyed' if headers else 'bare'}\n".encode())
+        kind = "keyed" if "Idempotency-Key" in headers else "bare"
+        os.write(self._ledger, f"{time.time():.3f} {lead_id} {email} {kind}\n".encode())
         return True

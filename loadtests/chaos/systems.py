@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -86,6 +87,29 @@ class Ours:
     def balance(self) -> str:
         """Return the verdict of `python -m workers ledger`."""
         return self._service.balance()
+
+    def make_source(self, name: str, daily_cap: int) -> str:
+        """Make a source; return its API key."""
+        done = self._service.run("ingest_api", "source", "create", name, "--daily-cap", str(daily_cap), timeout=None)
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip())
+        return done.stdout.strip()
+
+    def stored_by_source(self) -> Counter[tuple[str, str]]:
+        """Return how many rows there are by source and day."""
+        # The ids' time; a row of a user is not counted.
+        rows = self._database.execute(
+            f"SELECT source, DATE(created_at), COUNT(*) FROM {self._name}.leads WHERE source IS NOT NULL GROUP BY 1, 2"
+        )
+        return Counter({(source, str(day)): number for source, day, number in rows})
+
+    def statistics(self, source: str) -> tuple[int, int]:
+        """Return how many leads of a source were accepted and stored since yesterday, as the API says it."""
+        yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+        found = self._service.get(
+            "/api/leads/stats", params={"source": source, "interval": "day", "from": yesterday}
+        ).json()["data"]
+        return found["accepted"], found["stored"]
 
     def stop(self) -> None:
         """Stop it."""

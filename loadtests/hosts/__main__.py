@@ -87,7 +87,7 @@ def run(hosts: list[Host], directory: Path, options: argparse.Namespace) -> int:
     start(hosts, queue, database, system)
     print(f"started in {time.monotonic() - begun:.0f} s; {busy()}", flush=True)
     urls = [f"http://{host.address}:{system.port}" for host in hosts]
-    clients = Clients(urls, system.token, directory, number=CLIENTS, rate=options.rate, keys=not options.stock)
+    clients = Clients(urls, [system.token], directory, number=CLIENTS, rate=options.rate, keys=not options.stock)
     rows = Rows(hosts, database, system, clients.files)
     begun = time.monotonic()
     health = Health(hosts, queue, database, system)

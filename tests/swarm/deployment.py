@@ -200,7 +200,7 @@ class Deployment:
     def load(self, directory: Path) -> Iterator[Clients]:
         """Send leads to all hosts while the block runs, and for a few seconds around it."""
         directory.mkdir()
-        clients = Clients(self.urls, self.token(), directory, number=2, rate=RATE, keys=True)
+        clients = Clients(self.urls, [self.token()], directory, number=2, rate=RATE, keys=True)
         clients.start()
         time.sleep(3)
         try:
