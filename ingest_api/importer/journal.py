@@ -44,6 +44,7 @@ class State:
     head_size: int = 0
     head: str = ""
     done: bool = False
+    sender: str = ""  # who sends; "" in journals of release 0.1
 
     @property
     def key(self) -> str:
@@ -104,6 +105,15 @@ class Journal:
         if self.rejects.exists():
             os.truncate(self.rejects, state.rejects_size)
         return state
+
+    def claim(self, state: State, sender: str) -> None:
+        """Let `sender` go on with the import: an Idempotency-Key is good for the one who used it first alone.
+
+        Raises CannotResume when another has begun it.
+        """
+        if state.sender and state.sender.casefold() != sender.casefold():
+            raise CannotResume(f"{self._path} was sent by {state.sender} before: --again sends all of it by {sender}.")
+        state.sender = sender
 
     def save(self, state: State) -> None:
         """Write the state atomically; it is on disk on return."""

@@ -1,10 +1,10 @@
-"""The importer's HTTP client: logs in, sends batches, and retries until each is answered."""
+"""The importer's HTTP client: logs in or has an API key, sends batches, and retries until each is answered."""
 
 import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError
 from ingest_api.http.body import NDJSON
 from ingest_api.http.envelope import JSON
 from schema.database.idempotency import IDEMPOTENCY_KEY
+from schema.lead.source import user_of
 
 # Seconds.
 TIMEOUT = urllib3.Timeout(connect=5, read=60)
@@ -24,6 +25,9 @@ PAUSE_MAX = 30.0
 
 # Statuses that are retried. Safe for leads, because of the Idempotency-Key.
 RETRY = {408, 429, 500, 502, 503, 504}
+
+# How a 429 is shown.
+LIMITED = "HTTP 429"
 
 Results = list[dict[str, Any]]
 
@@ -36,12 +40,33 @@ class Stopped(Exception):
     """The import was told to stop."""
 
 
-@dataclass
-class Credentials:
+@dataclass(frozen=True, slots=True)
+class Login:
     """The user who uploads."""
 
     email: str
-    password: str
+    password: str = field(repr=False)
+
+    @property
+    def sender(self) -> str:
+        """Return who uploads, as the API's idempotency keys tell them apart."""
+        return self.email
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """The source that uploads."""
+
+    source: str
+    key: str = field(repr=False)
+
+    @property
+    def sender(self) -> str:
+        """Return who uploads, as the API's idempotency keys do: another key of the source is the same one."""
+        return user_of(self.source)
+
+
+Credentials = Login | ApiKey
 
 
 class Uploads:
@@ -63,19 +88,22 @@ class Uploads:
         self._stop = stop
         self._tell = tell
         self._pool = urllib3.PoolManager(timeout=TIMEOUT, retries=False)
-        self._token = ""
+        self._token = credentials.key if isinstance(credentials, ApiKey) else ""
         # Whether leads were sent whose result is unknown.
         self.unsure = False
 
     def log_in(self) -> None:
-        """Get a token.
+        """Get a token; with an API key do nothing.
 
         Raises UploadFailed or Stopped.
         """
-        credentials = {"email": self._credentials.email, "password": self._credentials.password}
-        status, answer = self._until_answered("/api/login_check", orjson.dumps(credentials), {"Content-Type": JSON})
+        user = self._credentials
+        if isinstance(user, ApiKey):
+            return
+        body = orjson.dumps({"email": user.email, "password": user.password})
+        status, answer = self._until_answered("/api/login_check", body, {"Content-Type": JSON})
         if status != 200 or "token" not in answer:
-            raise UploadFailed(f"Log-in as {self._credentials.email} failed: {answer.get('message', status)}.")
+            raise UploadFailed(f"Log-in as {user.email} failed: {answer.get('message', status)}.")
         self._token = answer["token"]
 
     def send(self, leads: list[bytes], key: str) -> Results:
@@ -113,21 +141,27 @@ class Uploads:
                 answer = self._pool.request("POST", self._url + path, body=body, headers=headers)
             except HTTPError as error:
                 self.unsure = self.unsure or IDEMPOTENCY_KEY in headers
-                what = _name(error)
+                what, refusal = _name(error), ""
             else:
                 if answer.status not in RETRY:
                     self._tell("")
                     return answer.status, _json(answer.data)
                 # A 429 says that nothing was accepted; a 503 may come after the append.
                 self.unsure = self.unsure or (IDEMPOTENCY_KEY in headers and answer.status != 429)
-                what = f"HTTP {answer.status}"
+                what, refusal = f"HTTP {answer.status}", _json(answer.data).get("message", "")
                 wait = max(wait, _seconds(answer.headers.get("Retry-After")))
             if time.monotonic() + wait > deadline:
+                if what == LIMITED and refusal:
+                    raise UploadFailed(f"The API answered 429: {refusal}. {self._advice()}")
                 raise UploadFailed(f"No answer for {self._retry_for:g} seconds (the last: {what}).")
             self._tell(f"{what}, again in {wait:.0f} s")
             if self._stop.wait(wait):
                 raise Stopped
             pause = min(pause * 2, PAUSE_MAX)
+
+    def _advice(self) -> str:
+        how = "Later, or with a smaller --batch," if isinstance(self._credentials, ApiKey) else "Later"
+        return f"{how} the same command goes on from here."
 
 
 def _by_lead(errors: dict[str, list[str]], number: int) -> Results:

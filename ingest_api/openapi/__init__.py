@@ -11,15 +11,16 @@ from ingest_api.openapi.components import add_components
 from ingest_api.openapi.operation import add_operation
 from ingest_api.openapi.paths import add_paths
 from schema import __version__
+from schema.lead.source import KEY_MARK
 from schema.settings import Settings
 
 DESCRIPTION = """\
 Takes leads in over HTTP, loses none and stores none twice. A lead is answered with 202 once it is durable
 in the queue, and stored soon after. Get a token from `/api/login_check`, and send it as `Authorization: Bearer`;
-it is good for {token_ttl} seconds.
+it is good for {token_ttl} seconds. A source, who has an API key, sends the key in its place and needs no log-in.
 
-Limits: {rate_limit} for each client IP over every `/api` path; {bulk_limit} for each user; a body of at most
-{body_max} bytes, in bulk {bulk_max}.
+Limits: {rate_limit} for each client IP over every `/api` path; {bulk_limit} for each user or source; the rate and
+the daily cap of the source, if it has any; a body of at most {body_max} bytes, in bulk {bulk_max}.
 A client that gets no answer, 429 or 503 waits (`Retry-After`) and sends the same again with the same `Idempotency-Key`.
 """
 
@@ -58,6 +59,16 @@ def document(settings: Settings, today: date) -> dict[str, Any]:
             "scheme": "bearer",
             "bearerFormat": "JWT",
             "description": "The `token` of `/api/login_check` (RS256).",
+        },
+    )
+    spec.components.security_scheme(
+        "apiKey",
+        {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "API key",
+            "description": f"The API key of a source, which begins with `{KEY_MARK}`. It sends leads in the source's "
+            "name and, if it has the roles, reads and exports those alone. It does not expire by itself.",
         },
     )
     add_components(spec, settings, today)

@@ -7,7 +7,7 @@ from apispec import APISpec
 
 from ingest_api.http.body import BODY_MAX, BULK_BODY_MAX
 from ingest_api.openapi.examples import REFUSALS
-from ingest_api.openapi.parts import ERRORS, ID, TIME, as_json, common_headers, days_until, ref
+from ingest_api.openapi.parts import ERRORS, ID, SOURCE, TIME, as_json, common_headers, days_until, ref
 from ingest_api.parameters.credentials import CredentialsSchema
 from ingest_api.parameters.dead_letters import ReplaySchema
 from schema.database.idempotency import IDEMPOTENCY_KEY
@@ -18,7 +18,8 @@ from schema.settings import Settings
 MEANINGS = {
     "400": "Something in the request is wrong; `errors` names it.",
     "401": "No token, or one past its hour; at the log-in: wrong credentials.",
-    "403": "The token is not ours, was altered or was ended by a change of its user, or the user lacks the role.",
+    "403": "The token is not ours, was altered or was ended by a change of its user; the API key is unknown, over, or "
+    "of a disabled source; or the user or source lacks the role.",
     "404": "There is no such thing.",
     "405": "The path has no such method; `Allow` lists those it has.",
     "406": "The client does not accept application/json.",
@@ -26,11 +27,11 @@ MEANINGS = {
     "409": f"The {IDEMPOTENCY_KEY} was used with another body.",
     "413": f"The body is over {BODY_MAX} bytes (bulk: {BULK_BODY_MAX}).",
     "415": "The body has another media type, another charset, or is compressed.",
-    "429": "The client used up its rate-limit window, or in bulk its user the leads of a window, or too many "
-    "log-ins failed.",
+    "429": "The client used up its rate-limit window, or in bulk its user the leads of a window, or the leads do not "
+    "fit into the rate or the daily cap of their source, or too many log-ins failed.",
     "500": "A defect; the message names the request id.",
-    "503": "The queue is full, Redis or the database is away, or too many requests of this kind run at once. Sending "
-    "again with the same Idempotency-Key is safe.",
+    "503": "The queue is full, Redis or the database is away, no API key is known yet, or too many requests of this "
+    "kind run at once. Sending again with the same Idempotency-Key is safe.",
 }
 
 # Headers of an error in addition to those of every response.
@@ -91,6 +92,7 @@ def _add_schemas(spec: APISpec, today: date) -> None:
                     "enum": ["queued", "stored"],
                     "description": "queued: durable in the queue; stored: in the database, and in lists",
                 },
+                "source": {**SOURCE, "description": "Who sent it with an API key; left out when a user sent it"},
             },
             "required": ["id", *fields, "createdAt", "updatedAt", "state"],
         },
@@ -122,8 +124,8 @@ def _add_parameters(spec: APISpec, settings: Settings) -> None:
         IDEMPOTENCY_KEY,
         "header",
         {
-            "description": f"Makes a request safe to repeat: for {settings.idempotency_ttl} seconds the same user, key "
-            "and body give the same ids and store each lead once.",
+            "description": f"Makes a request safe to repeat: for {settings.idempotency_ttl} seconds the same user or "
+            "source, key and body give the same ids and store each lead once.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
         },
     )

@@ -27,6 +27,8 @@ ID_EXAMPLE = "019abc12-3456-7def-8123-456789abcdef"
 TIME_EXAMPLE = "2026-11-22T09:41:07.123456Z"
 LETTER = "1763804467123-0"
 
+SOURCE_EXAMPLE = "acme"
+
 TOKEN = {"token": "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGFAZXhhbXBsZS5jb20ifQ.c2lnbmF0dXJl"}
 CREDENTIALS_EXAMPLE = {"email": "test@example.com", "password": "password123"}
 
@@ -57,17 +59,17 @@ def lead(state: str) -> dict[str, Any]:
 
 
 # One exported lead.
-NDJSON_LINES = json.dumps(lead("stored"), separators=(",", ":")) + "\n"
+NDJSON_LINES = json.dumps({**lead("stored"), "source": SOURCE_EXAMPLE}, separators=(",", ":")) + "\n"
 CSV_LINES = (
-    "id,firstName,lastName,email,phone,dateOfBirth,additionalData,createdAt,updatedAt\r\n"
-    f"{ID_EXAMPLE},Ada,Lovelace,ada@example.com,+442071234567,1990-12-10,,{TIME_EXAMPLE},{TIME_EXAMPLE}\r\n"
+    "id,firstName,lastName,email,phone,dateOfBirth,additionalData,createdAt,updatedAt,source\r\n"
+    f"{ID_EXAMPLE},Ada,Lovelace,ada@example.com,+442071234567,1990-12-10,,{TIME_EXAMPLE},{TIME_EXAMPLE},{SOURCE_EXAMPLE}\r\n"
 )
 
 
 def page() -> dict[str, Any]:
     """Return a page of leads."""
     pagination = {"total": 41, "page": 1, "limit": 1, "total_pages": 41, "next_cursor": "gAAAAABpIZzb"}
-    return {"items": [lead("stored")], "pagination": pagination}
+    return {"items": [{**lead("stored"), "source": SOURCE_EXAMPLE}], "pagination": pagination}
 
 
 def bulk() -> dict[str, Any]:
@@ -140,7 +142,11 @@ REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
         "expired": error(401, "Expired JWT Token"),
         "credentials": error(401, "Invalid credentials"),
     },
-    "403": {"invalid": error(403, "Invalid JWT Token")},
+    "403": {
+        "invalid": error(403, "Invalid JWT Token"),
+        "api_key": error(403, "Invalid API key"),
+        "role_of_key": error(403, "This API key may not do that."),
+    },
     "404": {"lead": error(404, "There is no lead with this id.")},
     "405": {"method": error(405, "Method Not Allowed")},
     "406": {"accept": error(406, "This service answers in application/json only.")},
@@ -152,11 +158,22 @@ REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
         "limit": error(429, "Rate limit exceeded", retry_after=17),
         "log_ins": error(429, "Too many failed log-ins", retry_after=4),
         "bulk": error(429, "Bulk limit exceeded", retry_after=17),
+        "source_rate": error(
+            429,
+            f"The rate of source {SOURCE_EXAMPLE} is 600 leads a minute: 12 more until 2026-11-22T09:42:00Z",
+            retry_after=53,
+        ),
+        "source_cap": error(
+            429,
+            f"The daily cap of source {SOURCE_EXAMPLE} is 50000 leads a day: 0 more until 2026-11-23T00:00:00Z",
+            retry_after=51533,
+        ),
     },
     "500": {"defect": error(500, f"Internal error. Please name request {ID_EXAMPLE} when you report it.")},
     "503": {
         "full": error(503, "The queue is full. Nothing was accepted.", retry_after=RETRY_FULL),
         "queue": error(503, QUEUE_AWAY, retry_after=RETRY_AWAY),
         "database": error(503, "The database does not answer.", retry_after=RETRY_AWAY),
+        "keys": error(503, "The database does not answer: no API key is known yet.", retry_after=RETRY_AWAY),
     },
 }

@@ -5,17 +5,23 @@ from typing import Any
 
 from ingest_api.http.envelope import JSON
 from schema.lead.rules import DATE_OF_BIRTH_MIN
+from schema.lead.source import SOURCE_NAME_PATTERN
 
 TIME = {"type": "string", "format": "date-time", "description": "RFC 3339, UTC, microseconds"}
 SECOND = {"type": "string", "format": "date-time", "description": "RFC 3339, UTC, whole seconds"}
 ID = {"type": "string", "format": "uuid", "description": "UUIDv7"}
 COUNT = {"type": "integer", "minimum": 0}
+SOURCE = {"type": "string", "pattern": SOURCE_NAME_PATTERN}
 ERRORS = {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}
 
 ALWAYS = ("405", "500")
 UNDER_API = ("406", "429")
 WITH_BODY = ("400", "408", "413", "415")
 WITH_TOKEN = ("401", "403")
+
+# What an operation takes in `Authorization`: a user's token alone, or the API key of a source too.
+TOKEN_ALONE: list[dict[str, list[str]]] = [{"token": []}]
+TOKEN_OR_KEY = [*TOKEN_ALONE, {"apiKey": []}]
 
 # Headers of every response.
 HEADERS = ("X-Request-Id", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")

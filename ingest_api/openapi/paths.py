@@ -13,7 +13,10 @@ from ingest_api.openapi.parts import (
     ERRORS,
     ID,
     SECOND,
+    SOURCE,
     TIME,
+    TOKEN_ALONE,
+    TOKEN_OR_KEY,
     WITH_BODY,
     WITH_TOKEN,
     as_json,
@@ -31,6 +34,8 @@ from ingest_api.parameters.export import CSV, ExportQuerySchema
 from ingest_api.parameters.lists import ListQuerySchema
 from ingest_api.parameters.stats import BUCKETS_DEFAULT, BUCKETS_MAX, INTERVALS, StatsQuerySchema
 from schema.database.idempotency import IDEMPOTENCY_KEY
+
+WITHIN_LIMITS = "A request repeated under its Idempotency-Key does not count again."
 
 REFUSED_LOGIN = "Wrong address or password, or no such user: the answer is the same."
 
@@ -88,9 +93,10 @@ def add_paths(spec: APISpec) -> None:
         operations={
             "post": {
                 "summary": "Send a lead",
+                "description": f"The lead of a source counts against its rate and its daily cap. {WITHIN_LIMITS}",
                 "operationId": "postLead",
                 "tags": ["Leads"],
-                "security": [{"token": []}],
+                "security": TOKEN_OR_KEY,
                 "parameters": [IDEMPOTENCY_KEY],
                 "requestBody": {
                     "required": True,
@@ -108,9 +114,10 @@ def add_paths(spec: APISpec) -> None:
             },
             "get": {
                 "summary": "List stored leads",
+                "description": "To an API key these are the leads of its own source.",
                 "operationId": "listLeads",
                 "tags": ["Leads"],
-                "security": [{"token": []}],
+                "security": TOKEN_OR_KEY,
                 "parameters": [{"in": "query", "schema": ListQuerySchema}],
                 "responses": {
                     "200": response(
@@ -131,9 +138,10 @@ def add_paths(spec: APISpec) -> None:
         operations={
             "get": {
                 "summary": "One lead",
+                "description": "To an API key the leads of others are not there: 404.",
                 "operationId": "getLead",
                 "tags": ["Leads"],
-                "security": [{"token": []}],
+                "security": TOKEN_OR_KEY,
                 "responses": {
                     "200": response(
                         "The lead", envelope(200, lead), success(200, "Lead", examples.lead("stored")), NO_STORE
@@ -168,10 +176,11 @@ def _add_bulk(spec: APISpec) -> None:
                 "The valid ones are accepted, all of them or none; when none is valid the answer is 400. "
                 f"The errors of {SPELLED_OUT_MAX} leads are spelled out; further ones are only said to have some. "
                 f"An array may hold {NESTED_MAX} objects and arrays. A process works on a few bulk requests at once "
-                "and answers 503 to those beyond.",
+                "and answers 503 to those beyond. The valid leads of a source count against its rate and its daily "
+                f"cap; when they do not all fit, none is accepted. {WITHIN_LIMITS}",
                 "operationId": "postLeads",
                 "tags": ["Leads"],
-                "security": [{"token": []}],
+                "security": TOKEN_OR_KEY,
                 "parameters": [IDEMPOTENCY_KEY],
                 "requestBody": {
                     "required": True,
@@ -201,12 +210,13 @@ def _add_export(spec: APISpec) -> None:
             "get": {
                 "summary": "Export stored leads",
                 "description": "Streams all leads of a filter in the order of creation, those stored before the "
-                "request. Needs the role `export`. "
+                "request. Needs the role `export`. To an API key these are the leads of its own source. "
                 "In CSV, a text that a spreadsheet would take for a formula gets an apostrophe before it. "
-                "A user has one export at a time (429 beyond), and a process sends a few at once (503 beyond).",
+                "A user or source has one export at a time (429 beyond), and a process sends a few at once (503 "
+                "beyond).",
                 "operationId": "exportLeads",
                 "tags": ["Leads"],
-                "security": [{"token": []}],
+                "security": TOKEN_OR_KEY,
                 "parameters": [{"in": "query", "schema": ExportQuerySchema}],
                 "responses": {
                     "200": {
@@ -234,20 +244,22 @@ def _add_stats(spec: APISpec) -> None:
         "stored": COUNT,
         "items": {"type": "array", "items": bucket, "maxItems": BUCKETS_MAX},
     }
+    source = {"source": {**SOURCE, "description": "Whose leads are counted; left out when those of all are"}}
     spec.path(
         "/api/leads/stats",
         operations={
             "get": {
                 "summary": "Count leads over time",
-                "description": f"At most {BUCKETS_MAX} buckets; without a range the last {BUCKETS_DEFAULT}.",
+                "description": f"At most {BUCKETS_MAX} buckets; without a range the last {BUCKETS_DEFAULT}. "
+                "By source there are hours and days. To an API key these are the counts of its own source.",
                 "operationId": "countLeads",
                 "tags": ["Leads"],
-                "security": [{"token": []}],
+                "security": TOKEN_OR_KEY,
                 "parameters": [{"in": "query", "schema": StatsQuerySchema}],
                 "responses": {
                     "200": response(
                         "Leads by bucket",
-                        envelope(200, object_of(stats)),
+                        envelope(200, object_of({**stats, **source}, *stats)),
                         success(200, "Statistics", examples.stats()),
                     ),
                     **refused("400", "503", *WITH_TOKEN),
@@ -279,7 +291,7 @@ def _add_dead_letters(spec: APISpec) -> None:
                 "summary": "List dead letters (role `admin`)",
                 "operationId": "listDeadLetters",
                 "tags": ["Dead letters"],
-                "security": [{"token": []}],
+                "security": TOKEN_ALONE,
                 "parameters": [{"in": "query", "schema": LettersQuerySchema}],
                 "responses": {
                     "200": response(
@@ -300,7 +312,7 @@ def _add_dead_letters(spec: APISpec) -> None:
                 "summary": "Put dead letters back into the queue (role `admin`)",
                 "operationId": "replayDeadLetters",
                 "tags": ["Dead letters"],
-                "security": [{"token": []}],
+                "security": TOKEN_ALONE,
                 "requestBody": {
                     "required": True,
                     "content": as_json(ref("Replay"), all={"all": True}, one={"letter": LETTER}),

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.kit.servers import until
 from tests.kit.service import Service
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -15,10 +16,33 @@ LONG = ("--max-time", "300")
 ADMIN, PASSWORD = "admin@example.com", "password123"
 
 
-def fuzz(service: Service, *options: str, timeout: float | None = None, **streams: int) -> subprocess.CompletedProcess:
-    """Run schemathesis as a user who may do everything; `timeout` is the longest time it may take, in seconds."""
-    roles = [word for role in ("admin", "export", "ingest", "read") for word in ("--role", role)]
-    service.user("create", ADMIN, *roles, password=PASSWORD)
+SOURCE = "fuzz"
+
+
+def token_of_admin(service: Service) -> str:
+    """Make a user who may do everything; return a token."""
+    service.user("create", ADMIN, *_roles("admin", "export", "ingest", "read"), password=PASSWORD)
+    return service.token(ADMIN, PASSWORD)
+
+
+def key_of_source(service: Service) -> str:
+    """Make a source who may do all that one may, but few leads; return its API key, which all processes know."""
+    limits = ("--rate", "4", "--daily-cap", "5")
+    done = service.run("ingest_api", "source", "create", SOURCE, *_roles("export", "ingest", "read"), *limits)
+    assert done.returncode == 0, done.stderr
+    key = done.stdout.strip()
+    until(lambda: all(service.get("/api/leads", key).status_code == 200 for _ in range(10)), 15, 0.1)
+    return key
+
+
+def _roles(*names: str) -> list[str]:
+    return [word for name in names for word in ("--role", name)]
+
+
+def fuzz(
+    service: Service, token: str, *options: str, timeout: float | None = None, **streams: int
+) -> subprocess.CompletedProcess:
+    """Run schemathesis with a token or an API key; `timeout` is the longest time it may take, in seconds."""
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
         "--config-file",
@@ -26,7 +50,7 @@ def fuzz(service: Service, *options: str, timeout: float | None = None, **stream
         "run",
         f"{service.base_url}/api/openapi.json",
         "--header",
-        f"Authorization: Bearer {service.token(ADMIN, PASSWORD)}",
+        f"Authorization: Bearer {token}",
         "--no-color",
         *options,
     ]
@@ -37,7 +61,7 @@ def fuzz(service: Service, *options: str, timeout: float | None = None, **stream
 def main() -> int:
     """Start a service of its own and fuzz it; return the exit status."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as directory, Service(Path(directory)) as service:
-        status = fuzz(service, *(sys.argv[1:] or LONG)).returncode
+        status = fuzz(service, token_of_admin(service), *(sys.argv[1:] or LONG)).returncode
         if status:
             print(f"The service's own errors:\n{log_of_defects(service)}")
         return status

@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.kit.leads import a_lead
-from tests.kit.servers import program
+from tests.kit.servers import program, until
 from tests.kit.service import PASSWORD, ROOT, Service
 
 from .pages import blocks, commands, write_csv
@@ -74,18 +75,31 @@ def test_the_javascript_examples(embedded: Service, tmp_path: Path, leads: list[
     assert_stored(embedded, leads)
 
 
-def test_the_curl_examples(embedded: Service, tmp_path: Path):
+@pytest.fixture
+def source(embedded: Service) -> tuple[str, str]:
+    """A source that may send and read, and its API key, which all processes know."""
+    name = f"client{time.time_ns()}"
+    key = embedded.run("ingest_api", "source", "create", name, "--role", "ingest", "--role", "read").stdout.strip()
+    until(lambda: all(embedded.get("/api/leads", key).status_code == 200 for _ in range(10)), 15, 0.1)
+    return name, key
+
+
+def test_the_curl_examples(embedded: Service, tmp_path: Path, source: tuple[str, str]):
+    name, key = source
     (tmp_path / "example.sh").write_text("set -eu\n" + "\n".join(blocks(PAGE, "bash", embedded)))
 
-    output = run(["bash", "example.sh"], tmp_path)
+    output = run(["bash", "example.sh"], tmp_path, LEADS_API_KEY=key)
 
     assert '"state":"queued"' in output
     assert '"accepted":1,"rejected":1' in output
     assert all(f'"id":"{lead["id"]}"' in output for lead in embedded.walk()[-3:])
+    # The source's lead and its statistics; the lead may not be in its list yet
+    assert output.count(f'"source":"{name}"') >= 2
+    assert '"interval":"day"' in output
 
 
 def test_the_import_example(embedded: Service, tmp_path: Path, leads: list[dict[str, str]]):
-    (command,) = commands(PAGE, embedded)
+    command, _ = commands(PAGE, embedded)
     words = [
         {".venv/bin/python": sys.executable, "leads.csv": str(tmp_path / "leads.csv")}.get(each, each)
         for each in command.split()
@@ -96,3 +110,19 @@ def test_the_import_example(embedded: Service, tmp_path: Path, leads: list[dict[
     assert "2 rows accepted, 1 rejected" in output
     assert json.loads((tmp_path / "leads.csv.import.json").read_text())["done"] is True
     assert_stored(embedded, leads)
+
+
+def test_the_import_example_of_a_source(
+    embedded: Service, tmp_path: Path, leads: list[dict[str, str]], source: tuple[str, str]
+):
+    name, key = source
+    write_csv(tmp_path / "partner.csv", leads)
+    _, command = commands(PAGE, embedded)
+    instead = {".venv/bin/python": sys.executable, "partner.csv": str(tmp_path / "partner.csv"), "acme": name}
+    words = [instead.get(each, each) for each in command.split()]
+
+    output = run([*words, "--url", embedded.base_url], ROOT, LEADS_API_KEY=key)
+
+    assert "2 rows accepted, 1 rejected" in output
+    assert_stored(embedded, leads)
+    assert embedded.page(source=name)["pagination"]["total"] == 2

@@ -12,7 +12,7 @@ from openapi_spec_validator import validate
 
 from tests.kit.service import Service
 
-from .fuzzing import fuzz, log_of_defects
+from .fuzzing import fuzz, key_of_source, log_of_defects, token_of_admin
 
 COMMON = {"X-Request-Id", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
 TOKEN = {"401", "403"}
@@ -118,11 +118,70 @@ def test_the_limits_of_a_lead_and_of_a_list_are_there(document: dict[str, Any]):
     assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
 
 
+def test_an_api_key_is_taken_where_the_document_says_so_and_nowhere_else(embedded: Service, document: dict[str, Any]):
+    # Given the key of a source that may do all that one may
+    key = key_of_source(embedded)
+
+    # When each operation that wants somebody is sent it
+    taken, named = set(), set()
+    for method, path, operation in operations(document):
+        schemes = {name for each in operation.get("security", []) for name in each}
+        if schemes:
+            answer = embedded.client.request(method, path, headers=embedded.headers(key))
+            taken |= {operation["operationId"]} if answer.status_code != 403 else set()
+            named |= {operation["operationId"]} if "apiKey" in schemes else set()
+
+    # Then those take it that name it
+    assert taken == named == {"postLead", "postLeads", "listLeads", "getLead", "countLeads", "exportLeads"}
+    assert document["components"]["securitySchemes"]["apiKey"]["scheme"] == "bearer"
+
+
+def test_what_sources_add_is_there(document: dict[str, Any]):
+    pattern = "^[a-z0-9][a-z0-9._-]{0,39}$"
+    for path in ("/api/leads", "/api/leads/stats", "/api/leads/export"):
+        parameters = {each.get("name"): each for each in document["paths"][path]["get"]["parameters"]}
+        assert parameters["source"]["schema"] == {"type": "string", "pattern": pattern}
+        assert not parameters["source"]["required"]
+    schemas = document["components"]["schemas"]
+    assert schemas["Lead"]["properties"]["source"]["pattern"] == pattern
+    assert "source" not in {*schemas["Lead"]["required"], *schemas["LeadInput"]["properties"]}
+    answers = document["components"]["responses"]
+    named = {status: answers[status]["content"]["application/json"]["examples"] for status in ("403", "429", "503")}
+    assert named["403"]["api_key"]["value"]["message"] == "Invalid API key"
+    assert "no API key is known yet" in named["503"]["keys"]["value"]["message"]
+    assert {"source_rate", "source_cap"} <= named["429"].keys()
+
+
+def test_the_example_of_a_csv_has_its_columns(embedded: Service, document: dict[str, Any]):
+    content = document["paths"]["/api/leads/export"]["get"]["responses"]["200"]["content"]
+    (example,) = content["text/csv"]["examples"].values()
+
+    exported = embedded.get("/api/leads/export", params={"email": "nobody@example.com"}).text
+
+    assert example["value"].splitlines()[0] == exported.splitlines()[0]
+
+
 @pytest.mark.slow
 def test_no_request_gets_an_answer_that_the_document_does_not_describe(tmp_path: Path):
     with Service(tmp_path) as service:
         options = ("--max-examples", "15", "--workers", "2", "--seed", "7")
-        done = fuzz(service, *options, timeout=110, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        token = token_of_admin(service)
+        done = fuzz(service, token, *options, timeout=110, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
         assert done.returncode == 0, done.stdout.decode()[-6000:] + log_of_defects(service)
         assert re.search(r"Selected: (\d+)/\1\b", done.stdout.decode())
+
+
+@pytest.mark.slow
+def test_no_request_of_a_source_gets_an_answer_that_the_document_does_not_describe(tmp_path: Path):
+    with Service(tmp_path) as service:
+        options = ("--max-examples", "8", "--workers", "2", "--seed", "7")
+        # No schema can say that a source may name none but itself.
+        options = (*options, "--exclude-checks", "positive_data_acceptance")
+        key = key_of_source(service)
+        done = fuzz(service, key, *options, timeout=110, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+        assert done.returncode == 0, done.stdout.decode()[-6000:] + log_of_defects(service)
+        # It sent more than its limits allow, so that their 429s were among the answers.
+        refused = re.findall(r"^leads_source_refused_total\{.*\} (\S+)$", service.get("/metrics").text, re.MULTILINE)
+        assert sum(map(float, refused)) > 0

@@ -18,6 +18,9 @@ from . import postman
 # What no client can provoke at will: there are examples of it.
 EXAMPLES_ONLY = {408, 429, 500, 503}
 
+# The folder of what a source sends with its API key.
+SOURCES = "Sources (an API key)"
+
 
 @pytest.fixture
 def newman() -> None:
@@ -42,10 +45,10 @@ def path_of(item: dict[str, Any]) -> str:
     return re.sub(r"/api/leads/({{lead}}|[0-9a-f-]{36})$", "/api/leads/{lead}", path)
 
 
-def run(service: Service, directory: Path, **variables: str) -> dict[str, Any]:
+def run(service: Service, directory: Path, *options: str, **variables: str) -> dict[str, Any]:
     """Run the collection; return newman's report of a run without failures."""
     report = directory / "report.json"
-    options = ("--reporters", "cli,json", "--reporter-json-export", str(report))
+    options = (*options, "--reporters", "cli,json", "--reporter-json-export", str(report))
     done = subprocess.run(
         postman.command(service.base_url, *options, **variables),
         capture_output=True,
@@ -61,7 +64,7 @@ def test_newman_is_green(newman: None, embedded: Service, tmp_path: Path):
     # A list of more than one page, or there is no next one to ask for.
     embedded.wait_until_stored(*embedded.accept(*[a_lead() for _ in range(3)]))
 
-    found = run(embedded, tmp_path, **postman.admin(embedded))
+    found = run(embedded, tmp_path, **postman.admin(embedded), **postman.source(embedded))
 
     assert found["stats"]["assertions"]["failed"] == 0
     # Each request has tests, and each of them was sent.
@@ -70,6 +73,18 @@ def test_newman_is_green(newman: None, embedded: Service, tmp_path: Path):
     assert all(execution.get("assertions") for execution in found["executions"])
     tokens = {each["key"]: each.get("value") for each in json.loads(postman.ENVIRONMENT.read_text())["values"]}
     assert tokens["token"] == ""
+
+
+def test_without_an_api_key_what_needs_one_is_left_out(newman: None, embedded: Service, tmp_path: Path):
+    embedded.wait_until_stored(*embedded.accept(*[a_lead() for _ in range(3)]))
+
+    found = run(embedded, tmp_path, **postman.admin(embedded))
+
+    (folder,) = [each for each in json.loads(postman.COLLECTION.read_text())["item"] if each["name"] == SOURCES]
+    left_out = {item["name"] for item in items(folder)}
+    assert len(left_out) == 9
+    executed = {execution["item"]["name"] for execution in found["executions"] if execution.get("response")}
+    assert executed == {item["name"] for item in collection()} - left_out
 
 
 def test_a_token_whose_hour_is_over_is_made_anew(newman: None, embedded: Service, tmp_path: Path):
@@ -107,3 +122,18 @@ def test_every_error_that_can_be_provoked_is(embedded: Service):
     tested = {int(code) for item in collection() for code in re.findall(r"to\.have\.status\((\d+)\)", json.dumps(item))}
 
     assert statuses - EXAMPLES_ONLY <= tested
+
+
+def test_what_a_source_may_be_told_has_an_example(embedded: Service):
+    responses = embedded.get("/api/openapi.json", token=None).json()["components"]["responses"]
+    examples = {
+        each["value"]["message"]
+        for status in ("403", "429", "503")
+        for name, each in responses[status]["content"]["application/json"]["examples"].items()
+        if name in ("api_key", "role_of_key", "source_rate", "source_cap", "keys")
+    }
+
+    for name in ("Send a lead", "Send leads in bulk"):
+        (item,) = [each for each in collection() if each["name"] == name]
+        told = {json.loads(each["body"])["message"] for each in item["response"]}
+        assert examples <= told
