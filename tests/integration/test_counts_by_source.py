@@ -10,6 +10,7 @@ import pytest
 import time_machine
 from sqlalchemy import Connection, event, select, update
 
+from ingest_api.intake.append import Verdict
 from schema.counts import by_source, maintain, retention
 from schema.counts.by_source import SOURCE_WIDTHS
 from schema.counts.widths import DAY, HOUR, MICROS
@@ -369,6 +370,45 @@ def test_what_was_moved_here_counts_against_the_cap_alone(backend: Backend, now:
 
     assert accepted(backend) == accepted(backend, redis=True) == 1
     assert submit(backend, sent(SourceLimits("acme", daily_cap=5), now))[0].source_used == 5
+
+
+def test_a_cap_goes_on_when_redis_has_lost_its_data(backend: Backend, now: int):
+    # Given a source with six of its ten leads of the day, and a Redis that then loses them
+    acme = SourceLimits("acme", daily_cap=10)
+    submit(backend, sent(acme, *[now] * 6))
+    sweep(backend)
+    backend.client.flushall()
+
+    # When the next sweep has come, before leads do or after
+    submit(backend, sent(acme, now))
+    for _ in range(2):
+        sweep(backend)
+
+    # Then seven are used, and what is accepted is still counted once
+    answers = submit(backend, sent(acme, *[now] * 4), sent(acme, *[now] * 3), sent(acme, now))
+    assert [(each.verdict, each.source_used) for each in answers] == [
+        (Verdict.SOURCE_CAP, 7),
+        (Verdict.APPENDED, 0),
+        (Verdict.SOURCE_CAP, 10),
+    ]
+    sweep(backend)
+    assert accepted(backend) == accepted(backend, redis=True) == 10
+
+
+def test_a_cap_goes_on_when_redis_loses_its_data_again(backend: Backend, now: int):
+    acme = SourceLimits("acme", daily_cap=10)
+    for number in range(3):
+        submit(backend, sent(acme, *[now] * 3))
+        sweep(backend)
+        backend.client.flushall()
+        sweep(backend)
+        assert accepted(backend) == 3 * (number + 1)
+
+    assert [each.verdict for each in submit(backend, sent(acme, now, now), sent(acme, now), sent(acme, now))] == [
+        Verdict.SOURCE_CAP,
+        Verdict.APPENDED,
+        Verdict.SOURCE_CAP,
+    ]
 
 
 def test_numbers_of_sources_never_go_down(backend: Backend):

@@ -90,7 +90,8 @@ def test_a_rate_is_exact_over_two_processes(backend: Backend, minute: int):
 
     # Then a hundred are appended, and the others are told so
     assert Counter(verdicts(answers)) == {Verdict.APPENDED: 100, Verdict.SOURCE_RATE: 50}
-    assert {each.source_used for each in answers if each.verdict is Verdict.SOURCE_RATE} == {100}
+    refused = [each for each in answers if each.verdict is Verdict.SOURCE_RATE]
+    assert {(each.source_used, each.source_until) for each in refused} == {(100, minute)}
     assert backend.waiting() == backend.client.hlen(INDEX) == 100
     assert int(backend.client.get(ACME_RATE)) == on_day(backend) == 100
 
@@ -168,6 +169,9 @@ def test_a_bulk_of_two_days_counts_on_each(backend: Backend):
     refused = Verdict.SOURCE_CAP
     assert verdicts(answers) == [Verdict.APPENDED, refused, refused, Verdict.APPENDED, refused, refused]
     assert [each.source_used for each in answers] == [0, 3, 3, 0, 5, 5]
+    # And who is refused is told when the day that is used up ends
+    ends = [NEXT_DAY // MICROS, NEXT_DAY // MICROS + DAY]
+    assert [each.source_until for each in answers] == [0, ends[1], ends[0], 0, *ends]
     assert [on_day(backend, moment=each) for each in (today, tomorrow)] == [5, 5]
     assert backend.waiting() == 10
 
