@@ -89,11 +89,9 @@ def batch(outcome: Outcome) -> Iterator[None]:
 
 def count_sources(rows: Sequence[LeadRow], stored: Sequence[LeadId]) -> None:
     """Count the leads of each source among `rows` whose rows were just committed."""
-    sent = [(row.source, row.id) for row in rows if row.source is not None]
-    if sent:
-        ids = set(stored)
-        for source, number in collections.Counter(source for source, lead in sent if lead in ids).items():
-            SOURCE_STORED.labels(source).inc(number)
+    sources = {row.id: row.source for row in rows if row.source is not None}
+    for source, number in collections.Counter(sources[each] for each in stored if each in sources).items():
+        SOURCE_STORED.labels(source).inc(number)
 
 
 def observe_delay(leads: Sequence[LeadId]) -> None:

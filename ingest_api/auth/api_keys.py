@@ -2,10 +2,10 @@
 
 import hmac
 import time
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
 from ingest_api.auth.tokens import Identity, forbidden
 from ingest_api.http.envelope import unavailable
@@ -46,11 +46,12 @@ class ApiKeys:
 
 
 def read(connection: Connection) -> dict[str, KnownKey]:
-    """Return the keys of all sources that are not disabled, by prefix."""
+    """Return the keys that are good, by prefix: not over, and of sources that are not disabled."""
+    now = datetime.now(UTC).replace(tzinfo=None)
     statement = (
         select(source_keys.c.prefix, source_keys.c.hash, source_keys.c.expires_at, sources)
         .join(sources, sources.c.name == source_keys.c.source)
-        .where(sources.c.disabled.is_(False))
+        .where(sources.c.disabled.is_(False), or_(source_keys.c.expires_at.is_(None), source_keys.c.expires_at > now))
     )
     found = {}
     for row in connection.execute(statement):

@@ -1,7 +1,7 @@
 """Who calls: a user with a token, or a source with an API key."""
 
 from ingest_api.auth.api_keys import ApiKeys
-from ingest_api.auth.tokens import Identity, Tokens, forbidden
+from ingest_api.auth.tokens import Identity, Tokens, authorization, forbidden
 from ingest_api.http.context import Request
 from schema.lead.source import KEY_MARK
 
@@ -18,8 +18,8 @@ class Callers:
 
         Raises the 401 or the 403 of the contract; the 503 for an API key before the database has answered.
         """
-        scheme, _, key = (req.auth or "").partition(" ")
-        if not key.startswith(KEY_MARK) or scheme.lower() != "bearer":
+        scheme, key = authorization(req.auth or "")
+        if not key.startswith(KEY_MARK) or scheme != "bearer":
             return self._tokens.require(req, *roles)
         identity = self._api_keys.identify(key)
         req.context.user = identity.user

@@ -7,12 +7,13 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from ingest_api.database.reader_pool import DatabaseReader
-from ingest_api.http.envelope import ApiError
+from schema.runtime import logs
 
 T = TypeVar("T")
+
+log = logs.get(__name__)
 
 # Interval (seconds) of the reads: the longest time that an ended token, or the key of a disabled source, still works.
 READ_INTERVAL = 2.0
@@ -35,6 +36,7 @@ class PeriodicRead(Generic[T]):
         self._reader = reader
         self._statement = statement
         self._replace = replace
+        self._is_failing = False
 
     async def start(self) -> None:
         """Read for the first time, within FIRST_READ_TIMEOUT."""
@@ -50,5 +52,11 @@ class PeriodicRead(Generic[T]):
 
     async def _read(self) -> None:
         moment = time.time()
-        with suppress(ApiError, SQLAlchemyError):
+        try:
             self._replace(await self._reader.one_statement(self._statement), moment)
+        except Exception as error:  # whatever it is, what was found before must not stay for ever unread again
+            if not self._is_failing:
+                log.warning("not read again", what=self._statement.__module__, reason=type(error).__name__)
+            self._is_failing = True
+        else:
+            self._is_failing = False

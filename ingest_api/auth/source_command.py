@@ -88,7 +88,7 @@ def change_source(name: str, rate: int | None, daily_cap: int | None, roles: tup
         changed = sources.change(connection, name, roles=roles, rate=rate, daily_cap=daily_cap)
         if not changed:
             raise click.UsageError("Give --rate, --daily-cap or --role.")
-        trail.record(connection, Action.SOURCE_CHANGED, parameters=changed, subject=name)
+        trail.record(connection, Action.SOURCE_CHANGED, parameters=[*changed, *roles], subject=name)
     click.echo(f"{name} is changed.")
 
 

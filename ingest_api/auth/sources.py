@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from schema.counts import totals
 from schema.database.tables import source_keys, sources
 from schema.lead.source import SOURCE_NAME_PATTERN, hash_of, is_name, new_key, prefix_of
 
@@ -50,8 +51,13 @@ class Source:
 def create(connection: Connection, name: str, roles: Iterable[str], *, rate: int = 0, daily_cap: int = 0) -> str:
     """Make a source; return its first API key, which is kept as a hash alone.
 
-    Raises SourceError when the name is taken or not allowed, or a role is.
+    Raises SourceError when the name is taken or not allowed, a role is, or an upgrade is not finished.
     """
+    if totals.is_upgrading(connection):
+        # Workers of release 0.1 would store its leads without their source.
+        raise SourceError(
+            "an upgrade is not finished: run python -m schema migrate once its last old process has ended"
+        )
     if not is_name(name):
         raise SourceError(f"a source's name should match {SOURCE_NAME_PATTERN}")
     now = _now()
@@ -70,8 +76,9 @@ def rotate(connection: Connection, name: str, grace: timedelta) -> str:
     """
     found = find(connection, name)
     now = _now()
-    for key in found.keys[:-1]:
-        connection.execute(delete(source_keys).where(source_keys.c.prefix == key.prefix))
+    stays = [key.prefix for key in found.keys[-1:]]
+    # Those that are over as well.
+    connection.execute(delete(source_keys).where(source_keys.c.source == name, source_keys.c.prefix.not_in(stays)))
     for key in found.keys[-1:]:
         # One that was about to end does not get longer.
         end = now + grace if key.expires_at is None else min(now + grace, key.expires_at)

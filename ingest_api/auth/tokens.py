@@ -44,6 +44,11 @@ class Identity:
     version: int  # of the user's tokens, when this one was issued
     source: SourceLimits | None = None  # None: a user
 
+    @property
+    def source_name(self) -> str | None:
+        """The source's name, or None for a user."""
+        return None if self.source is None else self.source.name
+
 
 class Tokens:
     """Issues tokens and checks them."""
@@ -138,10 +143,15 @@ class Tokens:
         raise jwt.InvalidSignatureError
 
 
+def authorization(header: str) -> tuple[str, str]:
+    """Return the scheme of an Authorization header, in small letters, and what follows it."""
+    scheme, _, rest = header.strip().partition(" ")
+    return scheme.lower(), rest.strip()
+
+
 def _bearer(header: str) -> str:
-    scheme, _, token = header.strip().partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not token:
+    scheme, token = authorization(header)
+    if scheme != "bearer" or not token:
         raise _unauthorized("JWT Token not found", "token_missing")
     return token
 

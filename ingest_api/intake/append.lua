@@ -8,7 +8,8 @@
 -- Arguments: most leads waiting, rate limit, leads in bulk for each user, the window of both (ms), TTL of an
 -- idempotency key (s), number of requests; then, for each request and each of its leads, what next_argument() reads.
 -- Returns leads waiting, tickets waiting; then for each request: verdict, what its rate-limit key has used in the
--- window, ms left of the window, the lead id if the key was used before, and what its source's limit has used.
+-- window, ms left of the window, the lead id if the key was used before, what its source's limit has used, and the
+-- second at which that begins anew.
 
 local most, window, ttl = tonumber(queue_max), tonumber(rate_window), tonumber(key_ttl)
 
@@ -16,8 +17,8 @@ local most, window, ttl = tonumber(queue_max), tonumber(rate_window), tonumber(k
 local limits, used, used_before, window_left = {}, {}, {}, {}
 local accepted_in_minute = {}
 local index_updates = {}
--- Leads of sources: accepted in this minute before this flush and by it, and by field of SOURCES_ACCEPTED by it.
-local rate_before, rate_added, source_added = {}, {}, {}
+-- Leads of sources: accepted in this minute before this flush and by it; by field of SOURCES_ACCEPTED the same.
+local rate_before, rate_added, day_before, source_added = {}, {}, {}, {}
 local waiting = redis.call('XLEN', STREAM)
 local fenced = redis.call('EXISTS', FENCE) == 1
 -- A write, so that WAIT and WAITAOF also wait for the fence and for what was appended before it. Redis takes it when it
@@ -57,23 +58,33 @@ local function count(rate_key, cost)
   return before < limits[rate_key]
 end
 
+local function end_of_minute()
+  local now = tonumber(redis.call('TIME')[1])
+  return now - now % MINUTE + MINUTE
+end
+
 local function source_field(source, width, minute)
   return width .. ':' .. minute - minute % width .. ':' .. source
 end
 
--- Leads of a source accepted on the day of `minute`, in the queue that was moved here, too.
-local function accepted_on_day(source, minute)
+-- Leads of a source accepted on the day of `minute`, also in the queue that was moved here: what that one says, and what
+-- it has handed on, are the same leads.
+local function accepted_on_day(source, minute, used_before)
   local field = source_field(source, DAY, minute)
-  local found = redis.call('HMGET', SOURCES_ACCEPTED, field, MOVED_MARK .. field)
-  return tonumber(found[1] or 0) + tonumber(found[2] or 0) + (source_added[field] or 0)
+  if not day_before[field] then
+    day_before[field] = redis.call('HMGET', SOURCES_ACCEPTED, field, MOVED_MARK .. field)
+  end
+  local here, moved = unpack(day_before[field])
+  return tonumber(here or 0) + math.max(tonumber(moved or 0), used_before) + (source_added[field] or 0)
 end
 
--- Whether a source may send the leads that are the next arguments; else the limit that is used up, and what it has used.
-local function check_source(source, rate, cap, leads)
+-- Whether a source may send the leads that are the next arguments; else the limit that is used up, what it has used, and
+-- the second at which it begins anew.
+local function check_source(source, rate, cap, used_before, leads)
   if rate > 0 then
     rate_before[source] = rate_before[source] or tonumber(redis.call('GET', SOURCE_RATE_PREFIX .. source) or 0)
     local before = rate_before[source] + (rate_added[source] or 0)
-    if before + leads > rate then return SOURCE_RATE, before end
+    if before + leads > rate then return SOURCE_RATE, before, end_of_minute() end
   end
   if cap > 0 then
     -- The leads of one request may be of two days.
@@ -84,11 +95,11 @@ local function check_source(source, rate, cap, leads)
       on_day[day] = (on_day[day] or 0) + 1
     end
     for day, number in pairs(on_day) do
-      local before = accepted_on_day(source, day)
-      if before + number > cap then return SOURCE_CAP, before end
+      local before = accepted_on_day(source, day, used_before)
+      if before + number > cap then return SOURCE_CAP, before, day + DAY end
     end
   end
-  return APPENDED, 0
+  return APPENDED, 0, 0
 end
 
 local function append(key, digest, id, minute, payload)
@@ -107,9 +118,10 @@ end
 for _ = 1, tonumber(requests) do
   local rate_key, cost, key, digest = next_argument(), next_argument(), next_argument(), next_argument()
   local source, rate, cap = next_argument(), tonumber(next_argument()), tonumber(next_argument())
+  local used_before = tonumber(next_argument())
   local absent_in_database, leads = next_argument() == '1', tonumber(next_argument())
   local behind = place + LEAD_ARGUMENTS * leads
-  local verdict, known_id, source_used = APPENDED, '', 0
+  local verdict, known_id, source_used, source_until = APPENDED, '', 0, 0
 
   if fenced then
     verdict = MOVED
@@ -119,8 +131,11 @@ for _ = 1, tonumber(requests) do
       known_id = string.sub(known, 1, 16)
       verdict = string.sub(known, 17) == digest and DUPLICATE or CONFLICT
     end
-    -- The next queue counts from here on.
-    if cap > 0 and leads > 0 then source_used = accepted_on_day(source, ARGV[place + 2]) end
+    -- The next queue counts from here on. Leads of two days go by the one that has more.
+    if cap > 0 and leads > 0 then
+      local last = ARGV[place + LEAD_ARGUMENTS * (leads - 1) + 2]
+      source_used = math.max(accepted_on_day(source, ARGV[place + 2], 0), accepted_on_day(source, last, 0))
+    end
   elseif rate_key ~= '' and not count(rate_key, tonumber(cost)) then
     verdict = RATE_LIMITED
   end
@@ -137,7 +152,7 @@ for _ = 1, tonumber(requests) do
     elseif waiting + leads > most then
       verdict = FULL
     elseif source ~= '' then
-      verdict, source_used = check_source(source, rate, cap, leads)
+      verdict, source_used, source_until = check_source(source, rate, cap, used_before, leads)
     end
     if verdict == APPENDED then
       if key ~= '' then redis.call('SET', key, ARGV[place + 1] .. digest, 'EX', ttl) end
@@ -159,7 +174,8 @@ for _ = 1, tonumber(requests) do
   place = behind
   local n = #answer
   answer[n + 1], answer[n + 2] = verdict, used[rate_key] or 0
-  answer[n + 3], answer[n + 4], answer[n + 5] = window_left[rate_key] or 0, known_id, source_used
+  answer[n + 3], answer[n + 4] = window_left[rate_key] or 0, known_id
+  answer[n + 5], answer[n + 6] = source_used, source_until
 end
 
 -- Few large commands: each command is a record of its own in the append-only file.
@@ -184,10 +200,9 @@ if next(accepted_in_minute) then
     end
   end
   for field, number in pairs(source_added) do redis.call('HINCRBY', SOURCES_ACCEPTED, field, number) end
-  local now = tonumber(time[1])
   for source, number in pairs(rate_added) do
     redis.call('INCRBY', SOURCE_RATE_PREFIX .. source, number)
-    redis.call('EXPIREAT', SOURCE_RATE_PREFIX .. source, now - now % MINUTE + MINUTE)
+    redis.call('EXPIREAT', SOURCE_RATE_PREFIX .. source, end_of_minute())
   end
 end
 

@@ -32,7 +32,7 @@ from schema.queue.keys import (
 from schema.queue.script import Script, Value
 from schema.settings.shards import WHOLE, Shard
 
-RESULT_FIELDS = 5  # for each request in the script's answer
+RESULT_FIELDS = 6  # for each request in the script's answer
 
 
 class Verdict(enum.IntEnum):
@@ -109,6 +109,7 @@ class AppendRequest(NamedTuple):
     key_absent_in_database: bool = False  # True once the database was asked and does not have the key
     cost: int = 1  # what it adds under `rate_key`; 0 only asks whether the limit is used up
     source: SourceLimits | None = None  # None: a user sends the leads
+    source_used_before: int = 0  # leads of the source's day in the queue that was moved here, as that queue has said
 
 
 class AppendResult(NamedTuple):
@@ -119,6 +120,7 @@ class AppendResult(NamedTuple):
     window_left: int  # milliseconds
     id: LeadId  # the lead's, when its key was used before; else empty
     source_used: int = 0  # of the source's rate or cap, when the verdict is about it; of its cap here, when MOVED
+    source_until: int = 0  # seconds since 1970: when that rate or cap begins anew
 
 
 class Appender(Protocol):
@@ -139,7 +141,7 @@ def arguments_of(requests: Iterable[AppendRequest], shard: Shard = WHOLE) -> Ite
             rate_key, key = (each and shard.name(each) for each in (rate_key, key))
         yield from (rate_key, request.cost, key, request.digest)
         yield from (request.source or _NO_SOURCE)
-        yield from (int(request.key_absent_in_database), len(request.leads))
+        yield from (request.source_used_before, int(request.key_absent_in_database), len(request.leads))
         for lead in request.leads:
             second = lead_id.micros_of(lead.id) // 1_000_000
             yield from (lead.id, second - second % 60, lead.payload)

@@ -18,7 +18,7 @@ from ingest_api.intake.append import Appender, AppendRequest, AppendResult, NewL
 from ingest_api.intake.bulk_limit import BulkLimit
 from ingest_api.intake.group_commit import QueueUnavailable
 from ingest_api.intake.rate_limit import RateLimit
-from ingest_api.intake.source_limit import over_limit
+from ingest_api.intake.source_limit import check_size, over_limit
 from schema.database import idempotency
 from schema.database.idempotency import IDEMPOTENCY_KEY
 from schema.database.tables import leads
@@ -92,6 +92,8 @@ class LeadIntake:
         the 400 of a bad key, the 409, the 429 or the 503.
         """
         key, source = _key(req, caller.user), caller.source
+        if source is not None:
+            check_size(source, len(batch))
         counted = AppendRequest(self._bulk_limit.key(caller.user), cost=leads, source=source)
         if key is None:
             ids = [new_lead_id() for _ in batch]

@@ -68,7 +68,7 @@ def _append(shard: Shard, client: redis.Redis) -> RedisError | None:
     second = micros_of(lead) // 1_000_000
     script = append_script(shard, f"{PROBE_PREFIX}{lead.hex()}:", has_tickets=False)
     append = script.register(client)
-    request = ["", 0, "", "", "", 0, 0, 0, 1, lead, second - second % 60, b"{}"]
+    request = ["", 0, "", "", "", 0, 0, 0, 0, 1, lead, second - second % 60, b"{}"]
     try:
         append(queue_max=1, rate_limit=0, bulk_limit=0, rate_window=1, key_ttl=1, requests=1, rest=request)
         client.delete(*script.keys())

@@ -13,7 +13,7 @@ from contextlib import suppress
 from ingest_api import metrics
 from ingest_api.intake.append import AppendRequest, AppendResult, Verdict
 from ingest_api.intake.group_commit import GroupCommit, NotSent, QueueUnavailable
-from schema.queue.keys import BULK_RATE_PREFIX, PROBE_PREFIX, SOURCE_RATE_PREFIX
+from schema.queue.keys import BULK_RATE_PREFIX, PROBE_PREFIX, source_name
 from schema.runtime.redis_clients import AsyncShardClient
 from schema.settings import Settings
 from schema.settings.shards import home_of
@@ -64,7 +64,7 @@ class ShardRouter:
         if len(self._commits) == 1:
             result = await self._commits[0].submit(request)
         elif request.source:
-            result = await self._submit_at(SOURCE_RATE_PREFIX + request.source.name, request)
+            result = await self._submit_at(source_name(request.source.name), request)
         elif request.key:
             result = await self._submit_at(request.key, request)
         else:
@@ -73,16 +73,8 @@ class ShardRouter:
             return result
         if self._next is None:
             raise QueueUnavailable("moved")
-        if request.source is None or not request.source.daily_cap:
-            return await self._next.submit(request)
-        # The cap that is left: what was accepted before the move is counted here until that is over.
-        limits, used = request.source, result.source_used
-        if used + len(request.leads) > limits.daily_cap:
-            return result._replace(verdict=Verdict.SOURCE_CAP)
-        left = limits._replace(daily_cap=limits.daily_cap - used)
-        answer = await self._next.submit(request._replace(source=left))
-        is_capped = answer.verdict is Verdict.SOURCE_CAP
-        return answer._replace(source_used=answer.source_used + used) if is_capped else answer
+        # What the source has sent today goes along, until the move is over and has handed it on.
+        return await self._next.submit(request._replace(source_used_before=result.source_used))
 
     def start(self) -> None:
         """Begin to watch the shards. One without replicas needs none: each request finds out whether it is back."""

@@ -3,13 +3,13 @@
 Only what is accepted counts, so a source gets exactly its cap; a day is the UTC day of the leads' `createdAt`.
 """
 
+import math
 import time
 from datetime import UTC, datetime
 
 from ingest_api import metrics
-from ingest_api.http.envelope import ApiError, rate_limited
+from ingest_api.http.envelope import ApiError, invalid, rate_limited
 from ingest_api.intake.append import AppendResult, Verdict
-from schema.counts.widths import DAY, MINUTE
 from schema.lead.source import SourceLimits
 
 
@@ -19,15 +19,19 @@ def over_limit(source: SourceLimits, answer: AppendResult, now: float | None = N
     It says which, how many leads there is room for, and until when. `now` is in seconds since 1970.
     """
     is_cap = answer.verdict is Verdict.SOURCE_CAP
-    width = DAY if is_cap else MINUTE
-    most = source.daily_cap if is_cap else source.rate
-    what = "daily cap" if is_cap else "rate"
-    unit = "a day" if is_cap else "a minute"
+    what, most, unit = ("daily cap", source.daily_cap, "day") if is_cap else ("rate", source.rate, "minute")
     reason = "source_cap" if is_cap else "source_rate"
     metrics.SOURCE_REFUSED.labels(source.name, reason).inc()
-    second = int(time.time() if now is None else now)
-    until = second - second % width + width
-    end = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    end = datetime.fromtimestamp(answer.source_until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     left = max(most - answer.source_used, 0)
-    message = f"The {what} of source {source.name} is {most} leads {unit}: {left} more until {end}"
-    return rate_limited(until - second, message, reason)
+    message = f"The {what} of source {source.name} is {most} leads a {unit}: {left} more until {end}"
+    wait = math.ceil(answer.source_until - (time.time() if now is None else now))
+    return rate_limited(max(wait, 1), message, reason)
+
+
+def check_size(source: SourceLimits, leads: int) -> None:
+    """Raise the 400 for so many leads in one request that no minute or day has room for them."""
+    most = min((limit for limit in (source.rate, source.daily_cap) if limit), default=leads)
+    if leads > most:
+        message = f"Source {source.name} may send at most {most} leads in one request, by its rate or daily cap."
+        raise invalid({"body": [message]}, "source_bulk_too_large")

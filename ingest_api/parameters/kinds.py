@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from schema.lead.source import SOURCE_NAME_PATTERN, SourceLimits
+from schema.lead.source import SOURCE_NAME_PATTERN
 
 ORDERS = ("ASC", "DESC")
 
@@ -102,16 +102,18 @@ def as_stored(email: str | None, phone: str | None) -> tuple[str | None, str | N
     return email, phone
 
 
-def own_source(given: str | None, caller: SourceLimits | None) -> str | None:
+def own_source(given: str | None, caller: str | None) -> str | None:
     """Return the source whose leads are asked for: for a source its own, for a user the one `given`, None for all.
+
+    `caller` is the source that asks, None for a user.
 
     Raises marshmallow's ValidationError when a source asks for another one's.
     """
     if caller is None:
         return given
-    if given not in (None, caller.name):
+    if given not in (None, caller):
         raise ValidationError({"source": ["An API key reads the leads of its own source alone."]})
-    return caller.name
+    return caller
 
 
 def parse(schema: Schema, parameters: Mapping[str, str | list[str]]) -> Any:

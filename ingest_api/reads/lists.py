@@ -25,7 +25,6 @@ from schema import __version__
 from schema.audit.event import Action
 from schema.counts.lookup import BucketCache
 from schema.counts.totals import DataVersion
-from schema.lead.source import SourceLimits
 
 # Most entries of each cache: parsed query strings, since parsing takes longer than a 304, and page starts.
 CACHED_MAX = 2_000
@@ -54,10 +53,10 @@ class Lists:
         # Data version of the last page read; cached page starts of other versions are ignored.
         self._version: DataVersion | None = None
 
-    async def answer(self, req: Request, resp: Response, caller: SourceLimits | None = None) -> None:
+    async def answer(self, req: Request, resp: Response, caller: str | None = None) -> None:
         """Answer a page; or 304, without reading a lead, when the client's ETag is current.
 
-        A `caller` that is a source gets its own leads alone.
+        A `caller`, the name of a source, gets its own leads alone.
 
         Raises the 400 of a wrong parameter, and the 503.
         """
@@ -93,7 +92,7 @@ class Lists:
         self._audit.note(req, Action.LIST, parameters=req.params, row_count=len(page.rows))
         success(resp, 200, "Leads", data)
 
-    def _parse(self, req: Request, caller: SourceLimits | None) -> ListQuery:
+    def _parse(self, req: Request, caller: str | None) -> ListQuery:
         query = self._parsed.get(req.query_string)
         try:
             if query is None:

@@ -27,7 +27,7 @@ HARMLESS_ANSWERS = frozenset(
         *("status", "code", "message", "errors", "retry_after"),
         *("id", "state", "createdAt", "updatedAt", "index", "letter", "reason", "since"),
         *("accepted", "rejected", "stored", "total", "page", "limit", "total_pages", "next_cursor"),
-        *("from", "to", "interval"),
+        *("from", "to", "interval", "source"),
     )
 )
 
@@ -109,6 +109,7 @@ def _parameter(piece: str) -> str:
 
 
 def _segment(text: str) -> str:
+    text = redaction.without_tokens(text)
     is_number = text.isdigit() and len(text) >= _DIGITS_MIN
     return text if not text or (_SEGMENT.fullmatch(text) and not is_number) else masked(text)
 

@@ -12,6 +12,8 @@ from urllib.parse import unquote_plus
 
 import orjson
 
+from schema.lead.source import KEY_MARK
+
 REDACTED = "[redacted]"
 
 # A name that contains one of these, in any case, is that of a secret.
@@ -27,10 +29,13 @@ DEPTH_MAX = 64
 _NAMES_MAX = 2000
 _NAME_MAX = 64
 
-# Signs that a text may hold a secret: a stem, JSON's escape for any letter, or the start of a JWT, in lower case.
-_SIGNS = (*(stem.encode() for stem in STEMS), b"\\u", b"eyj")
+# What a JWT and an API key begin with.
+_TOKEN_STARTS = ("eyJ", KEY_MARK)
 
-_TOKENS = re.compile(rb"eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?", re.ASCII)
+# Signs that a text may hold a secret: a stem, JSON's escape for any letter, or the start of a token, in lower case.
+_SIGNS = (*(stem.encode() for stem in STEMS), b"\\u", *(start.lower().encode() for start in _TOKEN_STARTS))
+
+_TOKENS = re.compile(rb"eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?|%b[a-z2-7]{10}_[\w-]*" % KEY_MARK.encode(), re.ASCII)
 _PIECES = re.compile(r"([?&\s])")
 
 # Most fields of a log-in whose names are kept.
@@ -71,7 +76,7 @@ def json_value(content: bytes) -> tuple[Any, bool]:
     if not isinstance(value, dict | list):
         return None, False
     # Without these no string holds a URL with parameters, nested JSON, or a token.
-    plain = b"=" not in content and b"\\" not in content and b"eyJ" not in content
+    plain = b"=" not in content and b"\\" not in content and not any(each.encode() in content for each in _TOKEN_STARTS)
     if plain and _is_harmless(value, 0):
         return value, True
     return _plain(value, 0), False
@@ -106,7 +111,7 @@ def headers(pairs: Iterable[tuple[str, str]]) -> str:
         start, sensitive = known or _learn_header(name)
         lines.append(start if sensitive else start + value)
     text = "\n".join(lines)
-    if "=" in text or "eyJ" in text:
+    if "=" in text or _may_hold_token(text):
         # Such as a Referer with parameters.
         return "\n".join(map(parameters, text.split("\n")))
     return text
@@ -166,8 +171,12 @@ def log_in(text: bytes) -> dict[str, Any]:
 
 
 def without_tokens(text: str) -> str:
-    """Redact everything that looks like a JWT, whatever its name."""
-    return _TOKENS.sub(REDACTED.encode(), text.encode()).decode() if "eyJ" in text else text
+    """Redact everything that looks like a JWT or an API key, whatever its name."""
+    return _TOKENS.sub(REDACTED.encode(), text.encode()).decode() if _may_hold_token(text) else text
+
+
+def _may_hold_token(text: str) -> bool:
+    return any(start in text for start in _TOKEN_STARTS)
 
 
 def _loaded(text: bytes) -> Any:

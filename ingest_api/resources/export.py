@@ -56,7 +56,7 @@ class Export:
 
         Raises the 429 when the user has an export already, and the 503 when too many are being sent.
         """
-        caller = self._callers.require(req, "export").source
+        caller = self._callers.require(req, "export").source_name
         try:
             query: ExportQuery = kinds.parse(EXPORT_QUERY, req.params)
             source = kinds.own_source(query.leads.source, caller)

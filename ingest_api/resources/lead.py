@@ -35,7 +35,7 @@ class Lead:
 
     async def on_get(self, req: Request, resp: Response, lead: str) -> None:
         """Answer the lead with its state. It is found from the moment its 202 is sent."""
-        source = self._callers.require(req, "read").source
+        source = self._callers.require(req, "read").source_name
         forbid_storing(resp)
         try:
             wanted = lead_id.from_text(lead)
@@ -45,14 +45,15 @@ class Lead:
         if found is None:
             payload = await self._queue.find(wanted)
             if payload is not None:
-                if source is not None and source_of(payload) != source.name:
+                is_found = source is None or source_of(payload) == source
+                self._audit.note(req, Action.LEAD_READ, row_count=int(is_found), subject=lead_id.to_text(wanted))
+                if not is_found:
                     raise _not_found()
-                self._audit.note(req, Action.LEAD_READ, row_count=1, subject=lead_id.to_text(wanted))
                 success_encoded(resp, 200, "Lead", with_state(payload, "queued"))
                 return
             # The lead may have been stored between the two reads, and a replica may not have it yet.
             found = await self._primary.one_statement(_stored, wanted)
-        if found is not None and source is not None and found.get("source") != source.name:
+        if found is not None and source is not None and found.get("source") != source:
             found = None
         self._audit.note(req, Action.LEAD_READ, row_count=int(found is not None), subject=lead_id.to_text(wanted))
         if found is None:

@@ -40,6 +40,6 @@ class Leads:
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer a page of stored leads, or 304 when the client's copy is current."""
         identity = self._callers.require(req, "read")
-        await self._lists.answer(req, resp, identity.source)
+        await self._lists.answer(req, resp, identity.source_name)
 
     on_head = on_get

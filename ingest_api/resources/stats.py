@@ -31,7 +31,7 @@ class Stats:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer the accepted and stored leads of each bucket, including empty ones."""
-        caller = self._callers.require(req, "read").source
+        caller = self._callers.require(req, "read").source_name
         try:
             query: StatsQuery = kinds.parse(STATS_QUERY, req.params)
             source = kinds.own_source(query.source, caller)

@@ -63,7 +63,9 @@ def subtract(connection: Connection, sources: Mapping[LeadId, str | None]) -> No
 
 def remove_before(connection: Connection, end: int) -> None:
     """Remove the counts of all leads before `end` (microseconds since 1970, a midnight) in the open transaction."""
-    connection.execute(delete(source_counts).where(source_counts.c.bucket < end // MICROS))
+    table = source_counts
+    for width in SOURCE_WIDTHS:
+        connection.execute(delete(table).where(table.c.width == width, table.c.bucket < end // MICROS))
 
 
 def recount(connection: Connection, start: int, end: int) -> None:
@@ -90,15 +92,18 @@ def merge_slots(connection: Connection, now: float | None = None) -> None:
     """Merge the slots of past hours and days, in the open transaction."""
     table = source_counts
     end = (time.time() if now is None else now) - MERGE_AFTER
+    over: set[tuple[str, int, int]] = set()
     for width in SOURCE_WIDTHS:
-        query = select(table.c.source, table.c.bucket).where(
-            table.c.width == width, table.c.bucket < end - width, table.c.slot > 0
+        query = select(table.c.source, table.c.width, table.c.bucket).where(
+            table.c.width == width, table.c.slot > 0, table.c.bucket < end - width
         )
-        for source, bucket in sorted(connection.execute(query.distinct()).tuples()):
-            here = (table.c.source == source, table.c.width == width, table.c.bucket == bucket)
-            found = connection.execute(select(table.c.slot, table.c.stored).where(*here).with_for_update()).all()
-            connection.execute(delete(table).where(*here, table.c.slot.in_([each.slot for each in found])))
-            _write(connection, Counter({(source, width, bucket): sum(each.stored for each in found)}), 0)
+        over.update(connection.execute(query).tuples())
+    # In the order in which workers lock the rows.
+    for source, width, bucket in sorted(over):
+        here = (table.c.source == source, table.c.width == width, table.c.bucket == bucket)
+        found = connection.execute(select(table.c.slot, table.c.stored).where(*here).with_for_update()).all()
+        connection.execute(delete(table).where(*here, table.c.slot.in_([each.slot for each in found])))
+        _write(connection, Counter({(source, width, bucket): sum(each.stored for each in found)}), 0)
 
 
 def _counted(connection: Connection, start: int, end: int) -> Numbers:

@@ -130,6 +130,7 @@ source_counts = Table(
     Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # first second since 1970
     Column("slot", SmallInteger, primary_key=True, autoincrement=False),
     Column("stored", BigInteger, nullable=False),
+    Index("source_counts_slot", "width", "slot", "bucket"),
     sqlite_with_rowid=False,
     info=_documented("Stored leads of each source by hour and day of their ids.", "workers, with the rows"),
     **OPTIONS,
@@ -144,6 +145,7 @@ source_accepted_counts = Table(
     Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # first second since 1970
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("accepted", BigInteger, nullable=False),
+    Index("source_accepted_counts_bucket", "width", "bucket"),
     sqlite_with_rowid=False,
     info=_documented("Accepted leads of each source, copied from Redis so that they outlive it.", "the sweep"),
     **OPTIONS,

@@ -47,6 +47,15 @@ class AcceptedBySource(NamedTuple):
             numbers_or_moved[_bucket(field.removeprefix(MOVED_MARK))] = int(value)
         return cls(epoch, numbers, moved)
 
+    def since(self, before: "AcceptedBySource | None") -> "AcceptedBySource":
+        """Return the counts without the numbers that were the same before."""
+        if before is None or before.epoch != self.epoch:
+            return self
+        same = before.numbers
+        return self._replace(
+            numbers={each: number for each, number in self.numbers.items() if same.get(each) != number}
+        )
+
     def outdated(self, now: float) -> list[str]:
         """Return the fields of the hash that may be deleted once they are copied; `now` in seconds since 1970."""
         return [each.field for each in self.numbers if _is_over(each, now)] + [
@@ -79,6 +88,14 @@ def copy(connection: Connection, accepted: AcceptedBySource) -> None:
             for (width, first, source), number in sorted(accepted.numbers.items())
         ],
     )
+
+
+def days_since(connection: Connection, start: int) -> list[tuple[Bucket, int, int]]:
+    """Return bucket, epoch and accepted leads of each source's days that end after `start`, in seconds since 1970."""
+    table = source_accepted_counts
+    query = select(table.c.source, table.c.bucket, table.c.epoch, table.c.accepted)
+    rows = connection.execute(query.where(table.c.width == DAY, table.c.bucket > start - DAY))
+    return [(Bucket(DAY, int(first), source), int(epoch), int(number)) for source, first, epoch, number in rows]
 
 
 def by_bucket(

@@ -7,7 +7,7 @@ Redis that loses its data; such a Redis begins a new epoch.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -42,6 +42,15 @@ class Accepted:
         first = bool(fields.pop(FIRST_FIELD, 0))
         return cls(epoch, first, {_bucket(name): number for name, number in fields.items()})
 
+    def since(self, before: "Accepted | None") -> "Accepted":
+        """Return the counts without the numbers that were the same before."""
+        if before is None or before.epoch != self.epoch:
+            return self
+        same = before.numbers
+        return replace(
+            self, numbers={each: number for each, number in self.numbers.items() if same.get(each) != number}
+        )
+
     def outdated(self, now: float) -> list[str]:
         """Return the fields of the hash that may be deleted once they are copied; `now` in seconds since 1970."""
         return [f"{width}:{first}" for width, first in self.numbers if first + width + KEEP_SECONDS[width] < now]
@@ -69,13 +78,13 @@ def copy_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any
     if not rows:
         return
     if connection.dialect.name == "sqlite":
-        upsert = sqlite.insert(table).values(rows)
+        upsert = sqlite.insert(table)
         raised = {"accepted": func.max(table.c.accepted, upsert.excluded.accepted)}
-        connection.execute(upsert.on_conflict_do_update(index_elements=list(table.primary_key), set_=raised))
+        connection.execute(upsert.on_conflict_do_update(index_elements=list(table.primary_key), set_=raised), rows)
     else:
-        statement = mysql.insert(table).values(rows)
+        statement = mysql.insert(table)
         greater = func.greatest(table.c.accepted, statement.inserted.accepted)
-        connection.execute(statement.on_duplicate_key_update(accepted=greater))
+        connection.execute(statement.on_duplicate_key_update(accepted=greater), rows)
 
 
 def sums_by_bucket(stored: Iterable[tuple[int, int, int]], fresh: Iterable[tuple[int, int, int]]) -> dict[int, int]:

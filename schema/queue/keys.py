@@ -55,6 +55,12 @@ FIRST_FIELD = "first"
 # What a field of SOURCES_ACCEPTED begins with that holds the leads of a day in the queue that was moved here.
 MOVED_MARK = "moved:"
 
+
+def source_name(source: str) -> str:
+    """Return the name whose shard (schema.settings.shards.home_of) has the leads of a source."""
+    return SOURCE_RATE_PREFIX + source
+
+
 # Key, type, content, writer.
 DOCUMENTED = (
     (

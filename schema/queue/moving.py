@@ -80,26 +80,35 @@ class Moving:
     def close(self, connection: Connection) -> None:
         """Copy the old queue's counts to the database, and remove them from Redis; let its request log expire.
 
-        What sources have sent today goes to the next queue first, where their daily caps are counted on. Call it when
-        nothing waits. Raises SQLAlchemyError.
+        What sources have sent today goes to the next queue first, where their daily caps are counted on; on return of
+        that it is on the replicas, too. Call it when nothing waits. Raises SQLAlchemyError.
         """
-        self._move_days()
+        self._hand_on_days(self._old, self._new)
         for each in self._old:
             _copy_and_forget_counts(each, connection)
             for key in REQUEST_LOG_KEYS:
                 each.client.expire(each.shard.name(key), self._request_age)
 
-    def _move_days(self) -> None:
-        days = sum((_read_counts(each)[1].of_days() for each in self._old), Counter[Bucket]())
+    def _hand_on_days(self, given: Sequence[ShardClient], taking: Sequence[ShardClient]) -> None:
+        """Write what counts against daily caps in some shards into those of another queue."""
+        days = sum((_read_counts(each)[1].of_days() for each in given), Counter[Bucket]())
+        homes: dict[int, dict[str, int]] = {}
         for bucket, number in days.items():
-            shard, client = self._new[home_of(keys.SOURCE_RATE_PREFIX + bucket.source, len(self._new))]
-            # Absolute, so that a second run does no harm. Once the old queue is emptied there is nothing to write.
-            client.hset(shard.name(keys.SOURCES_ACCEPTED), keys.MOVED_MARK + bucket.field, number)
+            fields = homes.setdefault(home_of(keys.source_name(bucket.source), len(taking)), {})
+            # Absolute, so that a second run does no harm. Once the queue is emptied there is nothing to write.
+            fields[keys.MOVED_MARK + bucket.field] = number
+        for home, fields in homes.items():
+            shard, client = taking[home]
+            with client.client() as single:
+                single.hset(shard.name(keys.SOURCES_ACCEPTED), mapping=fields)
+                self._confirm(shard, single)
 
     def _open(self, each: ShardClient, connection: Connection) -> None:
         """Lift the fence of a shard that was left before. Its counts go first: it does not know the keys since then."""
         shard, client = each
         if client.exists(shard.name(keys.FENCE)):
+            # What its sources sent before it was left: the queue that is left now hands it back at the end.
+            self._hand_on_days([each], self._old)
             _copy_and_forget_counts(each, connection)
             client.delete(shard.name(keys.FENCE))
 
@@ -124,7 +133,7 @@ class Moving:
         key = fields.get(entries.KEY_FIELD, b"").decode()
         key = keys.IDEMPOTENCY_PREFIX + key if key else ""
         source = entries.source_of(fields.get(entries.LEAD_FIELD, b""))
-        name = keys.SOURCE_RATE_PREFIX + source if source else key or lead.hex()
+        name = keys.source_name(source) if source else key or lead.hex()
         home = new[home_of(name, len(new))]
         letter = ADOPT.register(home.single, home.place.shard)(
             lead=lead,

@@ -171,6 +171,15 @@ def test_a_disabled_source_has_no_key_that_is_read(engine: Engine):
     assert known_in(engine).identify(second).user == "source:acme"
 
 
+def test_a_key_that_is_over_is_not_read(engine: Engine):
+    old = created(engine)
+    new = rotated(engine)
+
+    for late, keys in ((-1, {old, new}), (1, {new})):
+        with time_machine.travel(datetime.now(UTC) + GRACE + timedelta(seconds=late), tick=False):
+            assert found(engine).keys() == {prefix_of(each) for each in keys}
+
+
 def test_a_read_takes_the_place_of_the_one_before(engine: Engine):
     key = created(engine)
     known = known_in(engine)

@@ -13,6 +13,10 @@ FILES = sorted((ROOT / "schema" / "database" / "migrations" / "versions").glob("
 FIRST_WITH_PHASE = "0005"
 PHASED = [path for path in FILES if path.name >= FIRST_WITH_PHASE]
 
+# Numbers that were used between two releases for what is another one now: a database that has one must not pass for
+# one that has the other's tables.
+LEFT_OUT = {9}
+
 # What every release has. Our own tables and rules change, and a migration must do for ever what it did at first.
 ALLOWED = {"alembic", "sqlalchemy", "sqlalchemy.dialects", "typing", "schema.database.migrations"}
 
@@ -33,7 +37,7 @@ def assigned(path: Path) -> dict[str, object]:
 def test_the_numbers_follow_each_other():
     numbers = [path.name[:4] for path in FILES]
 
-    assert numbers == [f"{each:04}" for each in range(1, len(FILES) + 1)]
+    assert numbers == [f"{each:04}" for each in range(1, int(numbers[-1]) + 1) if each not in LEFT_OUT]
     assert [assigned(path)["revision"] for path in FILES] == numbers
     assert [assigned(path)["down_revision"] for path in FILES] == [None, *numbers[:-1]]
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest_api.request_log import redaction
+from ingest_api.request_log import masking, redaction
 from ingest_api.request_log.record import KEPT_BODY_MAX, kept, kept_of_accepted, kept_of_login
+from schema.lead.source import new_key, prefix_of
 
 # A busy machine may take seconds over the first draw.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -227,6 +228,22 @@ def test_a_token_is_not_kept_whatever_its_name():
         redaction.parameters(f"/api/leads/{token}"),
     ):
         assert "c2lnbmF0dXJl" not in text
+        assert "[redacted]" in text
+
+
+def test_an_api_key_is_not_kept_whatever_its_name_and_place():
+    key = new_key()
+    secret = key[len(prefix_of(key)) :]
+
+    for text in (
+        flat(kept(orjson.dumps({"note": f"see {key}."}))[0]),
+        flat(kept(orjson.dumps({"note": key}))[0]),
+        redaction.headers([("x-partner", key)]),
+        redaction.headers([("referer", f"https://example.com/?k={key}")]),
+        redaction.parameters(f"cursor={key}&interval={key}"),
+        masking.path(f"/api/leads/{key}"),
+    ):
+        assert secret not in text
         assert "[redacted]" in text
 
 

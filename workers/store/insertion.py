@@ -90,10 +90,11 @@ def _store(
         if reaction_to(error) not in (Reaction.DUPLICATE, Reaction.REJECT_ROW):
             raise
     with connection.begin():
-        inserted = _bisect(connection, rows, check)
+        unique = {row.id: row for row in rows}
+        inserted = _bisect(connection, unique, check)
         write.add(connection, inserted.stored, slot)
         stored = set(inserted.stored)
-        by_source.add(connection, [row for row in rows if row.id in stored], slot)
+        by_source.add(connection, [unique[each] for each in inserted.stored], slot)
         _complete(connection, inserted.stored, [key for key in keys if key.lead in stored], kept_out)
     inserted.erased.extend(kept_out)
     return inserted
@@ -119,10 +120,9 @@ def is_stored(connection: Connection, lead: LeadId) -> bool:
         return bool(_known(connection, [lead]))
 
 
-def _bisect(connection: Connection, rows: list[LeadRow], check: Check) -> Inserted:
+def _bisect(connection: Connection, unique: dict[LeadId, LeadRow], check: Check) -> Inserted:
     """Insert the rows that do not exist yet, and find poison rows by bisection."""
     inserted = Inserted()
-    unique = {row.id: row for row in rows}
     known = _known(connection, list(unique))
     inserted.duplicates.extend(known)
     _insert(connection, [row for each, row in unique.items() if each not in known], inserted, check)

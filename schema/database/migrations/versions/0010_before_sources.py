@@ -7,7 +7,7 @@ from sqlalchemy.dialects import mysql
 
 from schema.database.migrations import steps
 
-revision = "0009"
+revision = "0010"
 down_revision = "0008"
 branch_labels = None
 depends_on = None
@@ -60,6 +60,8 @@ def upgrade() -> None:
             sqlite_with_rowid=False,
             **OPTIONS,
         )
+    steps.create_index("source_counts_slot", "source_counts", ["width", "slot", "bucket"])
+    steps.create_index("source_accepted_counts_bucket", "source_accepted_counts", ["width", "bucket"])
     steps.add_column("leads", sa.Column("source", NAME))
     steps.create_index("leads_source", "leads", ["source", "id"])
 
