@@ -177,7 +177,7 @@ def _add_bulk(spec: APISpec) -> None:
                 f"The errors of {SPELLED_OUT_MAX} leads are spelled out; further ones are only said to have some. "
                 f"An array may hold {NESTED_MAX} objects and arrays. A process works on a few bulk requests at once "
                 "and answers 503 to those beyond. The valid leads of a source count against its rate and its daily "
-                f"cap; when they do not all fit, none is accepted. {WITHIN_LIMITS}",
+                f"cap: when they do not all fit, none is accepted, and more than ever fit are a 400. {WITHIN_LIMITS}",
                 "operationId": "postLeads",
                 "tags": ["Leads"],
                 "security": TOKEN_OR_KEY,
