@@ -92,8 +92,6 @@ class LeadIntake:
         the 400 of a bad key, the 409, the 429 or the 503.
         """
         key, source = _key(req, caller.user), caller.source
-        if source is not None:
-            check_size(source, len(batch))
         counted = AppendRequest(self._bulk_limit.key(caller.user), cost=leads, source=source)
         if key is None:
             ids = [new_lead_id() for _ in batch]
@@ -154,6 +152,7 @@ class LeadIntake:
         if answer.verdict is Verdict.CONFLICT:
             raise _conflict()
         if request.source is not None and answer.verdict in (Verdict.SOURCE_RATE, Verdict.SOURCE_CAP):
+            check_size(request.source, len(request.leads))
             raise over_limit(request.source, answer)
         return answer
 

@@ -94,10 +94,10 @@ def merge_slots(connection: Connection, now: float | None = None) -> None:
     end = (time.time() if now is None else now) - MERGE_AFTER
     over: set[tuple[str, int, int]] = set()
     for width in SOURCE_WIDTHS:
-        query = select(table.c.source, table.c.width, table.c.bucket).where(
+        query = select(table.c.source, table.c.bucket).where(
             table.c.width == width, table.c.slot > 0, table.c.bucket < end - width
         )
-        over.update(connection.execute(query).tuples())
+        over.update((source, width, int(bucket)) for source, bucket in connection.execute(query))
     # In the order in which workers lock the rows.
     for source, width, bucket in sorted(over):
         here = (table.c.source == source, table.c.width == width, table.c.bucket == bucket)

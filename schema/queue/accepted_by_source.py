@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from schema.counts.widths import DAY
 from schema.database.tables import source_accepted_counts
-from schema.queue.accepted_counts import KEEP_SECONDS, copy_rows, sums_by_bucket
+from schema.queue.accepted_counts import KEEP_SECONDS, copy_rows, numbers_of, sums_by_bucket
 from schema.queue.keys import MOVED_MARK
 
 
@@ -116,4 +116,4 @@ def by_bucket(
         for bucket, number in shard.numbers.items()
         if (bucket.source, bucket.width) == (source, width) and start <= bucket.first < end
     )
-    return sums_by_bucket(connection.execute(query).tuples(), held)
+    return sums_by_bucket(numbers_of(connection, query), held)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Select, Table, func, select
 from sqlalchemy.dialects import mysql, sqlite
 
 from schema.counts.widths import DAY, HOUR, MINUTE
@@ -129,4 +129,9 @@ def by_bucket(connection: Connection, fresh: Sequence[Accepted], width: int, sta
         for (each, first), number in shard.numbers.items()
         if each == width and start <= first < end
     )
-    return sums_by_bucket(connection.execute(query).tuples(), held)
+    return sums_by_bucket(numbers_of(connection, query), held)
+
+
+def numbers_of(connection: Connection, query: Select[Any]) -> list[tuple[int, int, int]]:
+    """Return what a query for first second, epoch and number of buckets finds."""
+    return [(int(first), int(epoch), int(number)) for first, epoch, number in connection.execute(query)]

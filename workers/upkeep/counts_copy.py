@@ -52,11 +52,13 @@ class CountsCopy:
             except RedisError as error:
                 failure = error
         found = [each for each in read if each.all.numbers]
+        is_first = False
         if found:
             is_first = self._copy(found) and failure is None
             for fresh in found:
                 _finish(fresh, is_first=is_first and fresh.place.shard in self._present)
-        self._restore_days(read)
+        if not is_first:
+            self._restore_days(read)
         if failure is not None:
             raise failure
         return sum(len(fresh.all.numbers) for fresh in found)
@@ -94,7 +96,7 @@ class CountsCopy:
         Raises SQLAlchemyError and RedisError.
         """
         homes = {each.place.shard.number: each for each in read if each.place.shard in self._present}
-        if self._is_moving or all(each.all.first for each in homes.values()):
+        if self._is_moving:
             return
         with self._engine.connect() as connection:
             days = accepted_by_source.days_since(connection, int(time.time()) - DAY)
