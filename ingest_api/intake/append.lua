@@ -67,20 +67,20 @@ local function source_field(source, width, minute)
   return width .. ':' .. minute - minute % width .. ':' .. source
 end
 
--- Leads of a source accepted on the day of `minute`, also in the queue that was moved here: what that one says, and what
--- it has handed on, are the same leads.
-local function accepted_on_day(source, minute, used_before)
+-- Leads of a source accepted on the day of `minute`, also in the queue that was moved here: what that one says and
+-- what it has handed on are the same leads.
+local function accepted_on_day(source, minute, used_elsewhere)
   local field = source_field(source, DAY, minute)
   if not day_before[field] then
     day_before[field] = redis.call('HMGET', SOURCES_ACCEPTED, field, MOVED_MARK .. field)
   end
   local here, moved = unpack(day_before[field])
-  return tonumber(here or 0) + math.max(tonumber(moved or 0), used_before) + (source_added[field] or 0)
+  return tonumber(here or 0) + math.max(tonumber(moved or 0), used_elsewhere) + (source_added[field] or 0)
 end
 
--- Whether a source may send the leads that are the next arguments; else the limit that is used up, what it has used, and
--- the second at which it begins anew.
-local function check_source(source, rate, cap, used_before, leads)
+-- Whether a source may send the leads that are the next arguments; else the limit that is used up, what it has used,
+-- and the second at which it begins anew.
+local function check_source(source, rate, cap, used_elsewhere, leads)
   if rate > 0 then
     rate_before[source] = rate_before[source] or tonumber(redis.call('GET', SOURCE_RATE_PREFIX .. source) or 0)
     local before = rate_before[source] + (rate_added[source] or 0)
@@ -95,7 +95,7 @@ local function check_source(source, rate, cap, used_before, leads)
       on_day[day] = (on_day[day] or 0) + 1
     end
     for day, number in pairs(on_day) do
-      local before = accepted_on_day(source, day, used_before)
+      local before = accepted_on_day(source, day, used_elsewhere)
       if before + number > cap then return SOURCE_CAP, before, day + DAY end
     end
   end
@@ -118,7 +118,7 @@ end
 for _ = 1, tonumber(requests) do
   local rate_key, cost, key, digest = next_argument(), next_argument(), next_argument(), next_argument()
   local source, rate, cap = next_argument(), tonumber(next_argument()), tonumber(next_argument())
-  local used_before = tonumber(next_argument())
+  local used_elsewhere = tonumber(next_argument())
   local absent_in_database, leads = next_argument() == '1', tonumber(next_argument())
   local behind = place + LEAD_ARGUMENTS * leads
   local verdict, known_id, source_used, source_until = APPENDED, '', 0, 0
@@ -152,7 +152,7 @@ for _ = 1, tonumber(requests) do
     elseif waiting + leads > most then
       verdict = FULL
     elseif source ~= '' then
-      verdict, source_used, source_until = check_source(source, rate, cap, used_before, leads)
+      verdict, source_used, source_until = check_source(source, rate, cap, used_elsewhere, leads)
     end
     if verdict == APPENDED then
       if key ~= '' then redis.call('SET', key, ARGV[place + 1] .. digest, 'EX', ttl) end

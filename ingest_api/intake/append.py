@@ -109,7 +109,7 @@ class AppendRequest(NamedTuple):
     key_absent_in_database: bool = False  # True once the database was asked and does not have the key
     cost: int = 1  # what it adds under `rate_key`; 0 only asks whether the limit is used up
     source: SourceLimits | None = None  # None: a user sends the leads
-    source_used_before: int = 0  # leads of the source's day in the queue that was moved here, as that queue has said
+    source_used_elsewhere: int = 0  # leads of the source's day in the queue that was moved here, as that queue has said
 
 
 class AppendResult(NamedTuple):
@@ -141,7 +141,7 @@ def arguments_of(requests: Iterable[AppendRequest], shard: Shard = WHOLE) -> Ite
             rate_key, key = (each and shard.name(each) for each in (rate_key, key))
         yield from (rate_key, request.cost, key, request.digest)
         yield from (request.source or _NO_SOURCE)
-        yield from (request.source_used_before, int(request.key_absent_in_database), len(request.leads))
+        yield from (request.source_used_elsewhere, int(request.key_absent_in_database), len(request.leads))
         for lead in request.leads:
             second = lead_id.micros_of(lead.id) // 1_000_000
             yield from (lead.id, second - second % 60, lead.payload)

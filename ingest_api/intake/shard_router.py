@@ -74,7 +74,7 @@ class ShardRouter:
         if self._next is None:
             raise QueueUnavailable("moved")
         # What the source has sent today goes along, until the move is over and has handed it on.
-        return await self._next.submit(request._replace(source_used_before=result.source_used))
+        return await self._next.submit(request._replace(source_used_elsewhere=result.source_used))
 
     def start(self) -> None:
         """Begin to watch the shards. One without replicas needs none: each request finds out whether it is back."""
