@@ -21,6 +21,10 @@ SOURCE_WIDTHS = (DAY, HOUR)  # seconds
 # Delay (seconds) between the end of a bucket and the merge of its slots, so that most of its leads are stored by then.
 MERGE_AFTER = 60
 
+# Age (seconds) of the oldest buckets whose slots are merged. An older one, of late leads, stays in several rows, which
+# costs a little room.
+MERGE_AGE_MAX = 8 * DAY
+
 # Rows read with one statement.
 ROWS_AT_ONCE = 10_000
 
@@ -89,13 +93,13 @@ def differences(connection: Connection) -> Iterator[tuple[str, int, int, int, in
 
 
 def merge_slots(connection: Connection, now: float | None = None) -> None:
-    """Merge the slots of past hours and days, in the open transaction."""
+    """Merge the slots of the past hours and days of a week, in the open transaction."""
     table = source_counts
-    end = (time.time() if now is None else now) - MERGE_AFTER
+    end = int((time.time() if now is None else now) - MERGE_AFTER)
     over: set[tuple[str, int, int]] = set()
     for width in SOURCE_WIDTHS:
         query = select(table.c.source, table.c.bucket).where(
-            table.c.width == width, table.c.slot > 0, table.c.bucket < end - width
+            table.c.width == width, table.c.bucket.between(end - MERGE_AGE_MAX, end - width), table.c.slot > 0
         )
         over.update((source, width, int(bucket)) for source, bucket in connection.execute(query))
     # In the order in which workers lock the rows.

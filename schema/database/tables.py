@@ -130,7 +130,7 @@ source_counts = Table(
     Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # first second since 1970
     Column("slot", SmallInteger, primary_key=True, autoincrement=False),
     Column("stored", BigInteger, nullable=False),
-    Index("source_counts_slot", "width", "slot", "bucket"),
+    Index("source_counts_bucket", "width", "bucket"),
     sqlite_with_rowid=False,
     info=_documented("Stored leads of each source by hour and day of their ids.", "workers, with the rows"),
     **OPTIONS,

@@ -15,13 +15,13 @@ from sqlalchemy.pool import NullPool
 from ingest_api.auth import users
 from ingest_api.parameters.lists import ListQuery
 from ingest_api.reads import pages
-from schema.counts import lookup
-from schema.counts.widths import DAY, MICROS, MINUTE
+from schema.counts import by_source, lookup
+from schema.counts.widths import DAY, HOUR, MICROS, MINUTE
 from schema.database import engines, idempotency, tables
 from schema.database.lead_row import insert_rows
 from schema.database.tables import idempotency_keys, metadata
 from schema.ledger import read_ledger
-from schema.queue import accepted_counts
+from schema.queue import accepted_by_source, accepted_counts
 from schema.queue.accepted_counts import Accepted
 from schema.queue.dead_letters import DeadLetters
 from tests.integration.backends import POISON, Backend, fields_of, servers_only
@@ -41,7 +41,11 @@ def filled(backend: Backend) -> Backend:
     times = [START * MICROS + number * 700_000 for number in range(ROWS)]
     rows = [
         row._replace(
-            email=f"{number}@example.com", phone=f"+1{number}", first_name=f"A{number}", last_name=f"L{number}"
+            email=f"{number}@example.com",
+            phone=f"+1{number}",
+            first_name=f"A{number}",
+            last_name=f"L{number}",
+            source=f"source{number % 40}",
         )
         for number, row in enumerate(rows_at(times))
     ]
@@ -80,7 +84,9 @@ def explained(*engines: Engine) -> Iterator[Plans]:
 def test_every_read_uses_an_index_and_sorts_no_table(filled: Backend):
     reader = engines.reader(filled.settings.primary_url, timeout=10, pool_size=1)
     with explained(reader) as plans:
-        orders = product(SORTS, ORDERS, [{}, *FILTERS, {"email": "7@example.com"}], (1, 30, 390))
+        mine: dict[str, Any] = {"source": "source7"}
+        of_sources = [mine, mine | {"email": "7@example.com"}, mine | {"createdFrom": "2020-01-01"}]
+        orders = product(SORTS, ORDERS, [{}, *FILTERS, {"email": "7@example.com"}, *of_sources], (1, 30, 390))
         for sort, order, filters, page in orders:
             wanted: ListQuery = query(sortBy=sort, sortOrder=order, page=page, **filters)
             found = find(reader, wanted)
@@ -94,6 +100,8 @@ def test_every_read_uses_an_index_and_sorts_no_table(filled: Backend):
             lookup.by_bucket(connection, MINUTE, START, START + DAY)
             lookup.before(connection, START * MICROS + 12_345)
             accepted_counts.by_bucket(connection, [Accepted(0, False, {})], DAY, START, START + DAY)
+            by_source.by_bucket(connection, "source7", HOUR, START, START + DAY)
+            accepted_by_source.by_bucket(connection, [], "source7", DAY, START, START + DAY)
             idempotency.find(connection, bytes(32))
             users.authenticate(connection, "ada@example.com", "secret")
         with reader.connect() as connection:
@@ -127,6 +135,23 @@ def test_everything_that_runs_by_itself_uses_an_index(filled: Backend):
         connection.execute(idempotency_keys.insert(), keys)
         rows = [{"width": MINUTE, "bucket": 60 * each, "epoch": 1, "accepted": 1} for each in range(ROWS)]
         connection.execute(tables.accepted_counts.insert(), rows)
+        hour = int(time.time()) // HOUR * HOUR
+        of_sources = [
+            {
+                "source": f"source{each % 400}",
+                "width": width,
+                "bucket": (hour - width * (each // 400)) // width * width,
+                "epoch": 1,
+                "accepted": 1,
+            }
+            for each in range(ROWS)
+            for width in (HOUR, DAY)
+        ]
+        connection.execute(tables.source_accepted_counts.insert(), of_sources)
+        counted = [{**row, "slot": 0, "stored": 1} for row in of_sources]
+        for row in counted:
+            del row["epoch"], row["accepted"]
+        connection.execute(tables.source_counts.insert(), counted)
     for table in metadata.sorted_tables:
         filled.database.analyze(f"{filled.engine.url.database}.{table.name}")
     worker = Worker(filled)
@@ -172,5 +197,5 @@ def assert_cheap(statement: str, step: Any) -> None:
     assert step["type"] != "index" or "LIMIT" in statement, said
     assert step["key"], said
     if "filesort" in (step["Extra"] or ""):
-        bounded = re.search(r"WHERE .*(email|phone|id) (=|>=|<) ", statement, re.DOTALL)
+        bounded = re.search(r"WHERE .*(email|phone|source|id) (=|>=|<) ", statement, re.DOTALL)
         assert bounded or step["table"] == "lead_counts", said

@@ -4,20 +4,20 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from schema.counts import lookup, maintain, totals
 from schema.counts.widths import DAY, MICROS
 from schema.database.engines import Product
-from schema.database.lead_row import LeadRow, insert_rows
+from schema.database.lead_row import LeadRow
 from schema.database.migrations import runner
 from schema.database.migrations.runner import MigrationFailed, downgrade, migrate
 from schema.database.tables import lead_counts, metadata
@@ -110,6 +110,14 @@ def a_row(micros: int, number: int = 0) -> LeadRow:
     return LeadRow(lead_id.at(micros, number), "A", "L", "a@b.cd", "+44", moment[:10], None, moment, moment)
 
 
+def insert_without_source(connection: Connection, rows: Sequence[LeadRow]) -> None:
+    """Insert rows as releases did that knew no sources."""
+    columns = LeadRow._fields[:-1]
+    place = "?" if connection.dialect.name == "sqlite" else "%s"
+    statement = f"INSERT INTO leads ({', '.join(columns)}) VALUES ({', '.join(place for _ in columns)})"
+    connection.exec_driver_sql(statement, [row[:-1] for row in rows])
+
+
 def fill(url: str) -> None:
     """Store and count leads at revision 0002."""
     engine = create_engine(url, poolclass=NullPool)
@@ -120,7 +128,7 @@ def fill(url: str) -> None:
         for each in range(number)
     ]
     with engine.begin() as connection:
-        insert_rows(connection, rows)
+        insert_without_source(connection, rows)
         connection.execute(
             lead_counts.insert(),
             [

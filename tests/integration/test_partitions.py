@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 import time_machine
-from sqlalchemy import Connection, create_engine, insert, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from ingest_api.reads import pages
@@ -17,10 +17,10 @@ from schema.counts.widths import MICROS
 from schema.database import partitions
 from schema.database.migrations.runner import migrate
 from schema.database.partitions import CATCH_ALL, MONTHS_AHEAD, Month
-from schema.database.tables import leads
 from tests.integration.backends import Backend, servers_only
 from tests.integration.test_counts import assert_agrees, rows_at
 from tests.integration.test_lead_list import query
+from tests.integration.test_migrations import insert_without_source
 from tests.kit.databases import DatabaseServer
 from workers.store import insertion
 from workers.upkeep.maintenance import Maintenance
@@ -91,7 +91,7 @@ def test_a_table_with_leads_is_taken_there_and_back(database_server: DatabaseSer
     engine = create_engine(url, poolclass=NullPool)
     times = moments(1, 2, 14)
     with engine.begin() as connection:
-        connection.execute(insert(leads), [row._asdict() for row in rows_at(times)])
+        insert_without_source(connection, rows_at(times))
 
     migrate(url)
 

@@ -57,6 +57,9 @@ class CountsCopy:
             is_first = self._copy(found) and failure is None
             for fresh in found:
                 _finish(fresh, is_first=is_first and fresh.place.shard in self._present)
+        for counts in read:
+            if not counts.all.numbers and counts.by_source.moved:
+                _finish(counts, is_first=False)
         if not is_first:
             self._restore_days(read)
         if failure is not None:

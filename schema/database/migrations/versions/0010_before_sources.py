@@ -60,7 +60,7 @@ def upgrade() -> None:
             sqlite_with_rowid=False,
             **OPTIONS,
         )
-    steps.create_index("source_counts_slot", "source_counts", ["width", "slot", "bucket"])
+    steps.create_index("source_counts_bucket", "source_counts", ["width", "bucket"])
     steps.create_index("source_accepted_counts_bucket", "source_accepted_counts", ["width", "bucket"])
     steps.add_column("leads", sa.Column("source", NAME))
     steps.create_index("leads_source", "leads", ["source", "id"])
