@@ -22,12 +22,13 @@ SHOWN = 200
 
 DELIMITERS = ",;\t|"
 ADDITIONAL = "additionalData"
+CONSENT = "consent"
 
 # Prefix of the columns that an import adds to its rejects; they are no part of a lead.
 NOTE = "_"
 
 _by_name = {name.lower(): name for name in FIELDS}
-_required = [name for name in FIELDS if name != ADDITIONAL]
+_required = [name for name in FIELDS if name not in (ADDITIONAL, CONSENT)]
 
 
 class BadFile(Exception):
@@ -80,7 +81,10 @@ class Lines:
 
 
 class CsvFile:
-    """A CSV file with a header. Columns that are not fields of a lead go into additionalData."""
+    """A CSV file with a header. Columns that are not fields of a lead go into additionalData.
+
+    So does a column `consent` where it holds no JSON object.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         """Read the header.
@@ -149,13 +153,16 @@ class CsvFile:
         lead: dict[str, Any] = {}
         more: dict[str, Any] = {}
         for (name, column), value in zip(self._names, row.source, strict=True):
-            if name == ADDITIONAL and value.strip():
+            if (name == ADDITIONAL and value.strip()) or (name == CONSENT and value.lstrip().startswith("{")):
                 try:
                     lead[name] = codec.decode(value.encode())
                 except orjson.JSONDecodeError as error:
                     row.errors = {name: [f"This value is not valid JSON: {error.msg}."]}
                     return
-            elif name and name != ADDITIONAL:
+            elif name == CONSENT and value:
+                # A "yes" is no proof.
+                more[column] = value
+            elif name and name not in (ADDITIONAL, CONSENT):
                 lead[name] = value
             elif column and not name and value:
                 more[column] = value

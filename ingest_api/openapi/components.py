@@ -78,6 +78,7 @@ def _add_schemas(spec: APISpec, today: date) -> None:
         },
     )
     fields["additionalData"]["additionalProperties"] = json
+    schemas.schemas["Consent"]["minProperties"] = 1
     schemas.schema(
         "Lead",
         {
@@ -94,7 +95,7 @@ def _add_schemas(spec: APISpec, today: date) -> None:
                 },
                 "source": {**SOURCE, "description": "Who sent it with an API key; left out when a user sent it"},
             },
-            "required": ["id", *fields, "createdAt", "updatedAt", "state"],
+            "required": ["id", *(name for name in fields if name != "consent"), "createdAt", "updatedAt", "state"],
         },
     )
     schemas.schema(

@@ -19,7 +19,12 @@ OTHER = {
     "email": "grace@example.com",
     "phone": "+12025550123",
     "dateOfBirth": "1986-12-09",
-    "additionalData": {"campaign": "spring", "consent": True},
+    "additionalData": {"campaign": "spring"},
+    "consent": {
+        "url": "https://cert.trustedform.com/0123456789abcdef",
+        "ip": "192.0.2.7",
+        "at": "2026-11-22T09:40:58Z",
+    },
 }
 BROKEN = {"firstName": "", "lastName": "Nobody", "email": "nobody", "phone": "0", "dateOfBirth": "1990-12-10"}
 
@@ -61,8 +66,8 @@ def lead(state: str) -> dict[str, Any]:
 # One exported lead.
 NDJSON_LINES = json.dumps({**lead("stored"), "source": SOURCE_EXAMPLE}, separators=(",", ":")) + "\n"
 CSV_LINES = (
-    "id,firstName,lastName,email,phone,dateOfBirth,additionalData,createdAt,updatedAt,source\r\n"
-    f"{ID_EXAMPLE},Ada,Lovelace,ada@example.com,+442071234567,1990-12-10,,{TIME_EXAMPLE},{TIME_EXAMPLE},{SOURCE_EXAMPLE}\r\n"
+    "id,firstName,lastName,email,phone,dateOfBirth,additionalData,createdAt,updatedAt,source,consent\r\n"
+    f"{ID_EXAMPLE},Ada,Lovelace,ada@example.com,+442071234567,1990-12-10,,{TIME_EXAMPLE},{TIME_EXAMPLE},{SOURCE_EXAMPLE},\r\n"
 )
 
 

@@ -10,7 +10,7 @@ from schema.lead.codec import format_time
 
 
 def lead_to_json(lead: Row[Any]) -> dict[str, Any]:
-    """Return a row of the table `leads` as the JSON object of the contract; `source` is there when it has one."""
+    """Return a row of the table `leads` as the JSON object of the contract; `consent` and `source` if it has them."""
     data = lead.additional_data
     shown = {
         "id": lead_id.to_text(bytes(lead.id)),
@@ -20,9 +20,10 @@ def lead_to_json(lead: Row[Any]) -> dict[str, Any]:
         "phone": lead.phone,
         "dateOfBirth": lead.date_of_birth.isoformat(),
         "additionalData": None if data is None else orjson.Fragment(data),
-        "createdAt": format_time(lead.created_at),
-        "updatedAt": format_time(lead.updated_at),
     }
+    if lead.consent is not None:
+        shown["consent"] = orjson.Fragment(lead.consent)
+    shown |= {"createdAt": format_time(lead.created_at), "updatedAt": format_time(lead.updated_at)}
     if lead.source is not None:
         shown["source"] = lead.source
     return shown | {"state": "stored"}

@@ -26,7 +26,9 @@ from schema.audit.event import Action, Event
 from schema.lead.lead_id import LeadId
 from schema.lead.rules import FIELDS
 
-CSV_COLUMNS = ("id", *FIELDS, "createdAt", "updatedAt", "source")
+# What leads did not have from the beginning stands at the end.
+LAST_COLUMNS = ("createdAt", "updatedAt", "source", "consent")
+CSV_COLUMNS = ("id", *(name for name in FIELDS if name not in LAST_COLUMNS), *LAST_COLUMNS)
 
 # CSV injection: spreadsheets run a cell that starts with one of these as a formula, the full-width ones too. Where the
 # list separator is a semicolon, a cell also starts behind each of those.
@@ -144,7 +146,8 @@ def _chunk(connection: Connection, query: ExportQuery, after: LeadId | None) -> 
 def _cells(row: Row[Any]) -> list[str]:
     lead = lead_to_json(row)
     # In JSON a semicolon stands in strings alone, where its escape means the same.
-    lead["additionalData"] = FORMULA.sub(r"\\u003b\2", row.additional_data or "")
+    for name, text in (("additionalData", row.additional_data), ("consent", row.consent)):
+        lead[name] = FORMULA.sub(r"\\u003b\2", text or "")
     for name in GUARDED:
         lead[name] = FORMULA.sub(r"\1\2'", lead[name])
     lead["source"] = row.source or ""

@@ -21,6 +21,7 @@ class LeadRow(NamedTuple):
     created_at: str  # YYYY-MM-DD HH:MM:SS.ffffff, UTC
     updated_at: str
     source: str | None = None
+    consent: str | None = None  # JSON
 
 
 _INSERT = f"INSERT INTO leads ({', '.join(LeadRow._fields)}) VALUES"

@@ -55,6 +55,7 @@ leads = Table(
     Column("created_at", MOMENT, nullable=False),
     Column("updated_at", MOMENT, nullable=False),
     Column("source", String(SOURCE_NAME_MAX)),  # NULL: a user sent it
+    Column("consent", Text),  # JSON; NULL: none was given
     # Each index ends in the id, so that equal values are ordered and a page can start after any row.
     Index("leads_first_name", "first_name", "id"),
     Index("leads_last_name", "last_name", "id"),

@@ -9,6 +9,8 @@ import orjson
 from marshmallow import Schema, ValidationError, fields, missing, post_load
 from marshmallow.validate import Email as EmailValidator
 
+from schema.lead.consent import ConsentSchema
+
 NAME_MAX = 255  # characters
 EMAIL_MAX = 254  # characters, RFC 5321 section 4.5.3.1.3 less the angle brackets
 PHONE_MAX = 16  # characters: "+" and the 15 digits of E.164
@@ -17,8 +19,8 @@ DATE_OF_BIRTH_MIN = date(1900, 1, 1)
 ADDITIONAL_DATA_MAX_BYTES = 16 * 1024
 ADDITIONAL_DATA_MAX_DEPTH = 16
 
-# Most fields of an object that is checked as a lead, which has six; with more it is something else. Checking a thousand
-# unknown ones takes some milliseconds.
+# Most fields of an object that is checked as a lead, which has seven; with more it is something else. Checking a
+# thousand unknown ones takes some milliseconds.
 FIELDS_MAX = 50
 
 # Most unknown fields that errors name, and most characters of such a name, so that errors are no larger than leads.
@@ -199,9 +201,18 @@ class LeadSchema(Schema):
         metadata={"description": "Any JSON object of at most 16 KiB and 16 levels", **OBJECT_RULE},
     )
 
+    consent = fields.Nested(
+        ConsentSchema, allow_none=True, load_default=None, metadata={"description": "The proof of the person's consent"}
+    )
+
+    def handle_error(self, error: ValidationError, data: Any, *, many: bool, **kwargs: Any) -> None:
+        """Name what is wrong within a nested object by its path: `consent.url`. Marshmallow calls this."""
+        raise ValidationError(_flat(error.messages_dict))
+
     @post_load
     def _in_order(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return {name: data[name] for name in self.fields}
+        # A lead without a consent is as leads were before there was one.
+        return {name: data[name] for name in self.fields if name != "consent" or data[name] is not None}
 
 
 LEAD = LeadSchema()
@@ -211,12 +222,15 @@ FIELDS = tuple(LEAD.fields)
 
 _required = tuple((name, field) for name, field in LEAD.fields.items() if field.required)
 _additional_data = LEAD.fields["additionalData"]
+_consent = LEAD.fields["consent"]
 _known = frozenset(FIELDS)
+_named = _known.union(f"consent.{name}" for name in ConsentSchema().fields)
 
 
 def validate(data: object) -> dict[str, Any]:
     """Validate a decoded JSON value as a lead; return its fields, names trimmed, in the order of FIELDS.
 
+    Without a consent the field `consent` is left out.
     Raises marshmallow's ValidationError, whose `messages` map each broken field to its messages. They name at most
     UNKNOWN_NAMED_MAX unknown fields, by their first UNKNOWN_NAME_MAX characters.
     """
@@ -227,10 +241,13 @@ def validate(data: object) -> dict[str, Any]:
         try:
             fields = {name: field.deserialize(data[name], name, data) for name, field in _required}
             fields["additionalData"] = _additional_data.deserialize(data.get("additionalData"), "additionalData", data)
+            if data.get("consent") is not None:
+                fields["consent"] = _consent.deserialize(data["consent"], "consent", data)
             return fields
         except (KeyError, ValidationError):
             pass
-    if len(data) > FIELDS_MAX:
+    consent = data.get("consent")
+    if len(data) > FIELDS_MAX or (isinstance(consent, dict) and len(consent) > FIELDS_MAX):
         raise ValidationError({"body": [TOO_MANY_FIELDS]})
     try:
         loaded: dict[str, Any] = LEAD.load(data)
@@ -239,10 +256,21 @@ def validate(data: object) -> dict[str, Any]:
     return loaded
 
 
+def _flat(messages: dict[str, Any]) -> dict[str, Any]:
+    """Return messages of nested fields under their paths: `consent.url`."""
+    flat: dict[str, Any] = {}
+    for name, found in messages.items():
+        if isinstance(found, dict):
+            flat.update((name if inner == "_schema" else f"{name}.{inner}", texts) for inner, texts in found.items())
+        else:
+            flat[name] = found
+    return flat
+
+
 def _bounded(messages: dict[str, Any]) -> dict[str, Any]:
     """Return the messages with a bounded number of unknown fields, whose names are cut."""
-    bounded = {name: texts for name, texts in messages.items() if name in _known}
-    unknown = [name for name in messages if name not in _known]
+    bounded = {name: texts for name, texts in messages.items() if name in _named}
+    unknown = [name for name in messages if name not in _named]
     bounded.update((name[:UNKNOWN_NAME_MAX], messages[name]) for name in unknown[:UNKNOWN_NAMED_MAX])
     if len(unknown) > UNKNOWN_NAMED_MAX:
         bounded["body"] = [f"{len(unknown) - UNKNOWN_NAMED_MAX} more fields are not known."]

@@ -149,9 +149,9 @@ def _lines(found: places.Found, since: Any) -> Iterator[dict[str, Any]]:
 def _of_row(row: Any) -> dict[str, Any]:
     fields = {str(name): value for name, value in row._mapping.items()}
     moments = {name: codec.format_time(fields.pop(name)) for name in ("created_at", "updated_at")}
-    data = fields.pop("additional_data")
+    parsed = {name: fields.pop(name) for name in ("additional_data", "consent")}
     fields["id"] = lead_id.to_text(bytes(fields["id"]))
-    return {**fields, "additional_data": orjson.Fragment(data) if data else None, **moments}
+    return {**fields, **{name: orjson.Fragment(text) if text else None for name, text in parsed.items()}, **moments}
 
 
 def _text(payload: bytes) -> Any:

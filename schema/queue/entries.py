@@ -76,7 +76,7 @@ def decode(payload: bytes) -> LeadRow:
         lead = orjson.loads(payload)
         data = lead["additionalData"]
         created, updated = lead["createdAt"], lead["updatedAt"]
-        source = lead.get("source")
+        source, consent = lead.get("source"), lead.get("consent")
         first, last, email, phone = lead["firstName"], lead["lastName"], lead["email"], lead["phone"]
         if not type(first) is type(last) is type(email) is type(phone) is str:
             raise TypeError
@@ -94,6 +94,7 @@ def decode(payload: bytes) -> LeadRow:
             created_at,
             created_at if updated == created else _moment(updated),
             source,
+            None if consent is None else orjson.dumps(consent).decode(),
         )
     except orjson.JSONDecodeError:
         raise BadEntry("not JSON") from None

@@ -112,10 +112,10 @@ def a_row(micros: int, number: int = 0) -> LeadRow:
 
 def insert_without_source(connection: Connection, rows: Sequence[LeadRow]) -> None:
     """Insert rows as releases did that knew no sources."""
-    columns = LeadRow._fields[:-1]
+    columns = LeadRow._fields[: LeadRow._fields.index("source")]
     place = "?" if connection.dialect.name == "sqlite" else "%s"
     statement = f"INSERT INTO leads ({', '.join(columns)}) VALUES ({', '.join(place for _ in columns)})"
-    connection.exec_driver_sql(statement, [row[:-1] for row in rows])
+    connection.exec_driver_sql(statement, [row[: len(columns)] for row in rows])
 
 
 def fill(url: str) -> None:

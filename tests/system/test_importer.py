@@ -65,6 +65,32 @@ def written(path: Path, rows: int, phone: str) -> tuple[set[str], set[int]]:
     return good, bad
 
 
+def test_a_column_consent_holds_a_proof_or_goes_into_additional_data(embedded: Service, tmp_path: Path):
+    # Given a file with a consent, with a word in its place, with nothing, and with a broken one
+    proof = {"url": "https://cert.trustedform.com/0123456789abcdef"}
+    leads = [a_lead() for _ in range(4)]
+    file = tmp_path / "consent.csv"
+    with file.open("w", newline="") as out:
+        writer = csv.DictWriter(out, [*leads[0], "Consent"])
+        writer.writeheader()
+        for lead, consent in zip(leads, (json.dumps(proof), "yes", "", '{"url": "http://x"}'), strict=True):
+            writer.writerow({**lead, "Consent": consent})
+
+    done = run(embedded, file)
+
+    # Then the first lead has it, the second one's word is kept beside, and the last one is rejected by its path
+    assert done.returncode == 0, done.stderr
+    embedded.wait_until_nothing_waits()
+    found = [embedded.page(email=lead["email"])["items"] for lead in leads]
+    assert (found[0][0]["consent"], found[0][0]["additionalData"]) == (proof, None)
+    assert ("consent" in found[1][0], found[1][0]["additionalData"]) == (False, {"Consent": "yes"})
+    assert ("consent" in found[2][0], found[2][0]["additionalData"]) == (False, None)
+    assert found[3] == []
+    with file.with_name("consent.rejects.csv").open() as rejects:
+        (row,) = csv.DictReader(rejects)
+    assert row["_errors"] == "consent.url: This value should be a URL that begins with https://."
+
+
 def assert_imported(service: Service, file: Path, phone: str, good: set[str], bad: set[int]):
     """Check that each good row is stored once and each bad one is in the rejects once."""
     service.wait_until_nothing_waits(60)

@@ -1,5 +1,8 @@
 """POST /api/leads: what is accepted, and how that is answered."""
 
+import csv
+import io
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -48,6 +51,36 @@ def test_a_lead_is_answered_as_it_will_be_stored(service: Service):
     assert {name: data[name] for name in lead} == lead
     service.wait_until_stored(data["id"])
     assert service.lead(data["id"]) == {**data, "state": "stored"}
+
+
+def test_a_consent_is_answered_and_stored_as_it_was_given(service: Service):
+    # Given a lead with the proof of its person's consent
+    consent = {
+        "url": "https://cert.trustedform.com/0123456789abcdef",
+        "text": "Ich stimme zu; =1+1\n„ja“ 😀",
+        "ip": "2001:db8::7",
+        "userAgent": "Mozilla/5.0",
+        "at": "2026-11-30T08:15:00+01:00",
+    }
+    data = assert_success(service.post("/api/leads", a_lead(consent=consent)), 202)
+
+    # Then the 202 has it, and so have lists and exports
+    assert data["consent"] == consent
+    service.wait_until_stored(data["id"])
+    assert service.lead(data["id"]) == {**data, "state": "stored"}
+    filters = {"email": data["email"]}
+    (line,) = service.get("/api/leads/export", params=filters | {"format": "ndjson"}).text.splitlines()
+    assert json.loads(line)["consent"] == consent
+    text = service.get("/api/leads/export", params=filters).text
+    (row,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert json.loads(row["consent"]) == consent
+    assert "; =" not in text
+    # And a wrong one is named by its path, in bulk as well
+    wrong = a_lead(consent={"url": "http://example.com"})
+    said = ["This value should be a URL that begins with https://."]
+    assert refused(service, consent=wrong["consent"]) == {"consent.url": said}
+    answer = service.post("/api/leads/bulk", [a_lead(), wrong])
+    assert answer.json()["data"]["results"][1] == {"index": 1, "errors": {"consent.url": said}}
 
 
 def test_without_additional_data_the_field_is_null(service: Service):

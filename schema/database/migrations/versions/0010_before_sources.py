@@ -1,4 +1,4 @@
-"""Sources with API keys, the source of each lead, and counts by source."""
+"""Sources with API keys, counts by source, and who sent each lead and with which consent."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def _key(name: str, kind: Any) -> sa.Column[Any]:
 
 
 def upgrade() -> None:
-    """Make the tables, and the column of `leads`, which is NULL in all rows there are."""
+    """Make the tables, and the columns of `leads`, which are NULL in all rows there are."""
     steps.create_table(
         "sources",
         sa.Column("name", NAME, primary_key=True),
@@ -63,12 +63,14 @@ def upgrade() -> None:
     steps.create_index("source_counts_bucket", "source_counts", ["width", "bucket"])
     steps.create_index("source_accepted_counts_bucket", "source_accepted_counts", ["width", "bucket"])
     steps.add_column("leads", sa.Column("source", NAME))
+    steps.add_column("leads", sa.Column("consent", sa.Text))
     steps.create_index("leads_source", "leads", ["source", "id"])
 
 
 def downgrade() -> None:
-    """Drop them: who sent which lead is forgotten, and API keys are."""
+    """Drop them: who sent which lead, and with which consent, is forgotten, and API keys are."""
     steps.drop_index("leads_source", "leads")
+    steps.drop_column("leads", "consent")
     steps.drop_column("leads", "source")
     for table in ("source_accepted_counts", "source_counts", "source_keys", "sources"):
         steps.drop_table(table)
