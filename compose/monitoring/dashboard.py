@@ -197,6 +197,29 @@ ROWS: tuple[tuple[str, tuple[Chart, ...]], ...] = (
         ),
     ),
     (
+        "Sources",
+        (
+            Chart(
+                "Accepted a second by source",
+                "none",
+                (Query("sum by (source) (rate(leads_source_accepted_total[1m]))", "{{source}}"),),
+                stacked=True,
+            ),
+            Chart(
+                "Stored a second by source",
+                "none",
+                (Query("sum by (source) (rate(leads_source_stored_total[1m]))", "{{source}}"),),
+                stacked=True,
+            ),
+            Chart(
+                "Requests a second over a source's rate or daily cap",
+                "reqps",
+                (Query("sum by (source, reason) (rate(leads_source_refused_total[1m]))", "{{source}}: {{reason}}"),),
+                stacked=True,
+            ),
+        ),
+    ),
+    (
         "Machine",
         (
             Chart(
