@@ -39,7 +39,7 @@ def source(service: Service) -> dict[str, str]:
     assert done.returncode == 0, done.stderr
     key = done.stdout.strip()
     # Every process knows it within seconds.
-    until(lambda: all(service.get("/api/leads", key).status_code == 200 for _ in range(10)), 15, 0.1)
+    until(lambda: service.statuses("GET", "/api/leads", key) == {200}, 15, 0.1)
     return {"apiKey": key}
 
 

@@ -369,7 +369,7 @@ def source(service: Service, *options: str) -> tuple[str, str]:
     assert done.returncode == 0, done.stderr
     key = done.stdout.strip()
     # A body that is no lead is a 400 then.
-    until(lambda: all(service.post("/api/leads", {}, key).status_code == 400 for _ in range(10)), KNOWN_DEADLINE, 0.1)
+    until(lambda: service.statuses("POST", "/api/leads", key, {}) == {400}, KNOWN_DEADLINE, 0.1)
     return name, key
 
 
@@ -439,7 +439,7 @@ def test_nobody_goes_on_with_the_import_of_another(embedded: Service, tmp_path: 
 
     # And the source does, with another key of its own too
     rotated = embedded.run("ingest_api", "source", "rotate", name, "--grace", "0").stdout.strip()
-    until(lambda: all(embedded.post("/api/leads", {}, rotated).status_code == 400 for _ in range(10)), KNOWN_DEADLINE)
+    until(lambda: embedded.statuses("POST", "/api/leads", rotated, {}) == {400}, KNOWN_DEADLINE)
     done = send_as(embedded, name, rotated, file)
     assert done.returncode == 0, done.stderr
     assert "4 rows accepted, 0 rejected" in done.stdout
@@ -484,7 +484,7 @@ def source_that_reads(service: Service) -> tuple[str, str]:
     """Make a source that may not send."""
     name = f"reader{time.time_ns()}"
     key = service.run("ingest_api", "source", "create", name, "--role", "read").stdout.strip()
-    until(lambda: all(service.get("/api/leads", key).status_code == 200 for _ in range(10)), KNOWN_DEADLINE, 0.1)
+    until(lambda: service.statuses("GET", "/api/leads", key) == {200}, KNOWN_DEADLINE, 0.1)
     return name, key
 
 

@@ -25,6 +25,9 @@ QUERIES = [
 # Only what happened can be counted by its reason.
 SENT = 40
 
+# With the one lead that the capped source may send.
+ACCEPTED = 2 * SENT + 1
+
 
 @pytest.fixture(scope="module")
 def scraped(
@@ -41,19 +44,33 @@ def scraped(
         }
         with PrometheusServer(targets) as prometheus:
             # A counter that is new has no rate: all of them are scraped once before they grow.
-            use(service)
+            sender, capped = a_source(service, "sender"), a_source(service, "capped", "--daily-cap", "1")
+            assert service.post("/api/leads", a_lead(), capped).status_code == 202
+            use(service, sender, capped)
             until(lambda: prometheus.query("leads_rejected_total"), 30, 0.2)
+            until(lambda: prometheus.query("leads_source_refused_total"), 30, 0.2)
+            until(lambda: prometheus.query("leads_source_stored_total"), 30, 0.2)
             until(lambda: prometheus.query("leads_stored_total > 0"), 30, 0.2)
-            use(service)
+            use(service, sender, capped)
             for name in ("leads_accepted_total", "leads_stored_total"):
-                until(lambda name=name: prometheus.query(f"{name} >= {2 * SENT}"), 30, 0.2)
+                until(lambda name=name: prometheus.query(f"{name} >= {ACCEPTED}"), 30, 0.2)
             yield service, prometheus
 
 
-def use(service: Service) -> None:
-    """Accept leads one by one, refuse one, list them, and wait until they are stored."""
-    ids = [service.post("/api/leads", a_lead()).json()["data"]["id"] for _ in range(SENT)]
+def a_source(service: Service, name: str, *options: str) -> str:
+    """Make a source; return its key, which every process knows."""
+    done = service.run("ingest_api", "source", "create", name, "--role", "ingest", "--role", "read", *options)
+    key = done.stdout.strip()
+    until(lambda: service.statuses("GET", "/api/leads", key) == {200}, 30, 0.1)
+    return key
+
+
+def use(service: Service, sender: str, capped: str) -> None:
+    """Accept leads one by one, one of them of a source, refuse two, list them, and wait until they are stored."""
+    tokens = [sender, *[""] * (SENT - 1)]
+    ids = [service.post("/api/leads", a_lead(), token).json()["data"]["id"] for token in tokens]
     assert service.post("/api/leads", {}).status_code == 400
+    assert service.post("/api/leads", a_lead(), capped).status_code == 429
     service.get("/api/leads")
     service.wait_until_stored(*ids, within=30)
 
@@ -84,15 +101,15 @@ def test_the_metrics_of_all_processes_are_counted_together(scraped: tuple[Servic
     answers = [exposed(api) for _ in range(6)]
 
     for found in answers:
-        assert found["leads_accepted_total"] == 2 * SENT
-        assert found['leads_http_requests_total{method="POST",route="/api/leads",status="202"}'] == 2 * SENT
+        assert found["leads_accepted_total"] == ACCEPTED
+        assert found['leads_http_requests_total{method="POST",route="/api/leads",status="202"}'] == ACCEPTED
         assert found['leads_rejected_total{reason="invalid"}'] == 2
         assert found["leads_api_processes"] == 2
         assert found['leads_ledger{place="imbalance"}'] == 0
         assert found["leads_queue_oldest_age_seconds"] == 0
     stored = exposed(worker)
-    assert stored["leads_stored_total"] == 2 * SENT
-    assert stored["leads_batch_leads_sum"] == 2 * SENT
+    assert stored["leads_stored_total"] == ACCEPTED
+    assert stored["leads_batch_leads_sum"] == ACCEPTED
     batches = stored["leads_storing_delay_seconds_count"]
     assert batches == stored["leads_batch_leads_count"]
     assert 0 < stored["leads_storing_delay_seconds_sum"] / batches < 30
