@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import uuid
 from collections import Counter, defaultdict
 
 import pytest
@@ -17,11 +16,9 @@ from schema.queue.moving import Moving
 from schema.runtime.redis_clients import ShardClient, async_shards, blocking_shards
 from schema.settings import Settings
 from schema.settings.shards import home_of
-from tests.integration.backends import POISON, Backend, writer
+from tests.integration.backends import POISON, Backend
+from tests.integration.test_moving import store
 from tests.integration.test_source_limits import NEXT_DAY, NOON, sent, verdicts
-from workers.store.consumer import Consumer
-from workers.store.slot_lease import SlotLease
-from workers.store.storing import Storing
 
 pytestmark = pytest.mark.hosts
 
@@ -69,12 +66,6 @@ def send(settings: Settings, *requests: AppendRequest, at_once: bool = False) ->
             await router.close()
 
     return asyncio.run(run())
-
-
-def store(settings: Settings) -> None:
-    shards = blocking_shards(settings, timeout=10)
-    consumers = [Consumer(each, settings) for each in shards]
-    Storing(consumers, writer(settings), SlotLease(shards[0], uuid.uuid4().hex), settings).run()
 
 
 def fence(backend: Backend, move: Moving) -> None:
