@@ -19,6 +19,9 @@ TOKEN = {"401", "403"}
 BODY = {"400", "408", "413", "415"}
 UNDER_API = {"405", "406", "429", "500"}
 
+# schemathesis parses code in its threads, and up to Python 3.11.7 ast.parse fails in two at once (cpython 106905).
+ONE_THREAD = ("--workers", "1")
+
 STATUSES = {
     ("post", "/api/login_check"): {"200", "401", "503"} | BODY | UNDER_API,
     ("post", "/api/leads"): {"202", "409", "503"} | TOKEN | BODY | UNDER_API,
@@ -164,7 +167,7 @@ def test_the_example_of_a_csv_has_its_columns(embedded: Service, document: dict[
 @pytest.mark.slow
 def test_no_request_gets_an_answer_that_the_document_does_not_describe(tmp_path: Path):
     with Service(tmp_path) as service:
-        options = ("--max-examples", "15", "--workers", "2", "--seed", "7")
+        options = ("--max-examples", "15", *ONE_THREAD, "--seed", "7")
         token = token_of_admin(service)
         done = fuzz(service, token, *options, timeout=110, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
@@ -175,7 +178,7 @@ def test_no_request_gets_an_answer_that_the_document_does_not_describe(tmp_path:
 @pytest.mark.slow
 def test_no_request_of_a_source_gets_an_answer_that_the_document_does_not_describe(tmp_path: Path):
     with Service(tmp_path) as service:
-        options = ("--max-examples", "8", "--workers", "2", "--seed", "7")
+        options = ("--max-examples", "8", *ONE_THREAD, "--seed", "7")
         # No schema can say that a source may name none but itself.
         options = (*options, "--exclude-checks", "positive_data_acceptance")
         key = key_of_source(service)
