@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from ingest_api import metrics
 from ingest_api.audit import AuditTrail
-from ingest_api.auth import api_keys, keys, token_versions
+from ingest_api.auth import keys, token_versions
 from ingest_api.auth.api_keys import ApiKeys
 from ingest_api.auth.callers import Callers
 from ingest_api.auth.login_check import LoginCheck
@@ -181,7 +181,7 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_middleware(RequestMiddleware(limit, requests, access_log, request_log))
     periodic = (
         PeriodicRead(lookup_pool, token_versions.read, versions.replace),
-        PeriodicRead(lookup_pool, api_keys.read, known_keys.replace),
+        PeriodicRead(lookup_pool, known_keys.read, known_keys.replace),
     )
     pools = (main_pool, lookup_pool, ledger_pool, *export_pools)
     app.add_middleware(

@@ -3,10 +3,11 @@
 import hmac
 import time
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, Select, or_, select
 
+from ingest_api.auth.source_schemas import SourceSchemas
 from ingest_api.auth.tokens import Identity, forbidden
 from ingest_api.http.envelope import unavailable
 from schema.database.tables import source_keys, sources
@@ -27,6 +28,20 @@ class ApiKeys:
 
     def __init__(self) -> None:
         self._keys: dict[str, KnownKey] | None = None
+        self._schemas = SourceSchemas()
+
+    def read(self, connection: Connection) -> dict[str, KnownKey]:
+        """Return the keys that are good, by prefix: not over, and of sources that are not disabled."""
+        rows = connection.execute(_good_keys()).all()
+        schemas = self._schemas.of(connection, {row.name: row.updated_at for row in rows if row.has_schema})
+        found = {}
+        for row in rows:
+            expires = row.expires_at.replace(tzinfo=UTC).timestamp() if row.expires_at else NEVER
+            limits = SourceLimits(row.name, row.rate, row.daily_cap)
+            roles = frozenset(row.roles.split(","))
+            identity = Identity(user_of(row.name), roles, expires, 0.0, 0, limits, schemas.get(row.name))
+            found[row.prefix] = KnownKey(bytes(row.hash), identity)
+        return found
 
     def replace(self, found: dict[str, KnownKey], _: float) -> None:
         """Take all keys that are good, by their prefix."""
@@ -45,18 +60,13 @@ class ApiKeys:
         return known.identity
 
 
-def read(connection: Connection) -> dict[str, KnownKey]:
-    """Return the keys that are good, by prefix: not over, and of sources that are not disabled."""
+def _good_keys() -> Select[Any]:
     now = datetime.now(UTC).replace(tzinfo=None)
-    statement = (
-        select(source_keys.c.prefix, source_keys.c.hash, source_keys.c.expires_at, sources)
+    # Not the schemas themselves, which are read when they have changed.
+    has_schema = sources.c.additional_data_schema.is_not(None).label("has_schema")
+    of_source = (sources.c.name, sources.c.roles, sources.c.rate, sources.c.daily_cap, sources.c.updated_at, has_schema)
+    return (
+        select(source_keys.c.prefix, source_keys.c.hash, source_keys.c.expires_at, *of_source)
         .join(sources, sources.c.name == source_keys.c.source)
         .where(sources.c.disabled.is_(False), or_(source_keys.c.expires_at.is_(None), source_keys.c.expires_at > now))
     )
-    found = {}
-    for row in connection.execute(statement):
-        expires = row.expires_at.replace(tzinfo=UTC).timestamp() if row.expires_at else NEVER
-        limits = SourceLimits(row.name, row.rate, row.daily_cap)
-        identity = Identity(user_of(row.name), frozenset(row.roles.split(",")), expires, 0.0, 0, limits)
-        found[row.prefix] = KnownKey(bytes(row.hash), identity)
-    return found

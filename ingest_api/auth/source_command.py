@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import IO
 
 import click
 from sqlalchemy import Connection
@@ -12,6 +13,7 @@ from ingest_api.auth.sources import DAILY_CAP_MAX, RATE_MAX, SOURCE_ROLES, Sourc
 from schema.audit import trail
 from schema.audit.event import Action
 from schema.cli import connected
+from schema.lead.additional_data import SCHEMA_MAX
 
 # Hours for which the key before stays good when another one is made.
 GRACE_DEFAULT = 24.0
@@ -29,6 +31,13 @@ _roles = click.option(
     help="What its keys open: ingest sends leads, read reads its own, export takes its own out in one file. "
     "May be given more than once.",
 )
+_schema = click.option(
+    "--additional-data-schema",
+    "schema_file",
+    metavar="FILE",
+    type=click.File("rb"),
+    help="A JSON Schema (draft 2020-12) that the additionalData of its leads has to fit; -: standard input.",
+)
 
 
 @click.group()
@@ -41,11 +50,17 @@ def source() -> None:
 @_rate
 @_daily_cap
 @_roles
-def create_source(name: str, rate: int | None, daily_cap: int | None, roles: tuple[str, ...]) -> None:
+@_schema
+def create_source(
+    name: str, rate: int | None, daily_cap: int | None, roles: tuple[str, ...], schema_file: IO[bytes] | None
+) -> None:
     """Make a source and show its API key, this once. By default it may send leads, any number, and read none."""
     roles = roles or ("ingest",)
+    given = None if schema_file is None else _text(schema_file)
     with _transaction() as connection:
-        key = sources.create(connection, name, roles, rate=rate or 0, daily_cap=daily_cap or 0)
+        key = sources.create(
+            connection, name, roles, rate=rate or 0, daily_cap=daily_cap or 0, additional_data_schema=given
+        )
         trail.record(connection, Action.SOURCE_CREATED, parameters=roles, subject=name)
     click.echo(key)
     click.echo(f"This is the key of {name}. It is shown this once and kept as a hash.", err=True)
@@ -65,13 +80,21 @@ def list_sources() -> None:
 
 @source.command("show")
 @_name
-def show_source(name: str) -> None:
+@click.option("--additional-data-schema", "only_schema", is_flag=True, help="Print its schema alone, as it was given.")
+def show_source(name: str, only_schema: bool) -> None:
     """Show one source with its keys, which are known by their first characters."""
     with _transaction() as connection:
         found = sources.find(connection, name)
+    schema = found.additional_data_schema
+    if only_schema:
+        if schema is None:
+            raise click.ClickException(f"{name} has no schema for additionalData.")
+        click.echo(schema, nl=not schema.endswith("\n"))
+        return
     click.echo(f"name       {found.name}\nstate      {_state(found)}\nroles      {', '.join(found.roles)}")
     click.echo(f"rate       {_limit(found.rate)} a minute\ndaily cap  {_limit(found.daily_cap)} a day")
-    click.echo(f"created    {_time(found.created_at)}")
+    shown = "any additionalData" if schema is None else f"a schema of {len(schema.encode())} bytes for additionalData"
+    click.echo(f"fields     {shown}\ncreated    {_time(found.created_at)}")
     for key in found.keys:
         end = f"good until {_time(key.expires_at)}" if key.expires_at else "good until it is rotated"
         click.echo(f"key        {key.prefix}… of {_time(key.created_at)}, {end}")
@@ -82,12 +105,26 @@ def show_source(name: str) -> None:
 @_rate
 @_daily_cap
 @_roles
-def change_source(name: str, rate: int | None, daily_cap: int | None, roles: tuple[str, ...]) -> None:
-    """Give a source another rate, another daily cap, or these roles and no others."""
+@_schema
+@click.option("--no-additional-data-schema", "no_schema", is_flag=True, help="Take any additionalData again.")
+def change_source(
+    name: str,
+    rate: int | None,
+    daily_cap: int | None,
+    roles: tuple[str, ...],
+    schema_file: IO[bytes] | None,
+    no_schema: bool,
+) -> None:
+    """Give a source another rate, daily cap or schema for additionalData, or these roles and no others."""
+    if no_schema and schema_file is not None:
+        raise click.UsageError("Give --additional-data-schema or --no-additional-data-schema, not both.")
+    given = "" if no_schema else None if schema_file is None else _text(schema_file)
     with _transaction() as connection:
-        changed = sources.change(connection, name, roles=roles, rate=rate, daily_cap=daily_cap)
+        changed = sources.change(
+            connection, name, roles=roles, rate=rate, daily_cap=daily_cap, additional_data_schema=given
+        )
         if not changed:
-            raise click.UsageError("Give --rate, --daily-cap or --role.")
+            raise click.UsageError("Give --rate, --daily-cap, --role or --additional-data-schema.")
         trail.record(connection, Action.SOURCE_CHANGED, parameters=[*changed, *roles], subject=name)
     click.echo(f"{name} is changed.")
 
@@ -128,6 +165,17 @@ def enable_source(name: str) -> None:
         sources.enable(connection, name)
         trail.record(connection, Action.SOURCE_CHANGED, parameters=["enabled"], subject=name)
     click.echo(f"{name} may go on.")
+
+
+def _text(file: IO[bytes]) -> str:
+    """Return the text of a schema's file, no more of it than tells that it is too large."""
+    try:
+        text = file.read(SCHEMA_MAX + 1).decode()
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{file.name} is not text in UTF-8.") from None
+    if not text.strip():
+        raise click.ClickException(f"{file.name} is empty.")
+    return text
 
 
 def _state(found: Source) -> str:

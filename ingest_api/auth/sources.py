@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from schema.counts import totals
 from schema.database.tables import source_keys, sources
+from schema.lead.additional_data import AdditionalDataSchema, SchemaRefused
 from schema.lead.source import SOURCE_NAME_PATTERN, hash_of, is_name, new_key, prefix_of
 
 SOURCE_ROLES = ("export", "ingest", "read")
@@ -46,13 +47,24 @@ class Source:
     disabled: bool
     created_at: datetime
     keys: list[SourceKey]  # the oldest first
+    additional_data_schema: str | None = None  # JSON, as it was given
 
 
-def create(connection: Connection, name: str, roles: Iterable[str], *, rate: int = 0, daily_cap: int = 0) -> str:
+def create(
+    connection: Connection,
+    name: str,
+    roles: Iterable[str],
+    *,
+    rate: int = 0,
+    daily_cap: int = 0,
+    additional_data_schema: str | None = None,
+) -> str:
     """Make a source; return its first API key, which is kept as a hash alone.
 
-    Raises SourceError when the name is taken or not allowed, a role is, or an upgrade is not finished.
+    `additional_data_schema` is a JSON Schema as text. Raises SourceError when the name is taken or not allowed, a role
+    or the schema is, or an upgrade is not finished.
     """
+    _check_schema(additional_data_schema)
     if totals.is_upgrading(connection):
         # Workers of release 0.1 would store its leads without their source.
         raise SourceError(
@@ -61,7 +73,8 @@ def create(connection: Connection, name: str, roles: Iterable[str], *, rate: int
     if not is_name(name):
         raise SourceError(f"a source's name should match {SOURCE_NAME_PATTERN}")
     now = _now()
-    values = {"roles": _join(roles), "rate": rate, "daily_cap": daily_cap, "disabled": False}
+    values: dict[str, object] = {"roles": _join(roles), "rate": rate, "daily_cap": daily_cap, "disabled": False}
+    values["additional_data_schema"] = additional_data_schema
     try:
         connection.execute(insert(sources).values(name=name, **values, created_at=now, updated_at=now))
     except IntegrityError:
@@ -103,13 +116,17 @@ def change(
     roles: Iterable[str] | None = None,
     rate: int | None = None,
     daily_cap: int | None = None,
+    additional_data_schema: str | None = None,
 ) -> list[str]:
-    """Set what is given; return its names.
+    """Set what is given; return its names. An empty schema takes the one there is away.
 
-    Raises SourceError when there is no such source, or a role is not allowed.
+    Raises SourceError when there is no such source, or a role or the schema is not allowed.
     """
+    _check_schema(additional_data_schema or None)
     values = {"roles": _join(roles) if roles else None, "rate": rate, "daily_cap": daily_cap}
-    given = {column: value for column, value in values.items() if value is not None}
+    given: dict[str, object] = {column: value for column, value in values.items() if value is not None}
+    if additional_data_schema is not None:
+        given["additional_data_schema"] = additional_data_schema or None
     _update(connection, name, **given)
     return list(given)
 
@@ -140,7 +157,8 @@ def list_all(connection: Connection) -> list[Source]:
 
 
 def _source(row: Any, keys: list[SourceKey]) -> Source:
-    return Source(row.name, row.roles.split(","), row.rate, row.daily_cap, bool(row.disabled), row.created_at, keys)
+    limits = (row.rate, row.daily_cap, bool(row.disabled))
+    return Source(row.name, row.roles.split(","), *limits, row.created_at, keys, row.additional_data_schema)
 
 
 def _add_key(connection: Connection, source: str) -> str:
@@ -148,6 +166,15 @@ def _add_key(connection: Connection, source: str) -> str:
     values = {"prefix": prefix_of(key), "source": source, "hash": hash_of(key), "created_at": _now()}
     connection.execute(insert(source_keys).values(**values))
     return key
+
+
+def _check_schema(text: str | None) -> None:
+    if text is None:
+        return
+    try:
+        AdditionalDataSchema(text)
+    except SchemaRefused as error:
+        raise SourceError(f"the schema for additionalData is refused: {error}") from None
 
 
 def _join(roles: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from ingest_api.auth.token_versions import TokenVersions
 from ingest_api.auth.users import User
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import ApiError
+from schema.lead.additional_data import AdditionalDataCheck
 from schema.lead.source import SourceLimits
 
 ALGORITHM = "RS256"
@@ -43,6 +44,7 @@ class Identity:
     issued: float  # seconds since 1970
     version: int  # of the user's tokens, when this one was issued
     source: SourceLimits | None = None  # None: a user
+    additional_data: AdditionalDataCheck | None = None  # of the source; None: any additionalData
 
     @property
     def source_name(self) -> str | None:

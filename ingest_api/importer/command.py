@@ -14,7 +14,7 @@ import orjson
 from click.core import ParameterSource
 from marshmallow import ValidationError
 
-from ingest_api.http.items import BULK_MAX, NOT_SPELLED_OUT
+from ingest_api.http.items import BULK_MAX, NOT_SPELLED_OUT, SPELLED_OUT_MAX
 from ingest_api.importer.journal import CannotResume, Journal, State
 from ingest_api.importer.rows import BadFile, CsvFile, Errors, NdjsonFile, Row, open_rows
 from ingest_api.importer.uploads import ApiKey, Credentials, Login, Stopped, UploadFailed, Uploads
@@ -23,6 +23,9 @@ from schema.lead.source import KEY_MARK, SOURCE_NAME_PATTERN, is_name
 
 # Bytes at which a request is closed, well below the API's bound.
 REQUEST_BYTES_MAX = 4 * 1024 * 1024
+
+# The errors of a lead that an answer does not spell out.
+UNSPELLED = {"body": [NOT_SPELLED_OUT]}
 
 # Exit status after Ctrl-C, by the convention of shells: 128 + SIGINT.
 INTERRUPTED = 130
@@ -142,6 +145,7 @@ class _Import:
         results = uploads.send([row.lead for row in sent], state.key) if sent else []
         for row, result in zip(sent, results, strict=True):
             row.errors = _spelled_out(result.get("errors", {}), row.lead)
+        self._spell_out(uploads, [row for row in sent if row.errors == UNSPELLED])
         self._journal.reject(state, [row for row in rows if row.errors], list(self._rows.columns))
         state.accepted += sum(not row.errors for row in rows)
         before, state.offset = state.offset, rows[-1].end
@@ -149,6 +153,17 @@ class _Import:
         uploads.unsure = False
         self._journal.save(state)
         self._bar.update(state.offset - before, "")
+
+    def _spell_out(self, uploads: Uploads, rows: list[Row]) -> None:
+        """Send rows again whose errors the API alone knows, since its source has a schema, as many as it spells out.
+
+        One that is accepted now, since the schema was changed meanwhile, counts as accepted.
+        """
+        for start in range(0, len(rows), SPELLED_OUT_MAX):
+            some = rows[start : start + SPELLED_OUT_MAX]
+            results = uploads.send([row.lead for row in some], f"{self._state.key}-{start}")
+            for row, result in zip(some, results, strict=True):
+                row.errors = result.get("errors", {})
 
     def _stop_soon(self, *_: object) -> None:
         """Wait for the answer to the request in flight; a second signal kills the process."""
@@ -170,7 +185,7 @@ class _Import:
 
 def _spelled_out(errors: Errors, lead: bytes) -> Errors:
     """Return the errors, or where the API left them out what its rules say of the lead here."""
-    if errors != {"body": [NOT_SPELLED_OUT]}:
+    if errors != UNSPELLED:
         return errors
     try:
         rules.validate(codec.decode(lead))

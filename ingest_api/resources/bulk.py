@@ -17,7 +17,8 @@ from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, ApiError, invalid, success, unavailable
 from ingest_api.http.items import BULK_MAX, ITEM_MAX, NOT_SPELLED_OUT, SPELLED_OUT_MAX, TOO_LONG_ITEM, BadItems, Span
 from ingest_api.intake.lead_intake import LeadIntake
-from schema.lead import codec, lead_id, rules
+from schema.lead import additional_data, codec, lead_id
+from schema.lead.additional_data import AdditionalDataCheck
 
 # Bytes of the bodies of bulk requests that one process works on at once: four of the largest. A body takes some four
 # times its size in memory.
@@ -66,7 +67,7 @@ class Bulk:
         try:
             spans = await _spans(content, kind)
             charged = len(spans)
-            checked = await _check(content, spans, kind)
+            checked = await _check(content, spans, kind, identity.additional_data)
             if not checked.valid:
                 raise invalid(checked.flattened())
         except ApiError:
@@ -144,8 +145,8 @@ async def _spans(content: bytes, kind: str) -> list[Span]:
     return spans
 
 
-async def _check(content: bytes, spans: list[Span], kind: str) -> _Checked:
-    """Decode and validate the items one by one.
+async def _check(content: bytes, spans: list[Span], kind: str, schema: AdditionalDataCheck | None) -> _Checked:
+    """Decode and validate the items one by one; `schema` is that of their source.
 
     Raises the 400 when an element of an array is not JSON; a line of NDJSON is rejected by itself.
     """
@@ -156,7 +157,8 @@ async def _check(content: bytes, spans: list[Span], kind: str) -> _Checked:
             checked.reject(index, {"body": [TOO_LONG_ITEM]})
             continue
         try:
-            checked.valid.append(orjson.dumps(rules.validate(codec.decode(content[start:end]))))
+            fields = additional_data.validate(codec.decode(content[start:end]), schema)
+            checked.valid.append(orjson.dumps(fields))
         except orjson.JSONDecodeError as error:
             if kind != NDJSON:
                 problem = items.misplaced(content, start + error.pos, error.msg)

@@ -9,7 +9,7 @@ from ingest_api.http.context import Request
 from ingest_api.http.envelope import forbid_storing, success_encoded, validation_failed
 from ingest_api.intake.lead_intake import LeadIntake
 from ingest_api.reads.lists import Lists
-from schema.lead import codec, lead_id, rules
+from schema.lead import additional_data, codec, lead_id
 
 
 class Leads:
@@ -29,7 +29,7 @@ class Leads:
         await self._intake.admit(req)
         data = await body.read_json(req, self._body_timeout)
         try:
-            fields = rules.validate(data)
+            fields = additional_data.validate(data, identity.additional_data)
         except ValidationError as error:
             raise validation_failed(error) from None
         new_id, payload = await self._intake.accept(req, identity, fields)

@@ -48,7 +48,7 @@ class Action(StrEnum):
     USER_DISABLED = "user_disabled"
     USER_DELETED = "user_deleted"
     SOURCE_CREATED = "source_created"
-    SOURCE_CHANGED = "source_changed"  # rate, daily cap, roles or enabled: the parameter says which
+    SOURCE_CHANGED = "source_changed"  # rate, daily cap, roles, schema or enabled: the parameter says which
     SOURCE_DISABLED = "source_disabled"
     SOURCE_KEY_CHANGED = "source_key_changed"
     KEY_CHANGED = "key_changed"

@@ -265,6 +265,7 @@ sources = Table(
     Column("disabled", Boolean, nullable=False),
     Column("created_at", MOMENT, nullable=False),
     Column("updated_at", MOMENT, nullable=False),
+    Column("additional_data_schema", Text),  # JSON; NULL: any additionalData
     sqlite_with_rowid=False,
     info=_documented("The sources: who sends leads with an API key, and how many.", "the command line"),
     **OPTIONS,

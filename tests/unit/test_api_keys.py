@@ -53,7 +53,7 @@ def rotated(engine: Engine, name: str = "acme") -> str:
 
 def found(engine: Engine) -> dict[str, KnownKey]:
     with engine.connect() as connection:
-        return api_keys.read(connection)
+        return ApiKeys().read(connection)
 
 
 def known_in(engine: Engine) -> ApiKeys:
