@@ -1,6 +1,6 @@
 """A source's JSON Schema for additionalData: what it may be, and what of a lead does not fit it.
 
-It is of draft 2020-12, refers to nothing outside itself, and its patterns are matched in linear time.
+It is of draft 2020-12, its references stay within it and go in no circle, and its patterns are matched in linear time.
 """
 
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from marshmallow import ValidationError
 
 from schema.lead import rules
 from schema.lead.schema_errors import MORE_ERRORS, QUOTED_MAX, by_path
+from schema.lead.schema_references import BadReferences, check_references
 
 # Longest schema (bytes): a column TEXT of MySQL holds 65,535.
 SCHEMA_MAX = 60 * 1024
@@ -46,17 +47,18 @@ class AdditionalDataSchema:
         """Compile a schema. Raises SchemaRefused."""
         schema = _decoded(text)
         try:
+            check_references(schema)
             self._validator = Draft202012Validator(
                 schema,
                 validate_formats=True,
                 ignore_unknown_formats=False,
                 pattern_options=RegexOptions(size_limit=PATTERN_SIZE_MAX),
-                offline=True,  # never fetches what a `$ref` names
+                offline=True,  # fetches nothing, whatever the schema names
             )
+        except BadReferences as error:
+            raise SchemaRefused(str(error)) from None
         except Misfit as error:
             raise SchemaRefused(_refusal(error)) from None
-        except ValueError as error:
-            raise SchemaRefused(f"it cannot be compiled: {str(error)[:QUOTED_MAX]}") from None
         if any(_excludes_objects(error) for error in self._validator.iter_errors({})):
             raise SchemaRefused("it takes no object, and additionalData is one")
 
@@ -120,14 +122,12 @@ def _refusal(error: Misfit) -> str:
     """Return what is wrong with a schema, which is the operator's own: it may be quoted."""
     place = ".".join(map(str, error.instance_path)) or "its root"
     match error.kind:
-        case ValidationErrorKind.Referencing(problem):
-            return f"it refers to what is not in it: {problem.message[:QUOTED_MAX]}"
         case ValidationErrorKind.Format("regex"):
             return (
                 f"at {place} is a pattern that cannot be matched in linear time, or is too large, or none: "
                 "look-around and back-references are not taken"
             )
-        case ValidationErrorKind.Custom("format"):
+        case ValidationErrorKind.Custom() if error.instance_path[-1:] == ["format"]:
             return f"at {place} is a format that is not known: {error.instance}"
     return f"it is no JSON Schema of draft 2020-12: at {place}: {error.message[:QUOTED_MAX]}"
 

@@ -16,6 +16,7 @@ QUOTED_MAX = 200
 
 REQUIRED = "This field is required."
 NOT_ALLOWED = "This value is not allowed."
+NO_FIELDS = "This value should have no fields."
 NAME_NOT_ALLOWED = "The name of this field is not allowed."
 NO_FORM = "This value fits none of the forms that are allowed."
 MORE_FORMS = "This value fits more than one of the forms that exclude each other."
@@ -80,8 +81,16 @@ def _messages(error: ValidationError) -> Iterator[tuple[Path, str]]:
             yield from (((*at, name), UNKNOWN_FIELD) for name in names)
         case ValidationErrorKind.PropertyNames(inner):
             yield (*at, str(inner.instance)), NAME_NOT_ALLOWED
+        case ValidationErrorKind.FalseSchema() if _is_of_no_fields(error):
+            yield at, NO_FIELDS
         case _:
             yield at, _message(kind)
+
+
+def _is_of_no_fields(error: ValidationError) -> bool:
+    """Tell whether `additionalProperties: false` stands alone: then the library names the object, not the field."""
+    keyword = ["additionalProperties"]
+    return error.schema_path[-1:] == keyword and error.instance_path[-1:] != keyword
 
 
 def _message(kind: ValidationErrorKind) -> str:
@@ -90,7 +99,7 @@ def _message(kind: ValidationErrorKind) -> str:
         case ValidationErrorKind.Type(types):
             return _one_of_kinds(types)
         case ValidationErrorKind.Enum(options):
-            return f"This value should be one of {_quoted(options)[1:-1]}."
+            return f"This value should be one of {_quoted(*options)}."
         case ValidationErrorKind.Constant(value):
             return f"This value should be {_quoted(value)}."
         case ValidationErrorKind.Pattern(pattern):
@@ -140,9 +149,9 @@ def _one_of_kinds(types: list[str]) -> str:
     return " or ".join([first, *(each.removeprefix("This value should be ") for each in others)]) + "."
 
 
-def _quoted(value: Any) -> str:
-    """Return a value of the schema as JSON, cut."""
-    return _cut(orjson.dumps(value, default=str).decode())
+def _quoted(*values: Any) -> str:
+    """Return values of the schema as JSON, cut."""
+    return _cut(", ".join(orjson.dumps(value, default=str).decode() for value in values))
 
 
 def _cut(text: str) -> str:
