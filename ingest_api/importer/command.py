@@ -25,7 +25,7 @@ from schema.lead.source import KEY_MARK, SOURCE_NAME_PATTERN, is_name
 REQUEST_BYTES_MAX = 4 * 1024 * 1024
 
 # The errors of a lead that an answer does not spell out.
-UNSPELLED = {"body": [NOT_SPELLED_OUT]}
+UNSPELLED: Errors = {"body": [NOT_SPELLED_OUT]}
 
 # Exit status after Ctrl-C, by the convention of shells: 128 + SIGINT.
 INTERRUPTED = 130
@@ -89,12 +89,14 @@ class _Import:
         self._state = state
         self._size = size
         self._stop = threading.Event()
+        self._is_source = False
         self._waiting = ""
         self._bar: Any = None
 
     def run(self, credentials: Credentials, retry_for: float) -> int:
         """Upload what is left; return the exit status."""
         state = self._state
+        self._is_source = isinstance(credentials, ApiKey)
         uploads = Uploads(state.url, credentials, retry_for=retry_for, stop=self._stop, tell=self._show)
         uploads.unsure = state.unsure
         if self._rows.extra:
@@ -144,8 +146,13 @@ class _Import:
         sent = [row for row in rows if not row.errors]
         results = uploads.send([row.lead for row in sent], state.key) if sent else []
         for row, result in zip(sent, results, strict=True):
-            row.errors = _spelled_out(result.get("errors", {}), row.lead)
-        self._spell_out(uploads, [row for row in sent if row.errors == UNSPELLED])
+            row.errors = result.get("errors", {})
+        unspelled = [row for row in sent if row.errors == UNSPELLED]
+        if self._is_source:
+            self._ask_again(uploads, unspelled)
+        else:
+            for row in unspelled:
+                row.errors = _spelled_out(row.lead)
         self._journal.reject(state, [row for row in rows if row.errors], list(self._rows.columns))
         state.accepted += sum(not row.errors for row in rows)
         before, state.offset = state.offset, rows[-1].end
@@ -154,8 +161,8 @@ class _Import:
         self._journal.save(state)
         self._bar.update(state.offset - before, "")
 
-    def _spell_out(self, uploads: Uploads, rows: list[Row]) -> None:
-        """Send rows again whose errors the API alone knows, since its source has a schema, as many as it spells out.
+    def _ask_again(self, uploads: Uploads, rows: list[Row]) -> None:
+        """Send rows again, as many at once as the API spells out: it alone knows the schema of their source.
 
         One that is accepted now, since the schema was changed meanwhile, counts as accepted.
         """
@@ -183,17 +190,15 @@ class _Import:
         return self._waiting or f"{self._state.accepted} accepted, {self._state.rejected} rejected"
 
 
-def _spelled_out(errors: Errors, lead: bytes) -> Errors:
-    """Return the errors, or where the API left them out what its rules say of the lead here."""
-    if errors != UNSPELLED:
-        return errors
+def _spelled_out(lead: bytes) -> Errors:
+    """Return what the API's rules say of a lead here."""
     try:
         rules.validate(codec.decode(lead))
     except ValidationError as error:
         return error.messages_dict
     except orjson.JSONDecodeError as error:
         return {"body": [f"This value is not valid JSON: {error.msg}."]}
-    return errors
+    return UNSPELLED
 
 
 def _state(
