@@ -30,8 +30,8 @@ MEANINGS = {
     "429": "The client used up its rate-limit window, or in bulk its user the leads of a window, or the leads do not "
     "fit into the rate or the daily cap of their source, or too many log-ins failed.",
     "500": "A defect; the message names the request id.",
-    "503": "The queue is full, Redis or the database is away, no API key is known yet, or too many requests of this "
-    "kind run at once. Sending again with the same Idempotency-Key is safe.",
+    "503": "The queue is full, Redis or the database is away, no API key is known yet, the schema of the source cannot "
+    "be used, or too many requests of this kind run at once. Sending again with the same Idempotency-Key is safe.",
 }
 
 # Headers of an error in addition to those of every response.
@@ -106,7 +106,11 @@ def _add_schemas(spec: APISpec, today: date) -> None:
                 "status": {"type": "string", "const": "error"},
                 "code": {"type": "integer", "minimum": 400, "maximum": 599},
                 "message": {"type": "string"},
-                "errors": {**ERRORS, "description": "Messages by field, parameter or part; of bulk leads by `0.email`"},
+                "errors": {
+                    **ERRORS,
+                    "description": "Messages by field, parameter or part: `consent.url`, "
+                    "`additionalData.items.2.price`; of bulk leads by `0.email`",
+                },
                 "retry_after": {"type": "integer", "minimum": 0, "description": "Seconds"},
             },
             "required": ["status", "code", "message"],

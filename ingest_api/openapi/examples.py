@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from ingest_api.auth.source_schemas import RETRY_REPAIRED
 from ingest_api.http.envelope import RETRY_AWAY, RETRY_FULL
 from schema.lead.rules import BLANK, NOT_EMAIL, NOT_PHONE
 
@@ -39,6 +40,12 @@ CREDENTIALS_EXAMPLE = {"email": "test@example.com", "password": "password123"}
 
 # Messages by field, as the lead BROKEN gets them.
 ERRORS_EXAMPLE = {"firstName": [BLANK], "email": [NOT_EMAIL], "phone": [NOT_PHONE]}
+
+# The same where the source has a JSON Schema for additionalData.
+SCHEMA_ERRORS_EXAMPLE = {
+    "additionalData.vehicle.year": ["This value should be a whole number."],
+    "additionalData.items.2.price": ["This value should be a number."],
+}
 
 
 def success(code: int, message: str, data: Any) -> dict[str, Any]:
@@ -133,6 +140,7 @@ QUEUE_AWAY = (
 REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
     "400": {
         "fields": error(400, "Validation failed", errors=ERRORS_EXAMPLE),
+        "additional_data": error(400, "Validation failed", errors=SCHEMA_ERRORS_EXAMPLE),
         "json": error(
             400,
             "Validation failed",
@@ -180,5 +188,8 @@ REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
         "queue": error(503, QUEUE_AWAY, retry_after=RETRY_AWAY),
         "database": error(503, "The database does not answer.", retry_after=RETRY_AWAY),
         "keys": error(503, "The database does not answer: no API key is known yet.", retry_after=RETRY_AWAY),
+        "schema": error(
+            503, "The schema of this source cannot be used. Nothing was accepted.", retry_after=RETRY_REPAIRED
+        ),
     },
 }

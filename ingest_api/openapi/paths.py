@@ -37,6 +37,11 @@ from schema.database.idempotency import IDEMPOTENCY_KEY
 
 WITHIN_LIMITS = "A request repeated under its Idempotency-Key does not count again."
 
+OF_A_SCHEMA = (
+    "A source may have a JSON Schema for `additionalData`: what does not fit it is an error with its path, as "
+    "`additionalData.items.2.price`, and `additionalData` that is left out is checked as an empty object."
+)
+
 REFUSED_LOGIN = "Wrong address or password, or no such user: the answer is the same."
 
 LIST_HEADERS = {
@@ -93,7 +98,8 @@ def add_paths(spec: APISpec) -> None:
         operations={
             "post": {
                 "summary": "Send a lead",
-                "description": f"The lead of a source counts against its rate and its daily cap. {WITHIN_LIMITS}",
+                "description": f"The lead of a source counts against its rate and its daily cap. {WITHIN_LIMITS} "
+                f"{OF_A_SCHEMA}",
                 "operationId": "postLead",
                 "tags": ["Leads"],
                 "security": TOKEN_OR_KEY,
@@ -177,7 +183,8 @@ def _add_bulk(spec: APISpec) -> None:
                 f"The errors of {SPELLED_OUT_MAX} leads are spelled out; further ones are only said to have some. "
                 f"An array may hold {NESTED_MAX} objects and arrays. A process works on a few bulk requests at once "
                 "and answers 503 to those beyond. The valid leads of a source count against its rate and its daily "
-                f"cap: when they do not all fit, none is accepted, and more than ever fit are a 400. {WITHIN_LIMITS}",
+                f"cap: when they do not all fit, none is accepted, and more than ever fit are a 400. {WITHIN_LIMITS} "
+                f"{OF_A_SCHEMA}",
                 "operationId": "postLeads",
                 "tags": ["Leads"],
                 "security": TOKEN_OR_KEY,

@@ -198,7 +198,10 @@ class LeadSchema(Schema):
     additionalData = AdditionalData(
         allow_none=True,
         load_default=None,
-        metadata={"description": "Any JSON object of at most 16 KiB and 16 levels", **OBJECT_RULE},
+        metadata={
+            "description": "Any JSON object of at most 16 KiB and 16 levels; a source may have a schema for it",
+            **OBJECT_RULE,
+        },
     )
 
     consent = fields.Nested(
