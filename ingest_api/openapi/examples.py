@@ -188,7 +188,7 @@ REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
         "queue": error(503, QUEUE_AWAY, retry_after=RETRY_AWAY),
         "database": error(503, "The database does not answer.", retry_after=RETRY_AWAY),
         "keys": error(503, "The database does not answer: no API key is known yet.", retry_after=RETRY_AWAY),
-        "schema": error(
+        "own_schema": error(
             503, "The schema of this source cannot be used. Nothing was accepted.", retry_after=RETRY_REPAIRED
         ),
     },

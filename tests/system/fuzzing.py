@@ -1,5 +1,6 @@
 """schemathesis on the started service. `make fuzz ARGS="--max-time 60 --seed 7"`: its own options, all of them."""
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,9 @@ ADMIN, PASSWORD = "admin@example.com", "password123"
 
 SOURCE = "fuzz"
 
+# For additionalData of the source: takes some objects.
+SCHEMA = {"maxProperties": 3, "properties": {"campaign": {"maxLength": 5}}, "additionalProperties": {"type": "string"}}
+
 
 def token_of_admin(service: Service) -> str:
     """Make a user who may do everything; return a token."""
@@ -26,9 +30,12 @@ def token_of_admin(service: Service) -> str:
 
 
 def key_of_source(service: Service) -> str:
-    """Make a source who may do all that one may, but few leads; return its API key, which all processes know."""
-    limits = ("--rate", "4", "--daily-cap", "5")
-    done = service.run("ingest_api", "source", "create", SOURCE, *_roles("export", "ingest", "read"), *limits)
+    """Make a source who may do all that one may, but few leads, which fit SCHEMA; return its API key.
+
+    All processes know it.
+    """
+    options = (*_roles("export", "ingest", "read"), "--rate", "4", "--daily-cap", "5", "--additional-data-schema", "-")
+    done = service.run("ingest_api", "source", "create", SOURCE, *options, given=json.dumps(SCHEMA))
     assert done.returncode == 0, done.stderr
     key = done.stdout.strip()
     until(lambda: all(service.get("/api/leads", key).status_code == 200 for _ in range(10)), 15, 0.1)
