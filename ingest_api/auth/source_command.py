@@ -61,7 +61,8 @@ def create_source(
         key = sources.create(
             connection, name, roles, rate=rate or 0, daily_cap=daily_cap or 0, additional_data_schema=given
         )
-        trail.record(connection, Action.SOURCE_CREATED, parameters=roles, subject=name)
+        parameters = roles if given is None else (*roles, "additional_data_schema")
+        trail.record(connection, Action.SOURCE_CREATED, parameters=parameters, subject=name)
     click.echo(key)
     click.echo(f"This is the key of {name}. It is shown this once and kept as a hash.", err=True)
 
@@ -168,9 +169,12 @@ def enable_source(name: str) -> None:
 
 
 def _text(file: IO[bytes]) -> str:
-    """Return the text of a schema's file, no more of it than tells that it is too large."""
+    """Return the text of a schema's file, no more of which is read than tells that it is too large."""
+    content = file.read(SCHEMA_MAX + 1)
+    if len(content) > SCHEMA_MAX:
+        raise click.ClickException(f"{file.name} is larger than {SCHEMA_MAX} bytes.")
     try:
-        text = file.read(SCHEMA_MAX + 1).decode()
+        text = content.decode()
     except UnicodeDecodeError:
         raise click.ClickException(f"{file.name} is not text in UTF-8.") from None
     if not text.strip():

@@ -11,7 +11,7 @@ from jsonschema_rs import ValidationError as Misfit
 from marshmallow import ValidationError
 
 from schema.lead import rules
-from schema.lead.schema_errors import MORE_ERRORS, QUOTED_MAX, by_path
+from schema.lead.schema_errors import GENERAL, MORE_ERRORS, QUOTED_MAX, by_path
 from schema.lead.schema_references import BadReferences, check_references
 
 # Longest schema (bytes): a column TEXT of MySQL holds 65,535.
@@ -71,9 +71,15 @@ class AdditionalDataSchema:
         if self._validator.is_valid(checked):
             return {}
         if _values_in(checked) <= VALUES_MAX:
-            return by_path(self._validator.iter_errors(checked), ADDITIONAL_DATA)
+            found = by_path(self._validator.iter_errors(checked), ADDITIONAL_DATA)
+        else:
+            found = self._first_error(checked)
+        # Whatever the library says of it: what does not fit is not accepted.
+        return found or {ADDITIONAL_DATA: [GENERAL]}
+
+    def _first_error(self, data: dict[str, Any]) -> dict[str, list[str]]:
         try:
-            self._validator.validate(checked)
+            self._validator.validate(data)
         except Misfit as error:
             found = by_path([error], ADDITIONAL_DATA)
             found.setdefault(ADDITIONAL_DATA, []).append(MORE_ERRORS)

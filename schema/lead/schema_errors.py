@@ -23,7 +23,7 @@ MORE_FORMS = "This value fits more than one of the forms that exclude each other
 NOT_UNIQUE = "Items of this value should differ from each other."
 NOT_CONTAINED = "This value should have other items: too few or too many are of the kind that is asked for."
 MORE_ERRORS = "Further errors in this value are not named."
-GENERAL = "This value does not fit the schema of its source: {keyword}."
+GENERAL = "This value does not fit the schema of its source."
 
 _KINDS = {
     "string": NOT_TEXT,
@@ -128,7 +128,7 @@ def _message(kind: ValidationErrorKind) -> str:
             return f"This value should have {limit} fields or more."
         case ValidationErrorKind.MaxProperties(limit):
             return f"This value should have {limit} fields or less."
-    return _PLAIN.get(type(kind)) or GENERAL.format(keyword=kind.name)
+    return _PLAIN.get(type(kind), GENERAL)
 
 
 _PLAIN: dict[type[ValidationErrorKind], str] = {

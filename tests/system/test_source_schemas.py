@@ -3,8 +3,10 @@
 import csv
 import itertools
 import json
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +183,6 @@ def test_a_schema_that_is_refused_is_told_in_one_line(embedded: Service, tmp_pat
         '{"type": "array"}': "it takes no object, and additionalData is one",
         '{"$ref": "http://127.0.0.1/x"}': "it refers to http://127.0.0.1/x: a reference should lead to a place in the "
         "schema itself, as #/$defs/name does",
-        '{"title": "' + "x" * largest + '"}': f"it is larger than {largest} bytes",
     }
     for schema, reason in wrong.items():
         file = str(written(tmp_path, schema))
@@ -193,15 +194,38 @@ def test_a_schema_that_is_refused_is_told_in_one_line(embedded: Service, tmp_pat
     # And nothing was made or changed
     assert f"{name}-2" not in command(embedded, "list")
     assert "rate       unlimited" in command(embedded, "show", name)
-    binary, empty = tmp_path / "binary.json", written(tmp_path, " ")
+    binary, empty, large = tmp_path / "binary.json", written(tmp_path, " "), tmp_path / "large.json"
     binary.write_bytes(b'{"title": "\xff"}')
-    for file, said in ((binary, "is not text in UTF-8."), (empty, "is empty.")):
+    large.write_text('{"title": ' + '"ü"' * largest)
+    too_large = f"is larger than {largest} bytes."
+    for file, said in ((binary, "is not text in UTF-8."), (empty, "is empty."), (large, too_large)):
         done = embedded.run("ingest_api", "source", "change", name, "--additional-data-schema", str(file))
         assert (done.returncode, done.stderr) == (1, f"Error: {file} {said}\n")
     both = ("--no-additional-data-schema", "--additional-data-schema", str(empty))
     done = embedded.run("ingest_api", "source", "change", name, *both)
     assert done.returncode == 2
     assert "not both" in done.stderr
+
+
+def test_a_source_whose_schema_cannot_be_used_gets_503_and_nobody_else(embedded: Service, tmp_path: Path):
+    # Given a schema that an earlier release took
+    source, other = with_schema(embedded, tmp_path), Source(embedded)
+    with closing(sqlite3.connect(embedded.data / "leads.db", timeout=20)) as database, database:
+        database.execute(
+            "UPDATE sources SET additional_data_schema = ?, updated_at = ? WHERE name = ?",
+            ('{"type": "objekt"}', "2026-01-01 00:00:00.000000", source.name),
+        )
+
+    # Then no lead of it is accepted, alone or in bulk, and all others are
+    lead = a_lead(additionalData=GOOD)
+    until(lambda: embedded.statuses("POST", "/api/leads", source.key, lead) == {503}, CHANGE_DEADLINE, 0.1)
+    for answer in (source.post(lead), source.post_bulk(2)):
+        assert_error(answer, 503, "The schema of this source cannot be used. Nothing was accepted.")
+        assert answer.headers["Retry-After"] == "60"
+    assert other.post(lead).status_code == 202
+    assert embedded.post("/api/leads", lead).status_code == 202
+    logged = [json.loads(line) for line in (embedded.data / "logs" / "api.log").read_text().splitlines()]
+    assert any(line["event"] == "schema not usable" and line["source"] == source.name for line in logged)
 
 
 def test_a_repeated_lead_gets_its_id_while_the_schema_is_the_same(embedded: Service, tmp_path: Path):
