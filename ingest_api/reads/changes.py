@@ -18,6 +18,9 @@ from schema.lead.lead_id import LeadId
 # Leads of all sources that are looked at in one step for those of one source.
 SOURCE_STEP = 1_000
 
+# Most ids in one IN: from 1,000 on MariaDB makes a subquery of it (in_predicate_conversion_threshold), and scans.
+ROWS_OF_AN_IN = 500
+
 # Retry-After, seconds, while processes of an earlier release may store.
 RETRY_UPGRADE = 15
 
@@ -121,9 +124,11 @@ def _of_slot(slot: int, position: int, number: int) -> Select[Any]:
 
 
 def _rows(connection: Connection, ids: list[LeadId], source: str | None) -> dict[LeadId, Row[Any]]:
-    if not ids:
-        return {}
-    wanted = select(leads).where(leads.c.id.in_(ids))
-    if source is not None:
-        wanted = wanted.where(leads.c.source == source)
-    return {bytes(row.id): row for row in connection.execute(wanted)}
+    found: dict[LeadId, Row[Any]] = {}
+    for start in range(0, len(ids), ROWS_OF_AN_IN):
+        wanted = select(leads).where(leads.c.id.in_(ids[start : start + ROWS_OF_AN_IN]))
+        if source is not None:
+            wanted = wanted.where(leads.c.source == source)
+        rows = connection.execute(wanted.with_hint(leads, "FORCE INDEX (PRIMARY)", "mysql"))
+        found.update((bytes(row.id), row) for row in rows)
+    return found

@@ -46,6 +46,8 @@ class ChangesWatch:
         It is over when the process begins to stop, or when `is_gone` says that the client is. Raises the 503 when the
         database does not answer, and when too many wait.
         """
+        if self.is_stopping:
+            return
         if len(self._waiting) >= CHANGES_WAITING_MAX:
             raise unavailable("Too many requests wait for changes.", "changes_busy")
         loop = asyncio.get_running_loop()
@@ -63,16 +65,15 @@ class ChangesWatch:
             metrics.CHANGES_WAITING.dec()
 
     async def _repeat(self) -> None:
-        """Query every CHANGES_INTERVAL while somebody waits."""
-        while self._waiting:
+        """Query every CHANGES_INTERVAL while somebody waits; wake all when the process begins to stop."""
+        while self._waiting and not self._stopping.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(CHANGES_INTERVAL):
                     await self._stopping.wait()
-            if self._stopping.is_set():
-                self._wake(lambda _: True)
-            elif self._waiting:
+            if self._waiting and not self._stopping.is_set():
                 await self._look()
         self._query = None
+        self._wake(lambda _: True)
 
     async def _look(self) -> None:
         metrics.CHANGES_QUERIES.inc()
