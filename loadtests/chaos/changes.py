@@ -19,7 +19,7 @@ from tests.kit.service import ROOT
 
 # Shortest and longest life of the reader, and how long leads are refused and then not refused, seconds.
 LIFE = (0.3, 6.0)
-REFUSING = (3.0, 6.0)
+REFUSING = (2.0, 5.0)
 
 # Longest time, seconds, in which the reader comes to the end once nothing is stored any more.
 END_TIMEOUT = 60.0

@@ -90,12 +90,12 @@ class Ours:
         return self._service.balance()
 
     def refuse_some(self) -> None:
-        """Let the database refuse a lead of some fifty: it becomes a dead letter."""
+        """Let the database refuse a lead of some twenty: it becomes a dead letter."""
         self.refuse_none()
         # As root: where there is a binary log, MySQL lets nobody else. An id ends in random bits.
         self._database.execute(
             f"CREATE TRIGGER {self._name}.refusal BEFORE INSERT ON {self._name}.leads FOR EACH ROW "
-            "IF ORD(SUBSTR(NEW.id, 16)) < 5 THEN SIGNAL SQLSTATE '45000'; END IF"
+            "IF ORD(SUBSTR(NEW.id, 16)) < 12 THEN SIGNAL SQLSTATE '45000'; END IF"
         )
 
     def refuse_none(self) -> None:
