@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from ingest_api.http.envelope import ApiError
 from ingest_api.reads import changes
@@ -17,6 +17,7 @@ from schema.counts import maintain, write
 from schema.counts.widths import SLOTS
 from schema.database import engines, stored_positions
 from schema.database.lead_row import LeadRow, insert_rows
+from schema.database.tables import leads
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
 from schema.queue.dead_letters import DeadLetters
@@ -106,8 +107,8 @@ def test_leads_come_in_the_order_of_storing_whenever_they_were_created(backend: 
 
     first = store(backend, rows(3), slot=0)
     assert reader.follow() == first
-    second = store(backend, late, slot=0)
-    third = store(backend, rows(3, START + 10), slot=7)
+    second = store(backend, late, slot=7)
+    third = store(backend, rows(3, START + 10), slot=0)
 
     assert reader.follow() == [*first, *second, *third]
     assert reader.step()
@@ -144,24 +145,28 @@ def test_a_transaction_that_commits_later_than_one_begun_after_it_is_not_skipped
 
 @servers_only
 def test_two_processes_that_share_a_slot_commit_in_the_order_of_their_positions(backend: Backend):
-    # Given a transaction that is open
-    reader, first, second = Reader(backend), rows(3), rows(3, START + 100)
-    done = threading.Event()
+    # Given a transaction that has its positions and waits for another lock
+    reader, first, second = Reader(backend), rows(3), rows(3, START + 86400)
+    writers = [threading.Thread(target=store, args=(backend, batch, 5)) for batch in (first, second)]
+    with backend.engine.begin() as blocking:
+        write.lock_minute(blocking, START * MICROS)
+        writers[0].start()
+        until(lambda: runs(backend, "INSERT INTO dirty_minutes"))
 
-    def store_second() -> None:
-        store(backend, second, slot=5)
-        done.set()
-
-    other = threading.Thread(target=store_second)
-    with unfinished(backend, first, slot=5):
-        # When another process stores in the same slot
-        other.start()
-
-        # Then it waits, so that no reader sees a position before an earlier one
-        assert not done.wait(0.5)
+        # When another process stores in the same slot, then it waits, so that no reader passes the first one
+        writers[1].start()
+        until(lambda: runs(backend, "INSERT INTO stored_positions"))
         assert reader.follow() == []
-    other.join(10)
+
+    for each in writers:
+        each.join(30)
     assert reader.follow() == [*ids_of(first), *ids_of(second)]
+
+
+def runs(backend: Backend, statement: str) -> bool:
+    """Tell whether the database is at work on such a statement."""
+    found = backend.database.execute("SELECT info FROM information_schema.processlist WHERE info IS NOT NULL")
+    return any(str(info).startswith(statement) for (info,) in found)
 
 
 @pytest.mark.slow
@@ -193,6 +198,8 @@ def test_of_a_batch_with_poison_rows_the_others_come_and_then_nothing_is_new(bac
     Worker(backend).run()
 
     assert set(reader.follow()) == {*ids} - {ids[3], ids[19]}
+    with backend.engine.connect() as connection:
+        assert set(connection.execute(select(leads.c.stored_slot)).scalars()) == {0}
 
     # Positions that were given to nobody are not new for ever.
     assert_nothing_is_ahead(backend, reader)
