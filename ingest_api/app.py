@@ -32,6 +32,7 @@ from ingest_api.intake.lead_intake import LeadIntake
 from ingest_api.intake.rate_limit import RateLimit
 from ingest_api.intake.shard_router import ShardRouter
 from ingest_api.intake.tickets import TicketPublisher
+from ingest_api.reads.changes_feed import ChangesFeed
 from ingest_api.reads.cursor import Cursors
 from ingest_api.reads.data_version import DataVersionReader
 from ingest_api.reads.database_servers import DatabaseServers
@@ -40,6 +41,7 @@ from ingest_api.reads.lists import Lists
 from ingest_api.reads.queue_reader import QueueReader
 from ingest_api.request_log.collector import RequestLog
 from ingest_api.resources.bulk import Bulk
+from ingest_api.resources.changes import Changes
 from ingest_api.resources.dead_letters import Letters, Replay
 from ingest_api.resources.docs import Assets, OpenApi, Page
 from ingest_api.resources.export import EXPORTS_AT_ONCE, Export
@@ -133,8 +135,10 @@ class _Lifespan:
         self.access_log.flush()
 
 
-def create(settings: Settings) -> AsgiCallable:
+def create(settings: Settings, stopping: asyncio.Event) -> AsgiCallable:
     """Make the application of one API process. Call it after the fork. Connects at first use, never here.
+
+    `stopping` is set when the process begins to stop: requests that wait are answered then.
 
     Raises SettingsError when the token keys are not there.
     """
@@ -206,6 +210,7 @@ def create(settings: Settings) -> AsgiCallable:
     app.add_route("/api/login_check", Login(login_check, tokens, addresses, body_timeout, audit))
     app.add_route("/api/leads", Leads(callers, intake, lists, body_timeout))
     app.add_route("/api/leads/export", Export(callers, export_reader, audit))
+    app.add_route("/api/leads/changes", Changes(callers, ChangesFeed(reader, stopping), audit))
     app.add_route("/api/leads/bulk", Bulk(callers, intake, body_timeout))
     app.add_route("/api/leads/stats", Stats(callers, reader, queue))
     app.add_route("/api/leads/{lead}", Lead(callers, reader, lookup_pool, queue, audit))

@@ -1,5 +1,6 @@
 """`python -m ingest_api`: the server, who may use it, the importer, and the request log."""
 
+import asyncio
 import os
 import shutil
 import sys
@@ -60,7 +61,8 @@ def serve() -> None:
     with _settings_errors():
         check_replicas(settings)
     sys.argv = sys.argv[:1]
-    Server(settings, lambda: app.create(settings)).run()
+    stopping = asyncio.Event()
+    Server(settings, lambda: app.create(settings, stopping), stopping).run()
 
 
 def _prepare_metrics(settings: Settings) -> None:

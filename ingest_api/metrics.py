@@ -15,7 +15,7 @@ from schema.runtime.process_metrics import ProcessCollector
 HTTP_REQUESTS = Counter("leads_http_requests", "Requests answered.", ["route", "method", "status"])
 REQUEST_SECONDS = Histogram(
     "leads_http_request_duration_seconds",
-    "Time from a request's first byte to its answer.",
+    "Time from a request's first byte to its answer, without what it was asked to wait for changes.",
     ["route", "method"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
@@ -48,7 +48,12 @@ AUDIT_LOST = Counter(
 )
 TICKETS_SENT = Counter("leads_tickets_published", "Tickets sent to the workers.")
 TICKET_FAILURES = Counter("leads_ticket_failures", "Tickets that the broker did not take.")
-
+CHANGES_WAITING = Gauge(
+    "leads_changes_waiting", "Requests that wait for the next stored lead.", multiprocess_mode="livesum"
+)
+CHANGES_QUERIES = Counter(
+    "leads_changes_queries", "Queries for what is new, of all requests of a process that wait together."
+)
 
 POOL_SIZE = Gauge(
     "leads_database_pool_connections", "Most connections to the database.", ["pool"], multiprocess_mode="livesum"

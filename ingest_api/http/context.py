@@ -15,6 +15,7 @@ class RequestContext(falcon.util.Context):
     user: str = ""  # from the token; "" until it is checked
     body: bytes | None = None  # raw, for the request log
     reason: str = ""  # error code of the response; "" for none
+    waited: float = 0.0  # seconds for which the client asked to wait, and which are no work
 
     # Written by RateLimit only. The middleware counts a request that is not counted when its answer is ready.
     is_counted: bool = False

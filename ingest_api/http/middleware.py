@@ -18,7 +18,7 @@ from schema.lead.lead_id import to_text
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 # Paths that may answer in media types other than JSON.
-OTHER_TYPES = ("/api/docs", "/api/leads/export")
+OTHER_TYPES = ("/api/docs", "/api/leads/export", "/api/leads/changes")
 
 
 class RequestLimit(Protocol):
@@ -88,7 +88,7 @@ class RequestMiddleware:
         route = req.uri_template or "none"
         status = resp.status_code
         took = time.perf_counter() - req.context.started
-        self._requests.note(route, req.method, status, took)
+        self._requests.note(route, req.method, status, took - req.context.waited)
         if req.context.reason:
             metrics.REJECTED.labels(req.context.reason).inc()
         user = user_id(req.context.user) if req.context.user else ""

@@ -84,6 +84,12 @@ def page() -> dict[str, Any]:
     return {"items": [{**lead("stored"), "source": SOURCE_EXAMPLE}], "pagination": pagination}
 
 
+def changes() -> dict[str, Any]:
+    """Return the answer to a reader that follows what is stored."""
+    items = [{**lead("stored"), "source": SOURCE_EXAMPLE}]
+    return {"items": items, "next_cursor": "AQAAAAAAAAAAAAAAAAAAAAAAAAZEzau0yAB6q2Xq"}
+
+
 def bulk() -> dict[str, Any]:
     """Return the answer to a bulk request with two leads."""
     return {

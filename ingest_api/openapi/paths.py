@@ -7,6 +7,7 @@ from apispec import APISpec
 from ingest_api.http.body import NDJSON
 from ingest_api.http.items import BULK_MAX, NESTED_MAX, SPELLED_OUT_MAX
 from ingest_api.openapi import examples
+from ingest_api.openapi.changes import add_changes
 from ingest_api.openapi.examples import BROKEN, LEAD_EXAMPLE, LETTER, OTHER, success
 from ingest_api.openapi.parts import (
     COUNT,
@@ -136,6 +137,7 @@ def add_paths(spec: APISpec) -> None:
         },
     )
     _add_export(spec)
+    add_changes(spec, NO_STORE)
     _add_bulk(spec)
     _add_stats(spec)
     spec.path(

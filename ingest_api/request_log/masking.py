@@ -17,7 +17,7 @@ NAMED = ("firstName", "lastName", "email", "phone", "dateOfBirth", "additionalDa
 HARMLESS_PARAMETERS = frozenset(
     (
         *("page", "limit", "cursor", "after", "sortBy", "sortOrder", "createdFrom", "createdTo"),
-        *("from", "to", "interval", "format"),
+        *("from", "to", "interval", "format", "wait"),
     )
 )
 

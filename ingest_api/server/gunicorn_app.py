@@ -70,9 +70,10 @@ class DrainingServer(UvicornServer):
     answered, with `Connection: close`.
     """
 
-    def __init__(self, config: Config, drain: float) -> None:
+    def __init__(self, config: Config, drain: float, stopping: asyncio.Event) -> None:
         super().__init__(config)
         self._drain = drain  # seconds
+        self._stopping = stopping
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain: serve open connections until they close, `drain` seconds at most; then stop as uvicorn does."""
@@ -93,6 +94,7 @@ class DrainingServer(UvicornServer):
             opened = waiting
             await asyncio.sleep(0)  # lets the event loop accept
         self.server_state.default_headers.append((b"connection", b"close"))
+        self._stopping.set()
         await asyncio.sleep(DRAIN_CHECK)  # so that the connections accepted last are in server_state
         end = time.monotonic() + self._drain
         while self.server_state.connections and time.monotonic() < end:
@@ -114,9 +116,10 @@ class Worker(UvicornWorker):
         "server_header": False,
     }
 
-    # Seconds; Server.load_config sets both before the fork.
+    # Seconds, and what tells the application that it stops; Server.load_config sets them before the fork.
     drain: ClassVar[float] = 0.0
     send_timeout: ClassVar[int] = 0
+    stopping: ClassVar[asyncio.Event]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -128,7 +131,7 @@ class Worker(UvicornWorker):
         self.config.timeout_graceful_shutdown = max(1, timeout - STOP_MARGIN)
         for each in self.sockets:
             listeners.set_send_timeout(each, self.send_timeout)
-        server = DrainingServer(self.config, self.drain)
+        server = DrainingServer(self.config, self.drain, self.stopping)
         self._install_sigquit_handler()
         watch = asyncio.create_task(self._leave_with_master(server))
         await server.serve(sockets=self.sockets)
@@ -145,9 +148,13 @@ class Worker(UvicornWorker):
 class Server(BaseApplication):
     """gunicorn with our settings and none of its files or flags."""
 
-    def __init__(self, settings: Settings, make_app: Callable[[], Any]) -> None:
-        """Take the factory of the ASGI application; it is called in each process."""
+    def __init__(self, settings: Settings, make_app: Callable[[], Any], stopping: asyncio.Event) -> None:
+        """Take the factory of the ASGI application, which is called in each process.
+
+        `stopping` is set in a process that begins to stop, once it lets nobody else in.
+        """
         self._settings = settings
+        self._stopping = stopping
         self._make_app = make_app
         super().__init__()
 
@@ -156,6 +163,7 @@ class Server(BaseApplication):
         settings = self._settings
         Worker.drain = settings.http_drain
         Worker.send_timeout = settings.http_send_timeout
+        Worker.stopping = self._stopping
         options: dict[str, Any] = {
             "bind": [f"{_bracketed(settings.http_host)}:{settings.http_port}"] * LISTENERS,
             "workers": settings.http_workers,

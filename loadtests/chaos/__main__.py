@@ -8,6 +8,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+from loadtests.chaos.changes import Follower
 from loadtests.chaos.clients import Clients
 from loadtests.chaos.faults import Faults
 from loadtests.chaos.peers import PEERS, Peer
@@ -70,15 +71,22 @@ def run(system: System, servers: dict[str, object], directory: Path, options: ar
         sources = Sources(options.sources, options.rate * options.minutes * 60, options.seed)
         tokens = sources.make(system)
     clients = Clients([system.url], tokens, directory, number=options.clients, rate=options.rate, keys=not options.peer)
+    follower = Follower(system, directory, options.seed) if isinstance(system, Ours) else None
     faults = Faults(system, servers, seed=options.seed, per_minute=options.faults)
     begun = time.monotonic()
     clients.start()
+    if follower is not None:
+        follower.start()
     faults.run(options.minutes * 60, lambda what: print(f"  {time.monotonic() - begun:6.1f} s  {what}", flush=True))
     clients.stop()
+    if follower is not None:
+        follower.stop()
     drained = drain(system, options.drain)
     is_fine = report(system, clients, faults, drained)
     if sources is not None and isinstance(system, Ours):
         is_fine = report_sources(system, sources) and is_fine
+    if follower is not None:
+        is_fine = report_changes(follower) and is_fine
     print("PASSED" if is_fine else "FAILED")
     return 0 if is_fine else 1
 
@@ -88,6 +96,18 @@ def report_sources(system: Ours, sources: Sources) -> bool:
     problems = sources.problems(system)
     print(f"sources           {len(sources.caps):>9}   {sources.used_up(system)} with exactly their cap")
     print(f"off by source     {len(problems):>9}")
+    for problem in problems:
+        print(f"    {problem}")
+    return not problems
+
+
+def report_changes(follower: Follower) -> bool:
+    """Print what the reader of `changes` has; tell whether that is each stored lead, once."""
+    problems = follower.problems()
+    print(f"read by changes   {follower.read():>9}   by a reader that was killed {follower.kills} times")
+    print(f"stored late       {follower.late():>9}   after a lead that was accepted later")
+    print(f"replayed          {follower.replayed:>9}   dead letters")
+    print(f"off by changes    {len(problems):>9}")
     for problem in problems:
         print(f"    {problem}")
     return not problems

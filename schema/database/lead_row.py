@@ -22,6 +22,8 @@ class LeadRow(NamedTuple):
     updated_at: str
     source: str | None = None
     consent: str | None = None  # JSON
+    stored_slot: int | None = None  # both from schema.database.stored_positions
+    stored_position: int | None = None
 
 
 _INSERT = f"INSERT INTO leads ({', '.join(LeadRow._fields)}) VALUES"

@@ -56,14 +56,21 @@ leads = Table(
     Column("updated_at", MOMENT, nullable=False),
     Column("source", String(SOURCE_NAME_MAX)),  # NULL: a user sent it
     Column("consent", Text),  # JSON; NULL: none was given
+    # The order of storing: see schema.database.stored_positions. NULL: stored before there was one.
+    Column("stored_slot", SmallInteger),
+    Column("stored_position", BigInteger),
     # Each index ends in the id, so that equal values are ordered and a page can start after any row.
     Index("leads_first_name", "first_name", "id"),
     Index("leads_last_name", "last_name", "id"),
     Index("leads_email", "email", "id"),
     Index("leads_phone", "phone", "id"),
     Index("leads_source", "source", "id"),
+    Index("leads_stored", "stored_slot", "stored_position", "id"),
     sqlite_with_rowid=False,
-    info=_documented("The leads. The id is the primary key; five sort and filter indexes end in it.", "workers"),
+    info=_documented(
+        "The leads. The id is the primary key; six indexes, to sort, filter and follow, end in it.",
+        "workers",
+    ),
     **OPTIONS,
 )
 
@@ -77,6 +84,20 @@ lead_counts = Table(
     Column("stored", BigInteger, nullable=False),
     sqlite_with_rowid=False,
     info=_documented("Stored leads by time bucket of their ids (`schema/counts/lookup.py`).", "workers, with the rows"),
+    **OPTIONS,
+)
+
+# The last position in each slot: see schema.database.stored_positions.
+stored_positions = Table(
+    "stored_positions",
+    metadata,
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    Column("last_position", BigInteger, nullable=False),  # microseconds since 1970, or more
+    sqlite_with_rowid=False,
+    info=_documented(
+        "How far the order of storing has come in each slot (`schema/database/stored_positions.py`).",
+        "workers, with the rows",
+    ),
     **OPTIONS,
 )
 

@@ -28,7 +28,7 @@ class Api:
 
     def __init__(self, settings: Settings, roles: list[str] = ROLES) -> None:
         self.headers = {"Authorization": f"Bearer {token_for(settings, ADA, roles)}"}
-        self.app: Any = app.create(settings)
+        self.app: Any = app.create(settings, asyncio.Event())
 
     def run(self, *paths: str, between: Callable[[], None] = lambda: None) -> list[int]:
         """GET one after another, stop the process, and return the statuses. `between` is called before it stops."""

@@ -9,12 +9,13 @@ from itertools import product
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from ingest_api.auth import users
 from ingest_api.parameters.lists import ListQuery
-from ingest_api.reads import pages
+from ingest_api.reads import changes, pages
+from ingest_api.reads.changes_cursor import ChangesCursor
 from schema.counts import by_source, lookup
 from schema.counts.widths import DAY, HOUR, MICROS, MINUTE
 from schema.database import engines, idempotency, tables
@@ -106,10 +107,22 @@ def test_every_read_uses_an_index_and_sorts_no_table(filled: Backend):
             users.authenticate(connection, "ada@example.com", "secret")
         with reader.connect() as connection:
             insertion.is_stored(connection, filled.stored().pop())
+        with reader.connect() as connection, engines.snapshot(connection):
+            read_changes(connection)
 
     assert len(plans) > 20
     assert_all_cheap(plans)
     reader.dispose()
+
+
+def read_changes(connection: Connection) -> None:
+    """Read what is new as all kinds of readers do: from the beginning, at the end, of one source."""
+    end = changes.latest(connection)
+    for limit, source in product((1, 100, 1000), (None, "source7")):
+        cursor = ChangesCursor()
+        for _ in range(3):
+            cursor = changes.step(connection, cursor, limit, source).cursor
+        changes.step(connection, end, limit, source)
 
 
 @servers_only
@@ -174,8 +187,8 @@ def test_everything_that_runs_by_itself_uses_an_index(filled: Backend):
     assert_all_cheap(plans)
 
 
-# One row for each dropped or erased lead, for each who is kept out, and some ten of sums: they are read whole.
-SMALL_TABLES = ("dropped_leads", "erased_leads", "kept_out", "kept_out_salt", "lead_totals")
+# One row for each dropped or erased lead, for each who is kept out, and at most 64 of sums and positions: read whole.
+SMALL_TABLES = ("dropped_leads", "erased_leads", "kept_out", "kept_out_salt", "lead_totals", "stored_positions")
 
 
 def assert_all_cheap(plans: Plans) -> None:

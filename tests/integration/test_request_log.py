@@ -35,7 +35,7 @@ class Api:
 
     def __init__(self, settings: Settings) -> None:
         self.headers = {"Authorization": f"Bearer {token_for(settings, 'ada@example.com', ['ingest', 'read'])}"}
-        self.app: Any = app.create(settings)
+        self.app: Any = app.create(settings, asyncio.Event())
 
     def run(self, *calls: tuple[str, str, dict[str, Any]]) -> list[int]:
         """Send requests one after another, stop the process, and return the statuses."""

@@ -2,20 +2,28 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from tests.kit.leads import a_lead
 from tests.kit.servers import program, until
-from tests.kit.service import PASSWORD, ROOT, Service
+from tests.kit.service import EMAIL, PASSWORD, ROOT, Service
 
 from .pages import blocks, commands, write_csv
 
 PAGE = "docs/clients.md"
+
+# The address of Svix on the page.
+SVIX = "http://127.0.0.1:8071"
 
 
 def run(command: list[str], directory: Path, **environment: str) -> str:
@@ -48,12 +56,49 @@ def assert_stored(service: Service, leads: list[dict[str, str]]):
         assert service.page(email=lead["email"])["pagination"]["total"] == 1
 
 
-def test_the_python_examples(embedded: Service, tmp_path: Path, leads: list[dict[str, str]]):
+class Webhooks(BaseHTTPRequestHandler):
+    """Takes messages in the form of Svix's API, and refuses an eventId that it has."""
+
+    received: ClassVar[dict[str, Any]] = {}
+
+    def do_POST(self) -> None:
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        fine = (self.path, self.headers["Authorization"]) == ("/api/v1/app/crm/msg/", "Bearer testsk_1")
+        fine = fine and message.keys() == {"eventType", "eventId", "payload"}
+        is_known = message["eventId"] in self.received
+        self.received[message["eventId"]] = message["payload"]
+        self.send_response((409 if is_known else 202) if fine else 422)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+@pytest.fixture
+def webhooks() -> Iterator[str]:
+    """The address of a receiver of webhooks."""
+    Webhooks.received.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Webhooks) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_the_python_examples(embedded: Service, tmp_path: Path, leads: list[dict[str, str]], webhooks: str):
     # They expect the lead they send to be in the list already.
     embedded.wait_until_stored(*embedded.accept(a_lead(email="ada@example.com")))
-    (tmp_path / "example.py").write_text("\n".join(blocks(PAGE, "python", embedded)))
+    program = "\n".join(blocks(PAGE, "python", embedded)).replace(SVIX, webhooks)
+    (tmp_path / "example.py").write_text(program)
+    # It goes on from here, and not from all that other tests have stored.
+    cursor = embedded.get("/api/leads/changes", params={"after": "latest"}).json()["data"]["next_cursor"]
+    (tmp_path / "changes.cursor").write_text(cursor)
+    new = embedded.accept(a_lead(), a_lead(), a_lead())
+    embedded.wait_until_stored(*new)
 
-    output = run([sys.executable, "example.py"], tmp_path)
+    output = run([sys.executable, "example.py"], tmp_path, SVIX_TOKEN="testsk_1")
 
     assert "queued" in output
     assert "phone ['This value should match pattern" in output
@@ -61,6 +106,42 @@ def test_the_python_examples(embedded: Service, tmp_path: Path, leads: list[dict
     assert "line 3: {'email': ['This value is not a valid email address']}" in output
     assert embedded.walk(email="ada@example.com")[0]["id"] in output
     assert_stored(embedded, leads)
+    assert {each: embedded.lead(each) for each in new}.items() <= Webhooks.received.items()
+    # From a cursor of before it goes on, too: the receiver refuses what it has.
+    known = dict(Webhooks.received)
+    (tmp_path / "changes.cursor").write_text(cursor)
+    run([sys.executable, "example.py"], tmp_path, SVIX_TOKEN="testsk_1")
+    assert known.items() <= Webhooks.received.items()
+
+
+@pytest.mark.skipif(shutil.which("bento") is None, reason="bento is not on PATH")
+def test_the_stream_processor_example(embedded: Service, tmp_path: Path):
+    # Given leads, and its cursor before them
+    after = embedded.get("/api/leads/changes", params={"after": "latest"}).json()["data"]["next_cursor"]
+    (tmp_path / "cursor").mkdir()
+    (tmp_path / "cursor" / "leads").write_text(after)
+    (page,) = blocks(PAGE, "yaml", embedded)
+    (tmp_path / "follow.yaml").write_text(page)
+    expected: list[str] = []
+
+    # When it is started, killed and started again while leads are stored
+    for _ in range(3):
+        command = ["bento", "-c", "follow.yaml"]
+        environment = {**os.environ, "LEADS_EMAIL": EMAIL, "LEADS_PASSWORD": PASSWORD}
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+        new = embedded.accept(*(a_lead() for _ in range(5)))
+        until(lambda new=new: set(new) <= set(in_file(tmp_path / "leads.ndjson")), 40, 0.2)
+        expected += new
+        process.kill()
+        process.wait()
+
+    # Then each lead is in the file
+    assert set(in_file(tmp_path / "leads.ndjson")) >= set(expected)
+
+
+def in_file(path: Path) -> list[str]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line)["id"] for line in lines]
 
 
 def test_the_javascript_examples(embedded: Service, tmp_path: Path, leads: list[dict[str, str]]):

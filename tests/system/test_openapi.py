@@ -27,6 +27,7 @@ STATUSES = {
     ("post", "/api/leads"): {"202", "409", "503"} | TOKEN | BODY | UNDER_API,
     ("get", "/api/leads"): {"200", "304", "400", "503"} | TOKEN | UNDER_API,
     ("get", "/api/leads/export"): {"200", "400", "503"} | TOKEN | UNDER_API,
+    ("get", "/api/leads/changes"): {"200", "400", "503"} | TOKEN | UNDER_API,
     ("post", "/api/leads/bulk"): {"202", "409", "503"} | TOKEN | BODY | UNDER_API,
     ("get", "/api/leads/stats"): {"200", "400", "503"} | TOKEN | UNDER_API,
     ("get", "/api/leads/{lead}"): {"200", "404", "503"} | TOKEN | UNDER_API,

@@ -1,5 +1,6 @@
 """Inserts a batch of leads in one transaction, each lead once, and finds the rows that cannot be stored."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -7,7 +8,8 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from schema.counts import by_source, write
-from schema.database import idempotency
+from schema.counts.widths import SLOTS
+from schema.database import idempotency, stored_positions
 from schema.database.errors import Reaction, reaction_to, reason_of
 from schema.database.idempotency import Remembered
 from schema.database.lead_row import LeadRow, insert_rows
@@ -52,8 +54,8 @@ def store(
     The leads in `kept_out`, which `rows` must not hold, are noted as erased; those that `python -m schema person erase`
     has noted are left out.
 
-    `slot` spreads the counts of concurrent writers. After an error nothing of the batch is in the
-    database, unless the connection was lost at COMMIT: then all of it or nothing is, and a second
+    `slot` spreads the counts of concurrent writers; those of one slot wait for each other. After an error nothing of
+    the batch is in the database, unless the connection was lost at COMMIT: then all of it or nothing is, and a second
     call finds out. An exception of `check` rolls the batch back.
 
     Raises SQLAlchemyError when the database is away or the transaction must be run again.
@@ -80,7 +82,7 @@ def _store(
     try:
         with connection.begin():
             if rows:
-                insert_rows(connection, rows)
+                insert_rows(connection, _placed(connection, rows, slot))
             ids = [row.id for row in rows]
             write.add(connection, ids, slot)
             by_source.add(connection, rows, slot)
@@ -90,7 +92,7 @@ def _store(
         if reaction_to(error) not in (Reaction.DUPLICATE, Reaction.REJECT_ROW):
             raise
     with connection.begin():
-        unique = {row.id: row for row in rows}
+        unique = {row.id: row for row in _placed(connection, rows, slot)}
         inserted = _bisect(connection, unique, check)
         write.add(connection, inserted.stored, slot)
         stored = set(inserted.stored)
@@ -98,6 +100,11 @@ def _store(
         _complete(connection, inserted.stored, [key for key in keys if key.lead in stored], kept_out)
     inserted.erased.extend(kept_out)
     return inserted
+
+
+def _placed(connection: Connection, rows: list[LeadRow], slot: int) -> list[LeadRow]:
+    """Give the rows their places in the order of storing. The worker's own clock: a failover does not change it."""
+    return stored_positions.place(connection, rows, slot % SLOTS, time.time_ns() // 1000)
 
 
 def _complete(

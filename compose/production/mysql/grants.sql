@@ -9,6 +9,7 @@ GRANT UPDATE (password_hash, updated_at) ON leads.users TO leads_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.leads TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.lead_counts TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.lead_totals TO leads_worker;
+GRANT SELECT, INSERT, UPDATE ON leads.stored_positions TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.dirty_minutes TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.accepted_counts TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.source_counts TO leads_worker;

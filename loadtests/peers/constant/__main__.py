@@ -1,5 +1,7 @@
 """Runs the constant route on our server with the same options: `python -m loadtests.peers.constant`."""
 
+import asyncio
+
 import falcon
 import falcon.asgi
 
@@ -28,4 +30,4 @@ def make() -> falcon.asgi.App:
 
 
 if __name__ == "__main__":
-    Server(settings.load(), make).run()
+    Server(settings.load(), make, asyncio.Event()).run()
