@@ -56,7 +56,7 @@ def read(connection: Connection) -> dict[str, KnownKey]:
     found = {}
     for row in connection.execute(statement):
         expires = row.expires_at.replace(tzinfo=UTC).timestamp() if row.expires_at else NEVER
-        limits = SourceLimits(row.name, row.rate, row.daily_cap)
+        limits = SourceLimits(row.name, row.rate, row.daily_cap, row.duplicate_days, bool(row.refuses_duplicates))
         identity = Identity(user_of(row.name), frozenset(row.roles.split(",")), expires, 0.0, 0, limits)
         found[row.prefix] = KnownKey(bytes(row.hash), identity)
     return found

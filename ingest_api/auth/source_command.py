@@ -12,6 +12,7 @@ from ingest_api.auth.sources import DAILY_CAP_MAX, RATE_MAX, SOURCE_ROLES, Sourc
 from schema.audit import trail
 from schema.audit.event import Action
 from schema.cli import connected
+from schema.settings.queue import DUPLICATE_DAYS_MAX
 
 # Hours for which the key before stays good when another one is made.
 GRACE_DEFAULT = 24.0
@@ -20,6 +21,17 @@ _name = click.argument("name")
 _rate = click.option("--rate", type=click.IntRange(0, RATE_MAX), help="Most leads a minute; 0: no limit.")
 _daily_cap = click.option(
     "--daily-cap", type=click.IntRange(0, DAILY_CAP_MAX), help="Most leads a day (UTC); 0: no limit."
+)
+_duplicate_days = click.option(
+    "--duplicate-days",
+    type=click.IntRange(0, DUPLICATE_DAYS_MAX),
+    help="Days within which its lead of a person who came before is a duplicate; 0: none is.  [default: "
+    "LEADS_DUPLICATE_DAYS, which is also the most]",
+)
+_duplicates = click.option(
+    "--duplicates",
+    type=click.Choice(("mark", "refuse")),
+    help="What becomes of its duplicates: they are stored and marked, or answered with 409.",
 )
 _roles = click.option(
     "--role",
@@ -40,12 +52,29 @@ def source() -> None:
 @_name
 @_rate
 @_daily_cap
+@_duplicate_days
+@_duplicates
 @_roles
-def create_source(name: str, rate: int | None, daily_cap: int | None, roles: tuple[str, ...]) -> None:
+def create_source(
+    name: str,
+    rate: int | None,
+    daily_cap: int | None,
+    duplicate_days: int | None,
+    duplicates: str | None,
+    roles: tuple[str, ...],
+) -> None:
     """Make a source and show its API key, this once. By default it may send leads, any number, and read none."""
     roles = roles or ("ingest",)
     with _transaction() as connection:
-        key = sources.create(connection, name, roles, rate=rate or 0, daily_cap=daily_cap or 0)
+        key = sources.create(
+            connection,
+            name,
+            roles,
+            rate=rate or 0,
+            daily_cap=daily_cap or 0,
+            duplicate_days=duplicate_days,
+            refuses_duplicates=duplicates == "refuse",
+        )
         trail.record(connection, Action.SOURCE_CREATED, parameters=roles, subject=name)
     click.echo(key)
     click.echo(f"This is the key of {name}. It is shown this once and kept as a hash.", err=True)
@@ -71,6 +100,8 @@ def show_source(name: str) -> None:
         found = sources.find(connection, name)
     click.echo(f"name       {found.name}\nstate      {_state(found)}\nroles      {', '.join(found.roles)}")
     click.echo(f"rate       {_limit(found.rate)} a minute\ndaily cap  {_limit(found.daily_cap)} a day")
+    days = "as for users" if found.duplicate_days is None else f"within {found.duplicate_days} days"
+    click.echo(f"duplicates {days}, {'refused' if found.refuses_duplicates else 'marked'}")
     click.echo(f"created    {_time(found.created_at)}")
     for key in found.keys:
         end = f"good until {_time(key.expires_at)}" if key.expires_at else "good until it is rotated"
@@ -81,13 +112,30 @@ def show_source(name: str) -> None:
 @_name
 @_rate
 @_daily_cap
+@_duplicate_days
+@_duplicates
 @_roles
-def change_source(name: str, rate: int | None, daily_cap: int | None, roles: tuple[str, ...]) -> None:
-    """Give a source another rate, another daily cap, or these roles and no others."""
+def change_source(
+    name: str,
+    rate: int | None,
+    daily_cap: int | None,
+    duplicate_days: int | None,
+    duplicates: str | None,
+    roles: tuple[str, ...],
+) -> None:
+    """Give a source another rate, another daily cap, other rules for duplicates, or these roles and no others."""
     with _transaction() as connection:
-        changed = sources.change(connection, name, roles=roles, rate=rate, daily_cap=daily_cap)
+        changed = sources.change(
+            connection,
+            name,
+            roles=roles,
+            rate=rate,
+            daily_cap=daily_cap,
+            duplicate_days=duplicate_days,
+            refuses_duplicates=None if duplicates is None else duplicates == "refuse",
+        )
         if not changed:
-            raise click.UsageError("Give --rate, --daily-cap or --role.")
+            raise click.UsageError("Give --rate, --daily-cap, --duplicate-days, --duplicates or --role.")
         trail.record(connection, Action.SOURCE_CHANGED, parameters=[*changed, *roles], subject=name)
     click.echo(f"{name} is changed.")
 

@@ -43,12 +43,23 @@ class Source:
     roles: list[str]
     rate: int  # leads a minute; 0: no limit
     daily_cap: int  # leads a day; 0: no limit
+    duplicate_days: int | None  # None: LEADS_DUPLICATE_DAYS
+    refuses_duplicates: bool
     disabled: bool
     created_at: datetime
     keys: list[SourceKey]  # the oldest first
 
 
-def create(connection: Connection, name: str, roles: Iterable[str], *, rate: int = 0, daily_cap: int = 0) -> str:
+def create(
+    connection: Connection,
+    name: str,
+    roles: Iterable[str],
+    *,
+    rate: int = 0,
+    daily_cap: int = 0,
+    duplicate_days: int | None = None,
+    refuses_duplicates: bool = False,
+) -> str:
     """Make a source; return its first API key, which is kept as a hash alone.
 
     Raises SourceError when the name is taken or not allowed, a role is, or an upgrade is not finished.
@@ -61,7 +72,8 @@ def create(connection: Connection, name: str, roles: Iterable[str], *, rate: int
     if not is_name(name):
         raise SourceError(f"a source's name should match {SOURCE_NAME_PATTERN}")
     now = _now()
-    values = {"roles": _join(roles), "rate": rate, "daily_cap": daily_cap, "disabled": False}
+    values: dict[str, Any] = {"roles": _join(roles), "rate": rate, "daily_cap": daily_cap, "disabled": False}
+    values |= {"duplicate_days": duplicate_days, "refuses_duplicates": refuses_duplicates}
     try:
         connection.execute(insert(sources).values(name=name, **values, created_at=now, updated_at=now))
     except IntegrityError:
@@ -103,12 +115,15 @@ def change(
     roles: Iterable[str] | None = None,
     rate: int | None = None,
     daily_cap: int | None = None,
+    duplicate_days: int | None = None,
+    refuses_duplicates: bool | None = None,
 ) -> list[str]:
     """Set what is given; return its names.
 
     Raises SourceError when there is no such source, or a role is not allowed.
     """
-    values = {"roles": _join(roles) if roles else None, "rate": rate, "daily_cap": daily_cap}
+    values: dict[str, Any] = {"roles": _join(roles) if roles else None, "rate": rate, "daily_cap": daily_cap}
+    values |= {"duplicate_days": duplicate_days, "refuses_duplicates": refuses_duplicates}
     given = {column: value for column, value in values.items() if value is not None}
     _update(connection, name, **given)
     return list(given)
@@ -140,7 +155,17 @@ def list_all(connection: Connection) -> list[Source]:
 
 
 def _source(row: Any, keys: list[SourceKey]) -> Source:
-    return Source(row.name, row.roles.split(","), row.rate, row.daily_cap, bool(row.disabled), row.created_at, keys)
+    return Source(
+        row.name,
+        row.roles.split(","),
+        row.rate,
+        row.daily_cap,
+        row.duplicate_days,
+        bool(row.refuses_duplicates),
+        bool(row.disabled),
+        row.created_at,
+        keys,
+    )
 
 
 def _add_key(connection: Connection, source: str) -> str:

@@ -8,6 +8,8 @@ from urllib.parse import unquote_plus
 
 import orjson
 
+from schema.lead.contacts import normal_email
+
 # What people write between the digits of a number.
 _SEPARATORS = re.compile(r"[\s().\-/]+")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)[\s().\-/]+(?=\d)")
@@ -17,11 +19,6 @@ _JSON_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 class NotAPerson(ValueError):
     """What was given names nobody; the message is one line that says why."""
-
-
-def normal_email(email: str) -> str:
-    """Return the form in which addresses are compared: upper and lower case are the same."""
-    return email.strip().casefold()
 
 
 def normal_phone(phone: str) -> str:
