@@ -53,7 +53,7 @@ def taken_of(request: AppendRequest, result: AppendResult) -> list[Taken]:
     taken = _taken(request, duplicates_of(result, len(request.leads)))
     number = sum(each.duplicate_of is not None for each in taken)
     if number:
-        metrics.DUPLICATES.labels("refused" if request.duplicates is Duplicates.REFUSED else "marked").inc(number)
+        metrics.SEEN_BEFORE.labels("refused" if request.duplicates is Duplicates.REFUSED else "marked").inc(number)
     return taken
 
 

@@ -20,7 +20,7 @@ DAY_MICROS = 24 * 60 * 60 * 1_000_000
 CONTACTS_AT_ONCE = 1_000
 
 # Most contacts deleted in one transaction.
-FORGET_MAX = 10_000
+CONTACTS_FORGOTTEN_MAX = 10_000
 
 
 class FirstLead(NamedTuple):
@@ -70,10 +70,13 @@ def remove(connection: Connection, leads: Collection[LeadId]) -> None:
 
 
 def forget(connection: Connection, before: int) -> int:
-    """Delete at most FORGET_MAX contacts whose first lead came before a time, in microseconds since 1970."""
+    """Delete at most CONTACTS_FORGOTTEN_MAX contacts whose first lead came before a time, in microseconds since 1970."""
     table = first_leads
     old = (
-        select(table.c.lead_id).where(table.c.lead_id < lead_id.at(before)).order_by(table.c.lead_id).limit(FORGET_MAX)
+        select(table.c.lead_id)
+        .where(table.c.lead_id < lead_id.at(before))
+        .order_by(table.c.lead_id)
+        .limit(CONTACTS_FORGOTTEN_MAX)
     )
     found = connection.execute(old).scalars().all()
     if not found:

@@ -15,7 +15,7 @@ from schema.lead.lead_id import LeadId
 from schema.queue.entries import BadEntry, Entry, id_of
 from schema.runtime import logs
 from workers import metrics
-from workers.store import duplicates, insertion
+from workers.store import insertion, seen_before
 from workers.store.consumer import Claimed, Consumer
 from workers.store.dead_letter_limit import DeadLetterLimit, DeadLetterLimitReached
 from workers.store.kept_out import KeptOutLeads
@@ -206,7 +206,7 @@ class BatchStore:
         def check(reasons: Iterable[str]) -> None:
             self._limit.check(list(reasons), len(leads))
 
-        rows, firsts = duplicates.find(connection, leads)
+        rows, firsts = seen_before.find(connection, leads)
         beside = insertion.Beside(keys, firsts)
         kept_out = self._kept_out.among(connection, rows)
         if kept_out:

@@ -76,7 +76,9 @@ class Maintenance:
     def _forget_contacts(self) -> int:
         """Remove first leads past LEADS_DUPLICATE_DAYS, all when duplicates are no longer looked for."""
         before = _now() - self._duplicate_days * first_leads.DAY_MICROS
-        return self._in_parts(lambda connection: first_leads.forget(connection, before), first_leads.FORGET_MAX)
+        return self._in_parts(
+            lambda connection: first_leads.forget(connection, before), first_leads.CONTACTS_FORGOTTEN_MAX
+        )
 
     def _in_parts(self, remove: Callable[[Connection], int], most: int) -> int:
         """Call `remove`, which removes about `most` rows, until there are fewer; each time in its own transaction."""
