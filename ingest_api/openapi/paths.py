@@ -37,6 +37,12 @@ from schema.database.idempotency import IDEMPOTENCY_KEY
 
 WITHIN_LIMITS = "A request repeated under its Idempotency-Key does not count again."
 
+OF_DUPLICATES = (
+    "A duplicate has `duplicateOf`, the id of the first lead with its address or its number, the earlier of two. "
+    "What only the database remembers is marked when the lead is stored, not yet in the 202. A source may have "
+    "duplicates refused"
+)
+
 REFUSED_LOGIN = "Wrong address or password, or no such user: the answer is the same."
 
 LIST_HEADERS = {
@@ -93,7 +99,8 @@ def add_paths(spec: APISpec) -> None:
         operations={
             "post": {
                 "summary": "Send a lead",
-                "description": f"The lead of a source counts against its rate and its daily cap. {WITHIN_LIMITS}",
+                "description": f"The lead of a source counts against its rate and its daily cap. {WITHIN_LIMITS} "
+                f"{OF_DUPLICATES}: they are answered with 409, and count nowhere.",
                 "operationId": "postLead",
                 "tags": ["Leads"],
                 "security": TOKEN_OR_KEY,
@@ -108,6 +115,9 @@ def add_paths(spec: APISpec) -> None:
                         envelope(202, lead),
                         success(202, "Lead accepted", examples.lead("queued")),
                         {"Location": ref("Location", "headers"), **NO_STORE},
+                        duplicate=success(
+                            202, "Lead accepted", {**examples.lead("queued"), "duplicateOf": examples.FIRST_ID}
+                        ),
                     ),
                     **refused("409", "503", *WITH_TOKEN, *WITH_BODY),
                 },
@@ -164,7 +174,8 @@ def _add_bulk(spec: APISpec) -> None:
         "minItems": 1,
         "maxItems": BULK_MAX,
     }
-    result = object_of({"index": COUNT, "id": ID, "errors": ERRORS}, "index")
+    first = {**ID, "description": "The first lead of its person, when this one is a duplicate; else left out"}
+    result = object_of({"index": COUNT, "id": ID, "duplicateOf": first, "errors": ERRORS}, "index")
     data = {"accepted": COUNT, "rejected": COUNT, "results": {"type": "array", "items": result, "maxItems": BULK_MAX}}
     lines = "".join(f"    {json.dumps(each)}\n" for each in (LEAD_EXAMPLE, OTHER))
     spec.path(
@@ -177,7 +188,9 @@ def _add_bulk(spec: APISpec) -> None:
                 f"The errors of {SPELLED_OUT_MAX} leads are spelled out; further ones are only said to have some. "
                 f"An array may hold {NESTED_MAX} objects and arrays. A process works on a few bulk requests at once "
                 "and answers 503 to those beyond. The valid leads of a source count against its rate and its daily "
-                f"cap: when they do not all fit, none is accepted, and more than ever fit are a 400. {WITHIN_LIMITS}",
+                f"cap: when they do not all fit, none is accepted, and more than ever fit are a 400. {WITHIN_LIMITS} "
+                f"{OF_DUPLICATES}: each is rejected with the error `duplicateOf`; when all valid ones are, the answer "
+                "is 409.",
                 "operationId": "postLeads",
                 "tags": ["Leads"],
                 "security": TOKEN_OR_KEY,
@@ -195,6 +208,8 @@ def _add_bulk(spec: APISpec) -> None:
                         "The valid ones are durable in the queue",
                         envelope(202, object_of(data)),
                         success(202, "Leads accepted", examples.bulk()),
+                        duplicate=success(202, "Leads accepted", examples.bulk_with_duplicates()),
+                        refused=success(202, "Leads accepted", examples.bulk_with_refused()),
                     ),
                     **refused("409", "503", *WITH_TOKEN, *WITH_BODY),
                 },
