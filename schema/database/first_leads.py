@@ -70,7 +70,7 @@ def remove(connection: Connection, leads: Collection[LeadId]) -> None:
 
 
 def forget(connection: Connection, before: int) -> int:
-    """Delete at most CONTACTS_FORGOTTEN_MAX contacts whose first lead came before a time, in microseconds since 1970."""
+    """Delete at most about CONTACTS_FORGOTTEN_MAX first leads from before a time, in microseconds since 1970."""
     table = first_leads
     old = (
         select(table.c.lead_id)
