@@ -27,6 +27,7 @@ from schema.runtime.redis_clients import async_shards, blocking_shards
 from schema.settings import Settings
 from tests.integration.backends import POISON, Backend, fields_of
 from tests.integration.flushes import Line, run
+from tests.integration.persons import erase
 from tests.integration.test_moving import fence, store
 from tests.integration.workers import Worker
 from tests.kit.servers import RedisServer
@@ -344,6 +345,43 @@ def test_old_first_leads_are_forgotten(backend: Backend):
         assert remembered.forget(connection, NOW - DAYS * DAY * MICROS) == 1
 
     assert contacts_in_database(backend) == {new.contacts[:10]: new.id}
+
+
+def remembered_in_redis(backend: Backend, *contacts: bytes) -> list[LeadId | None]:
+    """Return the first leads of contacts of this period."""
+    period = int(time.time()) // FIRST_LEADS_PERIOD
+    return [backend.client.hget(keys.first_leads_name(each, period), each[2:]) for each in contacts]
+
+
+def test_an_erased_person_is_forgotten_and_others_are_not(backend: Backend):
+    # Given the leads of a person, one with a number of somebody else, and one of the same name that is gone
+    other, person = a_lead(), a_lead(email="Ann.Lee@example.org")
+    shared = a_lead(email="ann.lee@example.org", phone=codec.decode(other.payload)["phone"])
+    assert found(backend, other, person, shared) == [None, None, other.id]
+    Worker(backend).drain(backend)
+
+    # When the person is erased by the address
+    erase(backend)
+
+    # Then what they were the first of is forgotten, and what somebody else was is not
+    gone = [*(person.contacts[at : at + 10] for at in (0, 10)), shared.contacts[:10]]
+    assert remembered_in_redis(backend, *gone) == [None, None, None]
+    kept = [other.contacts[:10], other.contacts[10:]]
+    assert remembered_in_redis(backend, *kept) == [other.id, other.id]
+    assert contacts_in_database(backend) == dict.fromkeys(kept, other.id)
+
+
+def test_an_erased_person_is_forgotten_without_a_row_too(backend: Backend):
+    person = a_lead(email="ann.lee@example.org")
+    submit(backend, sent(person))
+    Worker(backend).drain(backend)
+    with backend.engine.begin() as connection:
+        connection.execute(leads.delete())
+
+    erase(backend)
+
+    assert remembered_in_redis(backend, person.contacts[:10]) == [None]
+    assert person.contacts[:10] not in contacts_in_database(backend)
 
 
 def route(settings: Settings, *requests: AppendRequest) -> list[AppendResult]:
