@@ -103,15 +103,24 @@ local function check_source(source, rate, cap, used_elsewhere, leads)
   return APPENDED, 0, 0
 end
 
--- Since when contacts are remembered here without a gap, in seconds since 1970.
-local remembered_since
 -- Whether the last lead that was appended is remembered by its contacts; nil when none was appended.
 local is_remembering
+local remembered
+
+-- Since when contacts are remembered here without a gap (s since 1970), and for how many days each. Those that were
+-- remembered for fewer days than now are a gap.
+local function memory()
+  if not remembered then
+    local since, kept = string.match(redis.call('GET', FIRST_LEADS_SINCE) or '', '^(%d+):(%d+)$')
+    if not since or tonumber(kept) < redis_days then since = now end
+    remembered = {since = tonumber(since), is_noted = tonumber(kept) == redis_days}
+  end
+  return remembered
+end
 
 -- Whether all first leads of these days are in Redis.
 local function is_remembered(days)
-  if remembered_since == nil then remembered_since = tonumber(redis.call('GET', FIRST_LEADS_SINCE) or now) end
-  return days <= redis_days and now - days * DAY >= remembered_since
+  return days <= redis_days and now - days * DAY >= memory().since
 end
 
 local function contact_key(contact, period)
@@ -164,9 +173,10 @@ local function find_duplicates(leads, days, is_refusing)
   end
 end
 
-local function remember(lead)
+-- Writes first leads, by number of the contact, of a lead's contacts.
+local function remember(lead, firsts)
   local period = math.floor(now / PERIOD)
-  for number, first in pairs(lead.remembers) do
+  for number, first in pairs(firsts) do
     local contact = string.sub(lead.contacts, CONTACT_SIZE * (number - 1) + 1, CONTACT_SIZE * number)
     local key = contact_key(contact, period)
     redis.call('HSET', key, string.sub(contact, 3), first)
@@ -192,7 +202,7 @@ local function append(lead, key, digest, days)
     n = 6
   end
   if lead.contacts ~= '' then
-    remember(lead)
+    remember(lead, lead.remembers)
     local marks = lead.remembers[1] == lead.id and EMAIL_MARK or ''
     if lead.remembers[2] == lead.id then marks = marks .. PHONE_MARK end
     if marks ~= '' then
@@ -269,8 +279,12 @@ for _ = 1, tonumber(requests) do
         if not (lead.duplicate_of and duplicates == REFUSED) then taken[#taken + 1] = lead end
       end
       if has_duplicates then firsts = firsts_of(leads) end
-      if duplicates == LOOKED_UP or #taken == 0 then
+      if duplicates == LOOKED_UP then
         verdict = SEEN_BEFORE
+      elseif #taken == 0 then
+        verdict = SEEN_BEFORE
+        -- A write, so that WAIT and WAITAOF also wait for the append of the first lead.
+        remember(leads[1], leads[1].firsts)
       elseif waiting + #taken > most then
         verdict = FULL
       elseif source ~= '' then
@@ -327,8 +341,8 @@ if next(accepted_in_minute) then
   end
 end
 
-if is_remembering then
-  redis.call('SET', FIRST_LEADS_SINCE, now, 'NX')
+if is_remembering and not memory().is_noted then
+  redis.call('SET', FIRST_LEADS_SINCE, memory().since .. ':' .. redis_days)
 elseif is_remembering == false then
   -- What is appended without contacts is a gap.
   redis.call('DEL', FIRST_LEADS_SINCE)

@@ -112,6 +112,8 @@ class LeadIntake:
                 valid = Valid(payload, leads[0].contacts)
                 request = request._replace(leads=_encoded([found.known], [valid], source))
                 (taken,) = await self._look_up(request)
+                # It was accepted, whatever its source has decided on since.
+                taken = taken._replace(is_refused=False)
         if taken.is_refused:
             raise refused(taken.errors)
         encoded = request.leads[0].payload

@@ -69,8 +69,13 @@ def remove(connection: Connection, leads: Collection[LeadId]) -> None:
     connection.execute(delete(first_leads).where(first_leads.c.lead_id.in_(leads)))
 
 
+def remove_contacts(connection: Connection, contacts: Collection[bytes]) -> None:
+    """Forget contacts in the open transaction, whoever was the first."""
+    connection.execute(delete(first_leads).where(first_leads.c.contact.in_(contacts)))
+
+
 def forget(connection: Connection, before: int) -> int:
-    """Delete at most CONTACTS_FORGOTTEN_MAX contacts whose first lead came before a time, in microseconds since 1970."""
+    """Delete at most about CONTACTS_FORGOTTEN_MAX first leads from before a time, in microseconds since 1970."""
     table = first_leads
     old = (
         select(table.c.lead_id)

@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus
 
 import orjson
 
-from schema.lead.contacts import normal_email
+from schema.lead.contacts import contacts_of, normal_email
 
 # What people write between the digits of a number.
 _SEPARATORS = re.compile(r"[\s().\-/]+")
@@ -55,6 +55,12 @@ class Person:
     def stored_phones(self) -> tuple[str, ...]:
         """The forms in which a lead may hold the number."""
         return (self.phone, f"+{self.phone}") if self.phone else ()
+
+    @property
+    def contacts(self) -> list[bytes]:
+        """The hashes of the address and the number, as far as they are known (schema.lead.contacts)."""
+        both = zip((self.email, self.phone), contacts_of(self.email, self.phone), strict=True)
+        return [contact for text, contact in both if text]
 
     def has(self, email: Any, phone: Any) -> bool:
         """Tell whether a lead with this address and number is the person's."""

@@ -142,8 +142,7 @@ class QueueRemoval:
 
     def remove_traces(self, found: Found) -> None:
         """Remove first leads, idempotency keys and requests: what can only be found while the leads are known."""
-        for shard in self._clients:
-            self._forget_contacts(shard, found)
+        self.forget_contacts(found.contacts, found.leads)
         for key in found.keys:
             if key.shard and key.is_alone:
                 self._clients[key.shard].delete(key.name)
@@ -155,18 +154,19 @@ class QueueRemoval:
             fewer = len(request_pages.records_of(page.content)) - (len(request_pages.records_of(left)) if left else 0)
             self._replace_page[page.shard](old=page.content, new=left, fewer=fewer, is_errors=int(page.is_errors))
 
-    def _forget_contacts(self, shard: Shard, found: Found) -> None:
-        """Forget of which contacts the leads were the first. Where another one's lead was, it stays."""
-        client, period_now = self._clients[shard], int(time.time()) // keys.FIRST_LEADS_PERIOD
-        for contact in found.contacts:
-            periods = range(period_now - DUPLICATE_DAYS_MAX * DAY // keys.FIRST_LEADS_PERIOD - 1, period_now + 2)
-            names = [shard.name(keys.first_leads_name(contact, period)) for period in periods]
-            pipeline = client.pipeline(transaction=False)
-            for name in names:
-                pipeline.hget(name, contact[2:])
-            for name, first in zip(names, pipeline.execute(), strict=True):
-                if first in found.leads:
-                    client.hdel(name, contact[2:])
+    def forget_contacts(self, contacts: Collection[bytes], leads: Collection[LeadId] | None = None) -> None:
+        """Forget contacts where one of `leads` was the first, by default whoever was."""
+        now = int(time.time()) // keys.FIRST_LEADS_PERIOD
+        periods = range(now - DUPLICATE_DAYS_MAX * DAY // keys.FIRST_LEADS_PERIOD - 1, now + 2)
+        for shard, client in self._clients.items():
+            for contact in contacts:
+                names = [shard.name(keys.first_leads_name(contact, period)) for period in periods]
+                pipeline = client.pipeline(transaction=False)
+                for name in names:
+                    pipeline.hget(name, contact[2:])
+                for name, first in zip(names, pipeline.execute(), strict=True):
+                    if first is not None and (leads is None or first in leads):
+                        client.hdel(name, contact[2:])
 
     def remove_entries(self, found: Found) -> int:
         """Remove entries and dead letters; return how many. Call it after `remove_rows`."""

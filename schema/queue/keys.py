@@ -126,7 +126,7 @@ DOCUMENTED = (
     (
         FIRST_LEADS_SINCE,
         "string",
-        "Since when (seconds since 1970) first leads are remembered.",
+        "`<second since 1970>:<days>`: since when first leads are remembered without a gap, and how long each.",
         "the API, in the append",
     ),
     (
