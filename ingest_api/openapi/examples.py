@@ -29,7 +29,7 @@ OTHER = {
 BROKEN = {"firstName": "", "lastName": "Nobody", "email": "nobody", "phone": "0", "dateOfBirth": "1990-12-10"}
 
 ID_EXAMPLE = "019abc12-3456-7def-8123-456789abcdef"
-FIRST_ID = "019aa5f4-0b1c-7a3e-9d52-2f6c8e01b7a4"  # of the first lead, where ID_EXAMPLE's is a duplicate
+FIRST_LEAD_EXAMPLE = "019aa5f4-0b1c-7a3e-9d52-2f6c8e01b7a4"  # of the first lead, where ID_EXAMPLE's is a duplicate
 TIME_EXAMPLE = "2026-11-22T09:41:07.123456Z"
 LETTER = "1763804467123-0"
 
@@ -92,7 +92,10 @@ def bulk_with_duplicates() -> dict[str, Any]:
     return {
         "accepted": 2,
         "rejected": 0,
-        "results": [{"index": 0, "id": FIRST_ID}, {"index": 1, "id": ID_EXAMPLE, "duplicateOf": FIRST_ID}],
+        "results": [
+            {"index": 0, "id": FIRST_LEAD_EXAMPLE},
+            {"index": 1, "id": ID_EXAMPLE, "duplicateOf": FIRST_LEAD_EXAMPLE},
+        ],
     }
 
 
@@ -101,7 +104,10 @@ def bulk_with_refused() -> dict[str, Any]:
     return {
         "accepted": 1,
         "rejected": 1,
-        "results": [{"index": 0, "id": FIRST_ID}, {"index": 1, "errors": {"duplicateOf": [FIRST_ID]}}],
+        "results": [
+            {"index": 0, "id": FIRST_LEAD_EXAMPLE},
+            {"index": 1, "errors": {"duplicateOf": [FIRST_LEAD_EXAMPLE]}},
+        ],
     }
 
 
@@ -148,7 +154,7 @@ QUEUE_AWAY = (
     "send it again with the same Idempotency-Key."
 )
 
-SEEN_BEFORE = "A lead with this e-mail address or telephone number came before."
+CAME_BEFORE = "A lead with this e-mail address or telephone number came before."
 
 # Examples by name, for each error status.
 REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
@@ -179,8 +185,10 @@ REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
     "408": {"slow": error(408, "The body took too long to arrive.")},
     "409": {
         "key": error(409, "This Idempotency-Key was used with another body."),
-        "duplicate": error(409, SEEN_BEFORE, errors={"duplicateOf": [FIRST_ID]}),
-        "duplicates": error(409, SEEN_BEFORE, errors={f"{index}.duplicateOf": [FIRST_ID] for index in range(2)}),
+        "duplicate": error(409, CAME_BEFORE, errors={"duplicateOf": [FIRST_LEAD_EXAMPLE]}),
+        "duplicates": error(
+            409, CAME_BEFORE, errors={f"{index}.duplicateOf": [FIRST_LEAD_EXAMPLE] for index in range(2)}
+        ),
     },
     "413": {"large": error(413, "The body is over 1048576 bytes.")},
     "415": {"type": error(415, "The Content-Type must be application/json.")},

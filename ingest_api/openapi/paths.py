@@ -116,7 +116,9 @@ def add_paths(spec: APISpec) -> None:
                         success(202, "Lead accepted", examples.lead("queued")),
                         {"Location": ref("Location", "headers"), **NO_STORE},
                         duplicate=success(
-                            202, "Lead accepted", {**examples.lead("queued"), "duplicateOf": examples.FIRST_ID}
+                            202,
+                            "Lead accepted",
+                            {**examples.lead("queued"), "duplicateOf": examples.FIRST_LEAD_EXAMPLE},
                         ),
                     ),
                     **refused("409", "503", *WITH_TOKEN, *WITH_BODY),
