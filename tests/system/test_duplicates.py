@@ -1,5 +1,6 @@
 """Duplicates: leads of a person who came before are stored and marked, or refused, over the started service."""
 
+import csv
 import itertools
 from collections import Counter
 from collections.abc import Iterator
@@ -179,6 +180,31 @@ def test_a_source_may_have_duplicates_refused(service: Service):
     assert [each["id"] for each in service.walk(email=person["email"])] == [first]
     assert service.post("/api/leads", a_person(), source).status_code == 202
     assert service.post("/api/leads", a_person(), source).status_code == 429
+
+
+def test_an_import_goes_on_over_rows_that_are_refused(service: Service, tmp_path: Path):
+    # Given a source that has duplicates refused, and a file whose first batch holds nothing else
+    source = a_source(service, "--duplicates", "refuse")
+    known, new = a_person(), a_person()
+    first = post(service, known)["id"]
+    file = tmp_path / "persons.csv"
+    with file.open("w") as rows:
+        table = csv.DictWriter(rows, known, extrasaction="ignore")
+        table.writeheader()
+        table.writerows([known, known, new])
+
+    # When it is sent
+    words = ("ingest_api", "import", str(file), "--url", service.base_url, "--source", "partner", "--batch", "2")
+    done = service.run(*words, given=f"{source}\n", timeout=60)
+
+    # Then the new person is accepted, and the others are rejects that name the first lead
+    assert done.returncode == 0, done.stderr
+    assert "1 rows accepted, 2 rejected" in done.stdout
+    rejects = (tmp_path / "persons.rejects.csv").read_text()
+    assert rejects.count(f"duplicateOf: {first}") == 2
+    service.wait_until_nothing_waits()
+    assert len(service.walk(email=new["email"])) == 1
+    assert [each["id"] for each in service.walk(email=known["email"])] == [first]
 
 
 def test_a_source_may_have_days_of_its_own(service: Service):
