@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -221,6 +222,21 @@ def test_without_the_setting_nothing_is_a_duplicate(embedded: Service):
 
     assert "duplicateOf" not in post(embedded, person)
     assert "duplicateOf" not in post(embedded, person)
+
+
+def test_a_person_is_shown_with_duplicates(service: Service):
+    person = a_person()
+    sent = [post(service, person) for _ in range(2)]
+    service.wait_until_stored(*(each["id"] for each in sent))
+
+    shown = service.run("schema", "person", "show", "--email", person["email"], timeout=60)
+
+    assert shown.returncode == 0, shown.stderr
+    rows = [line for line in map(json.loads, shown.stdout.splitlines()) if line["place"] == "row"]
+    assert [(each["id"], each["duplicate_of"]) for each in rows] == [
+        (sent[0]["id"], None),
+        (sent[1]["id"], sent[0]["id"]),
+    ]
 
 
 def test_an_erased_person_is_new_again(service: Service):
