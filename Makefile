@@ -45,7 +45,7 @@ else
 	@# They wait more than they work: three at once on two cores.
 	@$(BIN)/python -m pytest tests/system -m "not extended" -q --numprocesses 3 $(BY_SERVICE) $(ARGS)
 	@echo "Testing: a minute of faults under load, the same each time"
-	@$(BIN)/python -m loadtests.chaos $(ON) --minutes 1 --seed 16 --sources 6
+	@$(BIN)/python -m loadtests.chaos $(ON) --minutes 1 --seed 16 --sources 6 --persons 300
 	@$(BIN)/python -m tests.kit.tested keep test
 endif
 

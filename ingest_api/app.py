@@ -27,6 +27,7 @@ from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, handle_append_failure, handle_redis_error, handle_unexpected, serialize_error
 from ingest_api.http.middleware import RequestMiddleware
 from ingest_api.intake.bulk_limit import BulkLimit
+from ingest_api.intake.duplicates import DuplicateRules
 from ingest_api.intake.group_commit import QueueUnavailable
 from ingest_api.intake.lead_intake import LeadIntake
 from ingest_api.intake.rate_limit import RateLimit
@@ -175,7 +176,8 @@ def create(settings: Settings, stopping: asyncio.Event) -> AsgiCallable:
     login_check = LoginCheck(lookup_pool, hash_writer, failures)
     addresses = ClientAddresses(settings.trusted_proxies, ())
     limit = RateLimit(settings, router)
-    intake = LeadIntake(router, limit, BulkLimit(settings, router), lookup_pool)
+    duplicates = DuplicateRules(settings.duplicate_days)
+    intake = LeadIntake(router, limit, BulkLimit(settings, router), duplicates, lookup_pool)
     lists = Lists(reader, DataVersionReader(lookup_pool), Cursors(private), settings.list_max_age, audit)
     requests = metrics.Requests()
     access_log = AccessLog(settings.access_log)
@@ -211,7 +213,7 @@ def create(settings: Settings, stopping: asyncio.Event) -> AsgiCallable:
     app.add_route("/api/leads", Leads(callers, intake, lists, body_timeout))
     app.add_route("/api/leads/export", Export(callers, export_reader, audit))
     app.add_route("/api/leads/changes", Changes(callers, ChangesFeed(reader, stopping), audit))
-    app.add_route("/api/leads/bulk", Bulk(callers, intake, body_timeout))
+    app.add_route("/api/leads/bulk", Bulk(callers, intake, duplicates, body_timeout))
     app.add_route("/api/leads/stats", Stats(callers, reader, queue))
     app.add_route("/api/leads/{lead}", Lead(callers, reader, lookup_pool, queue, audit))
     app.add_route("/api/dead-letters", Letters(tokens, letters, audit))

@@ -21,6 +21,7 @@ REQUEST_SECONDS = Histogram(
 )
 LEADS_ACCEPTED = Counter("leads_accepted", "Leads appended to the queue.")
 SOURCE_ACCEPTED = Counter("leads_source_accepted", "Leads of a source that were appended to the queue.", ["source"])
+SEEN_BEFORE = Counter("leads_seen_before", "Leads of a person who came before: marked, or refused.", ["what"])
 SOURCE_REFUSED = Counter(
     "leads_source_refused", "Requests over a limit of their source: source_rate or source_cap.", ["source", "reason"]
 )

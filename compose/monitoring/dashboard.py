@@ -217,6 +217,12 @@ ROWS: tuple[tuple[str, tuple[Chart, ...]], ...] = (
                 (Query("sum by (source, reason) (rate(leads_source_refused_total[1m]))", "{{source}}: {{reason}}"),),
                 stacked=True,
             ),
+            Chart(
+                "Duplicates a second",
+                "none",
+                (Query("sum by (what) (rate(leads_seen_before_total[1m]))", "{{what}}"),),
+                stacked=True,
+            ),
         ),
     ),
     (

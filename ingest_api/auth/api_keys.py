@@ -37,7 +37,7 @@ class ApiKeys:
         found = {}
         for row in rows:
             expires = row.expires_at.replace(tzinfo=UTC).timestamp() if row.expires_at else NEVER
-            limits = SourceLimits(row.name, row.rate, row.daily_cap)
+            limits = SourceLimits(row.name, row.rate, row.daily_cap, row.duplicate_days, bool(row.refuses_duplicates))
             roles = frozenset(row.roles.split(","))
             identity = Identity(user_of(row.name), roles, expires, 0.0, 0, limits, schemas.get(row.name))
             found[row.prefix] = KnownKey(bytes(row.hash), identity)
@@ -64,9 +64,10 @@ def _good_keys() -> Select[Any]:
     now = datetime.now(UTC).replace(tzinfo=None)
     # Not the schemas themselves, which are read when they have changed.
     has_schema = sources.c.additional_data_schema.is_not(None).label("has_schema")
-    of_source = (sources.c.name, sources.c.roles, sources.c.rate, sources.c.daily_cap, sources.c.updated_at, has_schema)
+    names = ("name", "roles", "rate", "daily_cap", "duplicate_days", "refuses_duplicates", "updated_at")
+    of_source = [sources.c[name] for name in names]
     return (
-        select(source_keys.c.prefix, source_keys.c.hash, source_keys.c.expires_at, *of_source)
+        select(source_keys.c.prefix, source_keys.c.hash, source_keys.c.expires_at, *of_source, has_schema)
         .join(sources, sources.c.name == source_keys.c.source)
         .where(sources.c.disabled.is_(False), or_(source_keys.c.expires_at.is_(None), source_keys.c.expires_at > now))
     )

@@ -14,6 +14,7 @@ from schema.audit import trail
 from schema.audit.event import Action
 from schema.cli import connected
 from schema.lead.additional_data import SCHEMA_MAX
+from schema.settings.queue import DUPLICATE_DAYS_MAX
 
 # Hours for which the key before stays good when another one is made.
 GRACE_DEFAULT = 24.0
@@ -22,6 +23,17 @@ _name = click.argument("name")
 _rate = click.option("--rate", type=click.IntRange(0, RATE_MAX), help="Most leads a minute; 0: no limit.")
 _daily_cap = click.option(
     "--daily-cap", type=click.IntRange(0, DAILY_CAP_MAX), help="Most leads a day (UTC); 0: no limit."
+)
+_duplicate_days = click.option(
+    "--duplicate-days",
+    type=click.IntRange(0, DUPLICATE_DAYS_MAX),
+    help="Days within which its lead of a person who came before is a duplicate; 0: none is.  [default: "
+    "LEADS_DUPLICATE_DAYS, which is also the most]",
+)
+_duplicates = click.option(
+    "--duplicates",
+    type=click.Choice(("mark", "refuse")),
+    help="What becomes of its duplicates: they are stored and marked, or answered with 409.",
 )
 _roles = click.option(
     "--role",
@@ -49,17 +61,32 @@ def source() -> None:
 @_name
 @_rate
 @_daily_cap
+@_duplicate_days
+@_duplicates
 @_roles
 @_schema
 def create_source(
-    name: str, rate: int | None, daily_cap: int | None, roles: tuple[str, ...], schema_file: IO[bytes] | None
+    name: str,
+    rate: int | None,
+    daily_cap: int | None,
+    duplicate_days: int | None,
+    duplicates: str | None,
+    roles: tuple[str, ...],
+    schema_file: IO[bytes] | None,
 ) -> None:
     """Make a source and show its API key, this once. By default it may send leads, any number, and read none."""
     roles = roles or ("ingest",)
     given = None if schema_file is None else _text(schema_file)
     with _transaction() as connection:
         key = sources.create(
-            connection, name, roles, rate=rate or 0, daily_cap=daily_cap or 0, additional_data_schema=given
+            connection,
+            name,
+            roles,
+            rate=rate or 0,
+            daily_cap=daily_cap or 0,
+            duplicate_days=duplicate_days,
+            refuses_duplicates=duplicates == "refuse",
+            additional_data_schema=given,
         )
         parameters = roles if given is None else (*roles, "additional_data_schema")
         trail.record(connection, Action.SOURCE_CREATED, parameters=parameters, subject=name)
@@ -94,6 +121,8 @@ def show_source(name: str, only_schema: bool) -> None:
         return
     click.echo(f"name       {found.name}\nstate      {_state(found)}\nroles      {', '.join(found.roles)}")
     click.echo(f"rate       {_limit(found.rate)} a minute\ndaily cap  {_limit(found.daily_cap)} a day")
+    days = "as for users" if found.duplicate_days is None else f"within {found.duplicate_days} days"
+    click.echo(f"duplicates {days}, {'refused' if found.refuses_duplicates else 'marked'}")
     shown = "any additionalData" if schema is None else f"a schema of {len(schema.encode())} bytes for additionalData"
     click.echo(f"fields     {shown}\ncreated    {_time(found.created_at)}")
     for key in found.keys:
@@ -105,6 +134,8 @@ def show_source(name: str, only_schema: bool) -> None:
 @_name
 @_rate
 @_daily_cap
+@_duplicate_days
+@_duplicates
 @_roles
 @_schema
 @click.option("--no-additional-data-schema", "no_schema", is_flag=True, help="Take any additionalData again.")
@@ -112,20 +143,31 @@ def change_source(
     name: str,
     rate: int | None,
     daily_cap: int | None,
+    duplicate_days: int | None,
+    duplicates: str | None,
     roles: tuple[str, ...],
     schema_file: IO[bytes] | None,
     no_schema: bool,
 ) -> None:
-    """Give a source another rate, daily cap or schema for additionalData, or these roles and no others."""
+    """Give a source other limits, other rules for duplicates, another schema, or these roles and no others."""
     if no_schema and schema_file is not None:
         raise click.UsageError("Give --additional-data-schema or --no-additional-data-schema, not both.")
     given = "" if no_schema else None if schema_file is None else _text(schema_file)
     with _transaction() as connection:
         changed = sources.change(
-            connection, name, roles=roles, rate=rate, daily_cap=daily_cap, additional_data_schema=given
+            connection,
+            name,
+            roles=roles,
+            rate=rate,
+            daily_cap=daily_cap,
+            duplicate_days=duplicate_days,
+            refuses_duplicates=None if duplicates is None else duplicates == "refuse",
+            additional_data_schema=given,
         )
         if not changed:
-            raise click.UsageError("Give --rate, --daily-cap, --role or --additional-data-schema.")
+            raise click.UsageError(
+                "Give --rate, --daily-cap, --duplicate-days, --duplicates, --role or --additional-data-schema."
+            )
         trail.record(connection, Action.SOURCE_CHANGED, parameters=[*changed, *roles], subject=name)
     click.echo(f"{name} is changed.")
 

@@ -44,6 +44,8 @@ class Source:
     roles: list[str]
     rate: int  # leads a minute; 0: no limit
     daily_cap: int  # leads a day; 0: no limit
+    duplicate_days: int | None  # None: LEADS_DUPLICATE_DAYS
+    refuses_duplicates: bool
     disabled: bool
     created_at: datetime
     keys: list[SourceKey]  # the oldest first
@@ -57,6 +59,8 @@ def create(
     *,
     rate: int = 0,
     daily_cap: int = 0,
+    duplicate_days: int | None = None,
+    refuses_duplicates: bool = False,
     additional_data_schema: str | None = None,
 ) -> str:
     """Make a source; return its first API key, which is kept as a hash alone.
@@ -74,6 +78,7 @@ def create(
         raise SourceError(f"a source's name should match {SOURCE_NAME_PATTERN}")
     now = _now()
     values: dict[str, object] = {"roles": _join(roles), "rate": rate, "daily_cap": daily_cap, "disabled": False}
+    values |= {"duplicate_days": duplicate_days, "refuses_duplicates": refuses_duplicates}
     values["additional_data_schema"] = additional_data_schema
     try:
         connection.execute(insert(sources).values(name=name, **values, created_at=now, updated_at=now))
@@ -116,6 +121,8 @@ def change(
     roles: Iterable[str] | None = None,
     rate: int | None = None,
     daily_cap: int | None = None,
+    duplicate_days: int | None = None,
+    refuses_duplicates: bool | None = None,
     additional_data_schema: str | None = None,
 ) -> list[str]:
     """Set what is given; return its names. An empty schema takes the one there is away.
@@ -123,8 +130,9 @@ def change(
     Raises SourceError when there is no such source, or a role or the schema is not allowed.
     """
     _check_schema(additional_data_schema or None)
-    values = {"roles": _join(roles) if roles else None, "rate": rate, "daily_cap": daily_cap}
-    given: dict[str, object] = {column: value for column, value in values.items() if value is not None}
+    values: dict[str, object] = {"roles": _join(roles) if roles else None, "rate": rate, "daily_cap": daily_cap}
+    values |= {"duplicate_days": duplicate_days, "refuses_duplicates": refuses_duplicates}
+    given = {column: value for column, value in values.items() if value is not None}
     if additional_data_schema is not None:
         given["additional_data_schema"] = additional_data_schema or None
     _update(connection, name, **given)
@@ -157,8 +165,18 @@ def list_all(connection: Connection) -> list[Source]:
 
 
 def _source(row: Any, keys: list[SourceKey]) -> Source:
-    limits = (row.rate, row.daily_cap, bool(row.disabled))
-    return Source(row.name, row.roles.split(","), *limits, row.created_at, keys, row.additional_data_schema)
+    return Source(
+        row.name,
+        row.roles.split(","),
+        row.rate,
+        row.daily_cap,
+        row.duplicate_days,
+        bool(row.refuses_duplicates),
+        bool(row.disabled),
+        row.created_at,
+        keys,
+        row.additional_data_schema,
+    )
 
 
 def _add_key(connection: Connection, source: str) -> str:

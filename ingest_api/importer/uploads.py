@@ -121,7 +121,8 @@ class Uploads:
         if status == 202:
             return list(answer["data"]["results"])
         errors = answer.get("errors", {})
-        if status == 400 and errors and all(name.split(".")[0].isdigit() for name in errors):
+        # No lead was valid, or the source has duplicates refused and all were some.
+        if status in (400, 409) and errors and all(name.split(".")[0].isdigit() for name in errors):
             return _by_lead(errors, len(leads))
         if status == 409:
             raise UploadFailed("The file has changed since these rows were sent first: --again sends all of it.")
@@ -165,7 +166,7 @@ class Uploads:
 
 
 def _by_lead(errors: dict[str, list[str]], number: int) -> Results:
-    """Group the errors of a 400 in which no lead is valid, named like `0.email`, by lead."""
+    """Group the errors of an answer in which no lead is accepted, named like `0.email`, by lead."""
     results: Results = [{"index": index, "errors": {}} for index in range(number)]
     for name, messages in errors.items():
         index, _, field = name.partition(".")

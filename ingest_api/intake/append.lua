@@ -1,15 +1,16 @@
--- Counts requests, leads sent in bulk and leads of sources against their limits, and appends leads to the stream: one
--- flush of the group commit.
+-- Counts requests, leads sent in bulk and leads of sources against their limits, finds duplicates, and appends leads to
+-- the stream: one flush of the group commit.
 -- append.py declares the names.
 --
 -- Atomic: Redis refuses the script at its first write (out of memory, read-only, disk error), before anything is
 -- written, and replays it from the append-only file as a whole.
 --
 -- Arguments: most leads waiting, rate limit, leads in bulk for each user, the window of both (ms), TTL of an
--- idempotency key (s), number of requests; then, for each request and each of its leads, what next_argument() reads.
+-- idempotency key (s), days for which contacts are remembered at all, and in Redis, number of requests; then, for each
+-- request and each of its leads, what next_argument() reads.
 -- Returns leads waiting, tickets waiting; then for each request: verdict, what its rate-limit key has used in the
--- window, ms left of the window, the lead id if the key was used before, what its source's limit has used, and the
--- second at which that begins anew.
+-- window, ms left of the window, the lead id if the key was used before, what its source's limit has used, the second
+-- at which that begins anew, and the first leads of its leads' contacts: ids of 16 bytes, two for each lead, or ''.
 
 local most, window, ttl = tonumber(queue_max), tonumber(rate_window), tonumber(key_ttl)
 
@@ -25,6 +26,8 @@ local fenced = redis.call('EXISTS', FENCE) == 1
 -- is out of memory, too.
 if fenced then redis.call('EXPIRE', FENCE, FENCE_TTL) end
 local answer = {0, 0}
+local now = tonumber(redis.call('TIME')[1])
+local most_days, redis_days = tonumber(duplicate_days), tonumber(duplicate_redis_days)
 
 local place = FIRST_REST - 1
 local function next_argument()
@@ -38,7 +41,7 @@ local function remembers_all_keys()
   if remembers == nil then
     local known = redis.call('HMGET', ACCEPTED, EPOCH_FIELD, FIRST_FIELD)
     remembers = known[2] == '1'
-      or (known[1] and tonumber(redis.call('TIME')[1]) - tonumber(known[1]) / 1000000 > ttl) or false
+      or (known[1] and now - tonumber(known[1]) / 1000000 > ttl) or false
   end
   return remembers
 end
@@ -59,7 +62,6 @@ local function count(rate_key, cost)
 end
 
 local function end_of_minute()
-  local now = tonumber(redis.call('TIME')[1])
   return now - now % MINUTE + MINUTE
 end
 
@@ -78,20 +80,19 @@ local function accepted_on_day(source, minute, used_elsewhere)
   return tonumber(here or 0) + math.max(tonumber(moved or 0), used_elsewhere) + (source_added[field] or 0)
 end
 
--- Whether a source may send the leads that are the next arguments; else the limit that is used up, what it has used,
--- and the second at which it begins anew.
+-- Whether a source may send leads; else the limit that is used up, what it has used, and the second at which it begins
+-- anew.
 local function check_source(source, rate, cap, used_elsewhere, leads)
   if rate > 0 then
     rate_before[source] = rate_before[source] or tonumber(redis.call('GET', SOURCE_RATE_PREFIX .. source) or 0)
     local before = rate_before[source] + (rate_added[source] or 0)
-    if before + leads > rate then return SOURCE_RATE, before, end_of_minute() end
+    if before + #leads > rate then return SOURCE_RATE, before, end_of_minute() end
   end
   if cap > 0 then
     -- The leads of one request may be of two days.
     local on_day = {}
-    for lead = 0, leads - 1 do
-      local minute = ARGV[place + LEAD_ARGUMENTS * lead + 2]
-      local day = minute - minute % DAY
+    for _, lead in ipairs(leads) do
+      local day = lead.minute - lead.minute % DAY
       on_day[day] = (on_day[day] or 0) + 1
     end
     for day, number in pairs(on_day) do
@@ -102,26 +103,143 @@ local function check_source(source, rate, cap, used_elsewhere, leads)
   return APPENDED, 0, 0
 end
 
-local function append(key, digest, id, minute, payload)
-  local entry
-  if key == '' then
-    entry = redis.call('XADD', STREAM, '*', LEAD_FIELD, payload)
-  else
-    local name = string.sub(key, #IDEMPOTENCY_PREFIX + 1)
-    entry = redis.call('XADD', STREAM, '*', LEAD_FIELD, payload, KEY_FIELD, name, DIGEST_FIELD, digest)
+-- Whether the last lead that was appended is remembered by its contacts; nil when none was appended.
+local is_remembering
+local remembered
+
+-- Since when contacts are remembered here without a gap (s since 1970), and for how many days each. Those that were
+-- remembered for fewer days than now are a gap.
+local function memory()
+  if not remembered then
+    local since, kept = string.match(redis.call('GET', FIRST_LEADS_SINCE) or '', '^(%d+):(%d+)$')
+    if not since or tonumber(kept) < redis_days then since = now end
+    remembered = {since = tonumber(since), is_noted = tonumber(kept) == redis_days}
   end
-  index_updates[#index_updates + 1] = id
-  index_updates[#index_updates + 1] = entry
-  accepted_in_minute[minute] = (accepted_in_minute[minute] or 0) + 1
+  return remembered
+end
+
+-- Whether all first leads of these days are in Redis.
+local function is_remembered(days)
+  return days <= redis_days and now - days * DAY >= memory().since
+end
+
+local function contact_key(contact, period)
+  return FIRST_LEADS_PREFIX .. period .. ':' .. string.format('%02x%02x', string.byte(contact, 1, 2))
+end
+
+-- The second within an id, which begins with the milliseconds since 1970.
+local function second_of(id)
+  local millis = 0
+  for _, byte in ipairs({string.byte(id, 1, 6)}) do millis = millis * 256 + byte end
+  return millis / 1000
+end
+
+-- The latest first lead of a contact, or nil.
+local function first_lead(contact, days)
+  local field = string.sub(contact, 3)
+  for period = math.floor(now / PERIOD), math.floor((now - days * DAY) / PERIOD), -1 do
+    local id = redis.call('HGET', contact_key(contact, period), field)
+    if id then return id end
+  end
+end
+
+-- Finds which leads of a request are duplicates: of the first lead with the same address or number within `days`.
+-- Fills in `firsts`, by number of the contact; `duplicate_of`; and `remembers`, the first leads that Redis has not yet.
+local function find_duplicates(leads, days, is_refusing)
+  local remembered_days = days > 0 and days or most_days
+  local here = {}
+  for _, lead in ipairs(leads) do
+    local contacts = {}
+    lead.firsts, lead.remembers = {}, {}
+    for number = 1, 2 do
+      local contact = string.sub(lead.contacts, CONTACT_SIZE * (number - 1) + 1, CONTACT_SIZE * number)
+      local first = here[contact] or first_lead(contact, remembered_days)
+      if not first then
+        -- What the queue that was moved here knows stands behind the contacts.
+        local from = 2 * CONTACT_SIZE + #NO_LEAD * (number - 1)
+        local elsewhere = string.sub(lead.contacts, from + 1, from + #NO_LEAD)
+        if elsewhere ~= '' and elsewhere ~= NO_LEAD then first, lead.remembers[number] = elsewhere, elsewhere end
+      end
+      if first and second_of(lead.id) - second_of(first) > remembered_days * DAY then first = nil end
+      if first ~= lead.id then lead.firsts[number] = first end
+      if not first then lead.remembers[number] = lead.id end
+      contacts[number] = contact
+    end
+    local one, other = lead.firsts[1], lead.firsts[2]
+    if days > 0 then lead.duplicate_of = one and other and (one < other and one or other) or one or other end
+    if not (is_refusing and lead.duplicate_of) then
+      for number, first in pairs(lead.remembers) do here[contacts[number]] = first end
+    end
+  end
+end
+
+-- Writes first leads, by number of the contact, of a lead's contacts.
+local function remember(lead, firsts)
+  local period = math.floor(now / PERIOD)
+  for number, first in pairs(firsts) do
+    local contact = string.sub(lead.contacts, CONTACT_SIZE * (number - 1) + 1, CONTACT_SIZE * number)
+    local key = contact_key(contact, period)
+    redis.call('HSET', key, string.sub(contact, 3), first)
+    if redis.call('HLEN', key) == 1 then redis.call('EXPIREAT', key, (period + 1) * PERIOD + redis_days * DAY) end
+  end
+end
+
+local function text_of(id)
+  local digits = string.gsub(id, '.', function(byte) return string.format('%02x', string.byte(byte)) end)
+  return string.sub(digits, 1, 8) .. '-' .. string.sub(digits, 9, 12) .. '-' .. string.sub(digits, 13, 16) .. '-' ..
+    string.sub(digits, 17, 20) .. '-' .. string.sub(digits, 21)
+end
+
+local function append(lead, key, digest, days)
+  local fields = {LEAD_FIELD, lead.payload}
+  if lead.duplicate_of then
+    fields[2] = string.sub(lead.payload, 1, -2) .. ',"duplicateOf":"' .. text_of(lead.duplicate_of) .. '"}'
+  end
+  local n = 2
+  if key ~= '' then
+    fields[3], fields[4] = KEY_FIELD, string.sub(key, #IDEMPOTENCY_PREFIX + 1)
+    fields[5], fields[6] = DIGEST_FIELD, digest
+    n = 6
+  end
+  if lead.contacts ~= '' then
+    remember(lead, lead.remembers)
+    local marks = lead.remembers[1] == lead.id and EMAIL_MARK or ''
+    if lead.remembers[2] == lead.id then marks = marks .. PHONE_MARK end
+    if marks ~= '' then
+      fields[n + 1], fields[n + 2] = FIRST_OF_FIELD, marks
+      n = n + 2
+    end
+    if days > 0 and not is_remembered(days) then fields[n + 1], fields[n + 2] = LOOK_FIELD, days end
+  end
+  index_updates[#index_updates + 1] = lead.id
+  index_updates[#index_updates + 1] = redis.call('XADD', STREAM, '*', unpack(fields))
+  accepted_in_minute[lead.minute] = (accepted_in_minute[lead.minute] or 0) + 1
+  is_remembering = lead.contacts ~= ''
+end
+
+local function firsts_of(leads)
+  local ids = {}
+  for _, lead in ipairs(leads) do
+    ids[#ids + 1] = lead.firsts[1] or NO_LEAD
+    ids[#ids + 1] = lead.firsts[2] or NO_LEAD
+  end
+  return table.concat(ids)
 end
 
 for _ = 1, tonumber(requests) do
   local rate_key, cost, key, digest = next_argument(), next_argument(), next_argument(), next_argument()
   local source, rate, cap = next_argument(), tonumber(next_argument()), tonumber(next_argument())
   local used_elsewhere = tonumber(next_argument())
-  local absent_in_database, leads = next_argument() == '1', tonumber(next_argument())
-  local behind = place + LEAD_ARGUMENTS * leads
-  local verdict, known_id, source_used, source_until = APPENDED, '', 0, 0
+  local days, duplicates = tonumber(next_argument()), tonumber(next_argument())
+  local absent_in_database = next_argument() == '1'
+  local leads, taken = {}, {}
+  for lead = 1, tonumber(next_argument()) do
+    leads[lead] = {
+      id = next_argument(), minute = next_argument(), payload = next_argument(), contacts = next_argument()
+    }
+  end
+  local verdict, known_id, source_used, source_until, firsts = APPENDED, '', 0, 0, ''
+  local has_contacts = #leads > 0 and leads[1].contacts ~= ''
 
   if fenced then
     verdict = MOVED
@@ -132,15 +250,19 @@ for _ = 1, tonumber(requests) do
       verdict = string.sub(known, 17) == digest and DUPLICATE or CONFLICT
     end
     -- The next queue counts from here on. Leads of two days go by the one that has more.
-    if cap > 0 and leads > 0 then
-      local last = ARGV[place + LEAD_ARGUMENTS * (leads - 1) + 2]
-      source_used = math.max(accepted_on_day(source, ARGV[place + 2], 0), accepted_on_day(source, last, 0))
+    if cap > 0 and #leads > 0 then
+      local first, last = leads[1].minute, leads[#leads].minute
+      source_used = math.max(accepted_on_day(source, first, 0), accepted_on_day(source, last, 0))
+    end
+    if has_contacts then
+      find_duplicates(leads, days, false)
+      firsts = firsts_of(leads)
     end
   elseif rate_key ~= '' and not count(rate_key, tonumber(cost)) then
     verdict = RATE_LIMITED
   end
 
-  if verdict == APPENDED and leads > 0 then
+  if verdict == APPENDED and #leads > 0 then
     local known = key ~= '' and redis.call('GET', key)
     if known then
       known_id = string.sub(known, 1, 16)
@@ -149,33 +271,46 @@ for _ = 1, tonumber(requests) do
       redis.call('SET', key, known, 'KEEPTTL')
     elseif key ~= '' and not absent_in_database and not remembers_all_keys() then
       verdict = KEY_UNVERIFIED
-    elseif waiting + leads > most then
-      verdict = FULL
-    elseif source ~= '' then
-      verdict, source_used, source_until = check_source(source, rate, cap, used_elsewhere, leads)
+    else
+      if has_contacts then find_duplicates(leads, days, duplicates == REFUSED) end
+      local has_duplicates = false
+      for _, lead in ipairs(leads) do
+        if lead.duplicate_of then has_duplicates = true end
+        if not (lead.duplicate_of and duplicates == REFUSED) then taken[#taken + 1] = lead end
+      end
+      if has_duplicates then firsts = firsts_of(leads) end
+      if duplicates == LOOKED_UP then
+        verdict = SEEN_BEFORE
+      elseif #taken == 0 then
+        verdict = SEEN_BEFORE
+        -- A write, so that WAIT and WAITAOF also wait for the append of the first lead.
+        remember(leads[1], leads[1].firsts)
+      elseif waiting + #taken > most then
+        verdict = FULL
+      elseif source ~= '' then
+        verdict, source_used, source_until = check_source(source, rate, cap, used_elsewhere, taken)
+      end
     end
     if verdict == APPENDED then
-      if key ~= '' then redis.call('SET', key, ARGV[place + 1] .. digest, 'EX', ttl) end
-      for _ = 1, leads do
-        local id, minute, payload = next_argument(), next_argument(), next_argument()
-        append(key, digest, id, minute, payload)
+      if key ~= '' then redis.call('SET', key, leads[1].id .. digest, 'EX', ttl) end
+      for _, lead in ipairs(taken) do
+        append(lead, key, digest, days)
         if source ~= '' then
           for _, width in ipairs(SOURCE_WIDTHS) do
-            local field = source_field(source, width, minute)
+            local field = source_field(source, width, lead.minute)
             source_added[field] = (source_added[field] or 0) + 1
           end
         end
       end
-      if rate > 0 then rate_added[source] = (rate_added[source] or 0) + leads end
-      waiting = waiting + leads
+      if rate > 0 then rate_added[source] = (rate_added[source] or 0) + #taken end
+      waiting = waiting + #taken
     end
   end
 
-  place = behind
   local n = #answer
   answer[n + 1], answer[n + 2] = verdict, used[rate_key] or 0
   answer[n + 3], answer[n + 4] = window_left[rate_key] or 0, known_id
-  answer[n + 5], answer[n + 6] = source_used, source_until
+  answer[n + 5], answer[n + 6], answer[n + 7] = source_used, source_until, firsts
 end
 
 -- Few large commands: each command is a record of its own in the append-only file.
@@ -204,6 +339,13 @@ if next(accepted_in_minute) then
     redis.call('INCRBY', SOURCE_RATE_PREFIX .. source, number)
     redis.call('EXPIREAT', SOURCE_RATE_PREFIX .. source, end_of_minute())
   end
+end
+
+if is_remembering and not memory().is_noted then
+  redis.call('SET', FIRST_LEADS_SINCE, memory().since .. ':' .. redis_days)
+elseif is_remembering == false then
+  -- What is appended without contacts is a gap.
+  redis.call('DEL', FIRST_LEADS_SINCE)
 end
 
 answer[1], answer[2] = waiting, redis.call('LLEN', TICKETS)

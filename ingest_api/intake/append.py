@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from schema.counts.by_source import SOURCE_WIDTHS
 from schema.counts.widths import DAY, MINUTE
 from schema.lead import lead_id
+from schema.lead.contacts import CONTACT_SIZE
 from schema.lead.lead_id import LeadId
 from schema.lead.source import SourceLimits
 from schema.queue import accepted_counts
@@ -15,15 +16,22 @@ from schema.queue.keys import (
     ACCEPTED,
     BULK_RATE_PREFIX,
     DIGEST_FIELD,
+    EMAIL_MARK,
     EPOCH_FIELD,
     FENCE,
     FENCE_TTL,
     FIRST_FIELD,
+    FIRST_LEADS_PERIOD,
+    FIRST_LEADS_PREFIX,
+    FIRST_LEADS_SINCE,
+    FIRST_OF_FIELD,
     IDEMPOTENCY_PREFIX,
     INDEX,
     KEY_FIELD,
     LEAD_FIELD,
+    LOOK_FIELD,
     MOVED_MARK,
+    PHONE_MARK,
     SOURCE_RATE_PREFIX,
     SOURCES_ACCEPTED,
     STREAM,
@@ -32,7 +40,10 @@ from schema.queue.keys import (
 from schema.queue.script import Script, Value
 from schema.settings.shards import WHOLE, Shard
 
-RESULT_FIELDS = 6  # for each request in the script's answer
+RESULT_FIELDS = 7  # for each request in the script's answer
+
+# In place of an id: a contact that no lead came with before.
+NO_LEAD = b"-" * 16
 
 
 class Verdict(enum.IntEnum):
@@ -47,11 +58,21 @@ class Verdict(enum.IntEnum):
     MOVED = 6  # the queue is elsewhere now: submit there
     SOURCE_RATE = 7
     SOURCE_CAP = 8
+    SEEN_BEFORE = 9  # nothing was appended: all its leads are duplicates and refused, or were only looked up
+
+
+class Duplicates(enum.IntEnum):
+    """What append.lua does with the duplicates of a request."""
+
+    MARKED = 0
+    REFUSED = 1
+    LOOKED_UP = 2  # and nothing is appended: its leads were, under its key
 
 
 _VERDICTS = tuple(Verdict)  # by number; a look-up here is faster than Verdict(number)
 
-LEAD_ARGUMENTS = 3  # for each lead: id, minute, payload
+# Length of the ids of a lead's contacts in AppendResult.firsts.
+FIRSTS_SIZE = 2 * len(NO_LEAD)
 
 
 def append_script(shard: Shard = WHOLE, prefix: str = "", *, has_tickets: bool = True) -> Script:
@@ -68,16 +89,34 @@ def append_script(shard: Shard = WHOLE, prefix: str = "", *, has_tickets: bool =
             "SOURCES_ACCEPTED": shard.name(prefix + SOURCES_ACCEPTED),
             "TICKETS": TICKETS if has_tickets else shard.name(prefix + TICKETS),
             "FENCE": shard.name(prefix + FENCE),
+            "FIRST_LEADS_SINCE": shard.name(prefix + FIRST_LEADS_SINCE),
         },
-        arguments=("queue_max", "rate_limit", "bulk_limit", "rate_window", "key_ttl", "requests"),
+        arguments=(
+            "queue_max",
+            "rate_limit",
+            "bulk_limit",
+            "rate_window",
+            "key_ttl",
+            "duplicate_days",
+            "duplicate_redis_days",
+            "requests",
+        ),
         constants={
             **{verdict.name: int(verdict) for verdict in Verdict},
-            "LEAD_ARGUMENTS": LEAD_ARGUMENTS,
+            **{each.name: int(each) for each in Duplicates},
             "LEAD_FIELD": LEAD_FIELD,
             "KEY_FIELD": KEY_FIELD,
             "DIGEST_FIELD": DIGEST_FIELD,
             "EPOCH_FIELD": EPOCH_FIELD,
             "FIRST_FIELD": FIRST_FIELD,
+            "FIRST_OF_FIELD": FIRST_OF_FIELD,
+            "LOOK_FIELD": LOOK_FIELD,
+            "EMAIL_MARK": EMAIL_MARK,
+            "PHONE_MARK": PHONE_MARK,
+            "FIRST_LEADS_PREFIX": shard.name(prefix + FIRST_LEADS_PREFIX),
+            "CONTACT_SIZE": CONTACT_SIZE,
+            "PERIOD": FIRST_LEADS_PERIOD,
+            "NO_LEAD": NO_LEAD.decode(),
             "IDEMPOTENCY_PREFIX": shard.name(IDEMPOTENCY_PREFIX),
             "BULK_RATE_PREFIX": shard.name(BULK_RATE_PREFIX),
             "SOURCE_RATE_PREFIX": shard.name(prefix + SOURCE_RATE_PREFIX),
@@ -97,6 +136,9 @@ class NewLead(NamedTuple):
 
     id: LeadId
     payload: bytes
+    # Of schema.lead.contacts, the address's and the number's; then, when the queue was moved, their part of `firsts` as
+    # the queue before has said. Empty: duplicates are not looked for.
+    contacts: bytes = b""
 
 
 class AppendRequest(NamedTuple):
@@ -110,6 +152,8 @@ class AppendRequest(NamedTuple):
     cost: int = 1  # what it adds under `rate_key`; 0 only asks whether the limit is used up
     source: SourceLimits | None = None  # None: a user sends the leads
     source_used_elsewhere: int = 0  # leads of the source's day in the queue that was moved here, as that queue has said
+    duplicate_days: int = 0  # within which a lead with the same address or number is a duplicate; 0: none is
+    duplicates: Duplicates = Duplicates.MARKED
 
 
 class AppendResult(NamedTuple):
@@ -121,6 +165,19 @@ class AppendResult(NamedTuple):
     id: LeadId  # the lead's, when its key was used before; else empty
     source_used: int = 0  # of the source's rate or cap, when the verdict is about it; of its cap here, when MOVED
     source_until: int = 0  # seconds since 1970: when that rate or cap begins anew
+    # FIRSTS_SIZE bytes for each lead: the first leads with its address and with its number, or NO_LEAD; empty when no
+    # lead is a duplicate.
+    firsts: bytes = b""
+
+
+def handed_on(request: AppendRequest, result: AppendResult) -> AppendRequest:
+    """Return a request for the next queue, with what the one that it was moved from has said of it: MOVED."""
+    request = request._replace(source_used_elsewhere=result.source_used)
+    if not result.firsts:
+        return request
+    parts = (result.firsts[at : at + FIRSTS_SIZE] for at in range(0, len(result.firsts), FIRSTS_SIZE))
+    pairs = zip(request.leads, parts, strict=True)
+    return request._replace(leads=tuple(lead._replace(contacts=lead.contacts + part) for lead, part in pairs))
 
 
 class Appender(Protocol):
@@ -140,11 +197,29 @@ def arguments_of(requests: Iterable[AppendRequest], shard: Shard = WHOLE) -> Ite
         if shard.tag:
             rate_key, key = (each and shard.name(each) for each in (rate_key, key))
         yield from (rate_key, request.cost, key, request.digest)
-        yield from (request.source or _NO_SOURCE)
-        yield from (request.source_used_elsewhere, int(request.key_absent_in_database), len(request.leads))
+        yield from (request.source or _NO_SOURCE)[:3]
+        yield from (request.source_used_elsewhere, request.duplicate_days, int(request.duplicates))
+        yield from (int(request.key_absent_in_database), len(request.leads))
         for lead in request.leads:
             second = lead_id.micros_of(lead.id) // 1_000_000
-            yield from (lead.id, second - second % 60, lead.payload)
+            yield from (lead.id, second - second % 60, lead.payload, lead.contacts)
+
+
+def duplicates_of(result: AppendResult, number: int) -> list[LeadId | None]:
+    """Return for each of a request's leads the first lead that it is a duplicate of, or None."""
+    if not result.firsts:
+        return [None] * number
+    size = len(NO_LEAD)
+    ids = [result.firsts[at : at + size] for at in range(0, len(result.firsts), size)]
+    pairs = zip(ids[::2], ids[1::2], strict=True)
+    return [min((each for each in pair if each != NO_LEAD), default=None) for pair in pairs]
+
+
+def refused_in(request: AppendRequest, result: AppendResult) -> int:
+    """Return how many leads of a request were not appended because they are duplicates."""
+    if request.duplicates is not Duplicates.REFUSED or not result.firsts:
+        return 0
+    return sum(each is not None for each in duplicates_of(result, len(request.leads)))
 
 
 def results_of(answer: list[Any]) -> Iterator[AppendResult]:

@@ -14,7 +14,15 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from ingest_api import metrics
-from ingest_api.intake.append import AppendRequest, AppendResult, Verdict, append_script, arguments_of, results_of
+from ingest_api.intake.append import (
+    AppendRequest,
+    AppendResult,
+    Verdict,
+    append_script,
+    arguments_of,
+    refused_in,
+    results_of,
+)
 from ingest_api.intake.redis_script import ScriptConnection
 from schema.queue.script import Value
 from schema.runtime import logs
@@ -76,6 +84,8 @@ class GroupCommit:
             settings.bulk_limit,
             settings.rate_limit_window * 1000,
             settings.idempotency_ttl,
+            settings.duplicate_days,
+            settings.duplicate_redis_days,
         ]
         self._on_flush = on_flush
         self._timeout = settings.redis_timeout
@@ -152,9 +162,10 @@ class GroupCommit:
         appended = 0
         for waiting, result in zip(batch, results_of(reply), strict=True):
             if result.verdict is Verdict.APPENDED:
-                appended += len(waiting.request.leads)
+                accepted = len(waiting.request.leads) - refused_in(waiting.request, result)
+                appended += accepted
                 if waiting.request.source is not None:
-                    metrics.SOURCE_ACCEPTED.labels(waiting.request.source.name).inc(len(waiting.request.leads))
+                    metrics.SOURCE_ACCEPTED.labels(waiting.request.source.name).inc(accepted)
             if not waiting.future.done():
                 waiting.future.set_result(result)
         if appended:

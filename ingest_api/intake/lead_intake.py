@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import falcon
 import orjson
@@ -14,8 +14,9 @@ from ingest_api.auth.tokens import Identity
 from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import RETRY_FULL, ApiError, invalid, unavailable
-from ingest_api.intake.append import Appender, AppendRequest, AppendResult, NewLead, Verdict
+from ingest_api.intake.append import Appender, AppendRequest, AppendResult, Duplicates, NewLead, Verdict
 from ingest_api.intake.bulk_limit import BulkLimit
+from ingest_api.intake.duplicates import DuplicateRules, Taken, again, refused, taken_of
 from ingest_api.intake.group_commit import QueueUnavailable
 from ingest_api.intake.rate_limit import RateLimit
 from ingest_api.intake.source_limit import check_size, over_limit
@@ -30,11 +31,34 @@ from schema.queue.keys import IDEMPOTENCY_PREFIX
 _visible_ascii = re.compile(r"[\x21-\x7e]{1,255}")
 
 
+class Valid(NamedTuple):
+    """A validated lead: its fields as JSON, and what its person is known by (DuplicateRules.contacts)."""
+
+    fields: bytes
+    contacts: bytes
+
+
+class _Keyed(NamedTuple):
+    """What the append said of leads with a key; the id of a lead appended under it before, or None."""
+
+    answer: AppendResult
+    known: LeadId | None
+    is_forgotten: bool = False  # whether only the database, no longer Redis, knew that id
+
+
 class LeadIntake:
     """Appends leads. The flush that appends them also counts them: a lead as a request, a bulk by its leads."""
 
-    def __init__(self, commit: Appender, limit: RateLimit, bulk_limit: BulkLimit, primary: ReaderPool) -> None:
+    def __init__(
+        self,
+        commit: Appender,
+        limit: RateLimit,
+        bulk_limit: BulkLimit,
+        rules: DuplicateRules,
+        primary: ReaderPool,
+    ) -> None:
         self._commit = commit
+        self._rules = rules
         self._limit = limit
         self._bulk_limit = bulk_limit
         self._primary = primary
@@ -75,55 +99,62 @@ class LeadIntake:
         Idempotency-Key. Raises the 400 of a bad key, the 409, the 429 or the 503.
         """
         key, source = _key(req, caller.user), caller.source
-        new_id = new_lead_id()
-        new = NewLead(new_id, codec.encode(new_id, fields, _name(source)))
-        request = AppendRequest(self._limit.key(req), (new,), source=source)
+        payload = orjson.dumps(fields)
+        leads = _encoded([new_lead_id()], [Valid(payload, self._rules.contacts(fields))], source)
+        request = self._rules.apply(AppendRequest(self._limit.key(req), leads, source=source), source)
         if key is None:
-            await self._append(req, request)
-            return new_id, new.payload
-        known, _ = await self._with_key(req, key, request._replace(digest=_digest(fields)))
-        return (new_id, new.payload) if known is None else (known, codec.encode(known, fields, _name(source)))
+            (taken,) = taken_of(request, await self._append(req, request))
+        else:
+            found = await self._with_key(req, key, request._replace(digest=hashlib.sha256(payload).digest()))
+            if found.known is None:
+                (taken,) = taken_of(request, found.answer)
+            else:
+                valid = Valid(payload, leads[0].contacts)
+                request = request._replace(leads=_encoded([found.known], [valid], source))
+                (taken,) = await self._look_up(request)
+                # It was accepted, whatever its source has decided on since.
+                taken = taken._replace(is_refused=False)
+        if taken.is_refused:
+            raise refused(taken.errors)
+        encoded = request.leads[0].payload
+        return taken.id, codec.with_duplicate(encoded, taken.duplicate_of) if taken.duplicate_of else encoded
 
-    async def accept_bulk(self, req: Request, caller: Identity, batch: list[bytes], leads: int) -> list[LeadId]:
-        """Append validated leads, all or none, and return their ids in the same order.
+    async def accept_bulk(self, req: Request, caller: Identity, batch: list[Valid], leads: int) -> list[Taken]:
+        """Append validated leads, all or none but refused duplicates; return what became of each, in the same order.
 
-        `batch` has the fields of each as JSON, and `leads` is the number that the request held, which the bulk limit
-        counts. On return they are durable in the queue, or were already under this request's Idempotency-Key. Raises
-        the 400 of a bad key, the 409, the 429 or the 503.
+        `leads` is the number that the request held, which the bulk limit counts. On return those that are not refused
+        are durable in the queue, or were already under this request's Idempotency-Key. Raises the 400 of a bad key,
+        the 409, the 429 or the 503.
         """
         key, source = _key(req, caller.user), caller.source
         counted = AppendRequest(self._bulk_limit.key(caller.user), cost=leads, source=source)
+        counted = self._rules.apply(counted, source)
         if key is None:
-            ids = [new_lead_id() for _ in batch]
-            await self._append(req, counted._replace(leads=_encoded(ids, batch, source)))
-            return ids
-        ids = new_lead_ids(key, len(batch))
-        digest = hashlib.sha256(b"[%b]" % b",".join(batch)).digest()
-        request = counted._replace(leads=_encoded(ids, batch, source), digest=digest)
-        known, forgotten = await self._with_key(req, key, request)
-        if known is None:
-            return ids
-        ids = same_lead_ids(known, key, len(batch))
-        if forgotten:
+            request = counted._replace(leads=_encoded([new_lead_id() for _ in batch], batch, source))
+            return taken_of(request, await self._append(req, request))
+        digest = hashlib.sha256(b"[%b]" % b",".join(each.fields for each in batch)).digest()
+        request = counted._replace(leads=_encoded(new_lead_ids(key, len(batch)), batch, source), digest=digest)
+        found = await self._with_key(req, key, request)
+        if found.known is None:
+            return taken_of(request, found.answer)
+        ids = same_lead_ids(found.known, key, len(batch))
+        request = request._replace(leads=_encoded(ids, batch, source))
+        if found.is_forgotten:
             # Leads of the batch that were still in the stream are lost with Redis's data: append them again.
             stored = await self._primary.in_snapshot(_stored, ids)
-            lost = [(each, fields) for each, fields in zip(ids, batch, strict=True) if each not in stored]
+            lost = tuple(each for each in request.leads if each.id not in stored)
             if lost:
-                ids_again, batch_again = zip(*lost, strict=True)
-                again = _encoded(ids_again, batch_again, source)
-                name = IDEMPOTENCY_PREFIX + key.hex()
                 # They were within the source's limits when they came.
                 free = source and source._replace(rate=0, daily_cap=0)
-                request = AppendRequest("", again, name, digest, key_absent_in_database=True, source=free)
-                await self._append(req, request)
-        return ids
+                name = IDEMPOTENCY_PREFIX + key.hex()
+                lost_request = request._replace(
+                    rate_key="", leads=lost, key=name, key_absent_in_database=True, source=free
+                )
+                await self._append(req, lost_request)
+        return await self._look_up(request)
 
-    async def _with_key(self, req: Request, key: bytes, request: AppendRequest) -> tuple[LeadId | None, bool]:
-        """Append the request's leads under their key.
-
-        Returns None when they were appended, else the id of a lead appended under this key before;
-        and whether only the database, no longer Redis, knew that id.
-        """
+    async def _with_key(self, req: Request, key: bytes, request: AppendRequest) -> "_Keyed":
+        """Append the request's leads under their key, unless some were before."""
         request = request._replace(key=IDEMPOTENCY_PREFIX + key.hex())
         answer = await self._append(req, request)
         if answer.verdict is Verdict.KEY_UNVERIFIED:
@@ -132,9 +163,16 @@ class LeadIntake:
             if stored is not None and stored.digest != request.digest:
                 raise _conflict()
             if stored is not None:
-                return stored.lead, True
+                return _Keyed(answer, stored.lead, is_forgotten=True)
             answer = await self._append(req, request._replace(rate_key="", key_absent_in_database=True))
-        return (answer.id if answer.verdict is Verdict.DUPLICATE else None), False
+        return _Keyed(answer, answer.id if answer.verdict is Verdict.DUPLICATE else None)
+
+    async def _look_up(self, request: AppendRequest) -> list[Taken]:
+        """Return what had become of leads that are sent again. Raises QueueUnavailable."""
+        if not request.leads[0].contacts:
+            return [Taken(each.id, None, is_refused=False) for each in request.leads]
+        looked_up = request._replace(rate_key="", key="", duplicates=Duplicates.LOOKED_UP, source=None)
+        return again(request, await self._commit.submit(looked_up))
 
     async def _append(self, req: Request, request: AppendRequest) -> AppendResult:
         try:
@@ -170,17 +208,12 @@ def _key(req: Request, user: str) -> bytes | None:
     return idempotency.key_of(user, key)
 
 
-def _digest(content: object) -> bytes:
-    return hashlib.sha256(orjson.dumps(content)).digest()
-
-
-def _encoded(ids: Iterable[LeadId], batch: Iterable[bytes], source: SourceLimits | None) -> tuple[NewLead, ...]:
-    pairs = zip(ids, batch, strict=True)
-    return tuple(NewLead(each, codec.encode_fields(each, fields, _name(source))) for each, fields in pairs)
-
-
-def _name(source: SourceLimits | None) -> str:
-    return "" if source is None else source.name
+def _encoded(ids: Iterable[LeadId], batch: Iterable[Valid], source: SourceLimits | None) -> tuple[NewLead, ...]:
+    name = "" if source is None else source.name
+    return tuple(
+        NewLead(each, codec.encode_fields(each, valid.fields, name), valid.contacts)
+        for each, valid in zip(ids, batch, strict=True)
+    )
 
 
 def _stored(connection: Connection, ids: list[LeadId]) -> set[LeadId]:

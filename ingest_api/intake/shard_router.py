@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from ingest_api import metrics
-from ingest_api.intake.append import AppendRequest, AppendResult, Verdict
+from ingest_api.intake.append import AppendRequest, AppendResult, Verdict, handed_on
 from ingest_api.intake.group_commit import GroupCommit, NotSent, QueueUnavailable
 from schema.queue.keys import BULK_RATE_PREFIX, PROBE_PREFIX, source_name
 from schema.runtime.redis_clients import AsyncShardClient
@@ -73,8 +73,8 @@ class ShardRouter:
             return result
         if self._next is None:
             raise QueueUnavailable("moved")
-        # What the source has sent today goes along, until the move is over and has handed it on.
-        return await self._next.submit(request._replace(source_used_elsewhere=result.source_used))
+        # What the source has sent today goes along, until the move is over and has handed it on; and first leads do.
+        return await self._next.submit(handed_on(request, result))
 
     def start(self) -> None:
         """Begin to watch the shards. One without replicas needs none: each request finds out whether it is back."""

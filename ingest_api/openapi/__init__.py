@@ -21,6 +21,7 @@ it is good for {token_ttl} seconds. A source, who has an API key, sends the key 
 
 Limits: {rate_limit} for each client IP over every `/api` path; {bulk_limit} for each user or source; the rate and
 the daily cap of the source, if it has any; a body of at most {body_max} bytes, in bulk {bulk_max}.
+{duplicates}
 A client that gets no answer, 429 or 503 waits (`Retry-After`) and sends the same again with the same `Idempotency-Key`.
 """
 
@@ -42,6 +43,7 @@ def document(settings: Settings, today: date) -> dict[str, Any]:
         bulk_limit=in_bulk if settings.bulk_limit and settings.rate_limit else "any number of leads in bulk",
         body_max=BODY_MAX,
         bulk_max=BULK_BODY_MAX,
+        duplicates=_duplicates(settings),
     )
     spec = APISpec(
         title="Lead Ingest",
@@ -83,6 +85,16 @@ def document(settings: Settings, today: date) -> dict[str, Any]:
                     {"$ref": "#/components/parameters/X-Request-Id"},
                 ]
     return made
+
+
+def _duplicates(settings: Settings) -> str:
+    if not settings.duplicate_days:
+        return "Whether a person came before is not looked for: no lead is a duplicate."
+    return (
+        "A lead whose e-mail address or telephone number came with another one in the "
+        f"{settings.duplicate_days} days before, or in those of its source, is a duplicate: it is marked, or refused "
+        "where its source wants that."
+    )
 
 
 def _as_sent(parameter: dict[str, Any]) -> dict[str, Any]:

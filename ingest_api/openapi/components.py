@@ -24,7 +24,8 @@ MEANINGS = {
     "405": "The path has no such method; `Allow` lists those it has.",
     "406": "The client does not accept application/json.",
     "408": "The body took too long to arrive.",
-    "409": f"The {IDEMPOTENCY_KEY} was used with another body.",
+    "409": f"The {IDEMPOTENCY_KEY} was used with another body, or the source has duplicates refused: "
+    "`errors.duplicateOf` has the id of the first lead, in bulk of each lead (`0.duplicateOf`).",
     "413": f"The body is over {BODY_MAX} bytes (bulk: {BULK_BODY_MAX}).",
     "415": "The body has another media type, another charset, or is compressed.",
     "429": "The client used up its rate-limit window, or in bulk its user the leads of a window, or the leads do not "

@@ -30,6 +30,7 @@ OTHER = {
 BROKEN = {"firstName": "", "lastName": "Nobody", "email": "nobody", "phone": "0", "dateOfBirth": "1990-12-10"}
 
 ID_EXAMPLE = "019abc12-3456-7def-8123-456789abcdef"
+FIRST_LEAD_EXAMPLE = "019aa5f4-0b1c-7a3e-9d52-2f6c8e01b7a4"  # of the first lead, where ID_EXAMPLE's is a duplicate
 TIME_EXAMPLE = "2026-11-22T09:41:07.123456Z"
 LETTER = "1763804467123-0"
 
@@ -99,6 +100,30 @@ def bulk() -> dict[str, Any]:
     }
 
 
+def bulk_with_duplicates() -> dict[str, Any]:
+    """Return the answer to a bulk request with a duplicate, of the first lead in it."""
+    return {
+        "accepted": 2,
+        "rejected": 0,
+        "results": [
+            {"index": 0, "id": FIRST_LEAD_EXAMPLE},
+            {"index": 1, "id": ID_EXAMPLE, "duplicateOf": FIRST_LEAD_EXAMPLE},
+        ],
+    }
+
+
+def bulk_with_refused() -> dict[str, Any]:
+    """Return the answer to the same request of a source that has duplicates refused."""
+    return {
+        "accepted": 1,
+        "rejected": 1,
+        "results": [
+            {"index": 0, "id": FIRST_LEAD_EXAMPLE},
+            {"index": 1, "errors": {"duplicateOf": [FIRST_LEAD_EXAMPLE]}},
+        ],
+    }
+
+
 def stats() -> dict[str, Any]:
     """Return the counts of two hours."""
     items = [
@@ -142,6 +167,8 @@ QUEUE_AWAY = (
     "send it again with the same Idempotency-Key."
 )
 
+CAME_BEFORE = "A lead with this e-mail address or telephone number came before."
+
 # Examples by name, for each error status.
 REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
     "400": {
@@ -170,7 +197,13 @@ REFUSALS: dict[str, dict[str, dict[str, Any]]] = {
     "405": {"method": error(405, "Method Not Allowed")},
     "406": {"accept": error(406, "This service answers in application/json only.")},
     "408": {"slow": error(408, "The body took too long to arrive.")},
-    "409": {"key": error(409, "This Idempotency-Key was used with another body.")},
+    "409": {
+        "key": error(409, "This Idempotency-Key was used with another body."),
+        "duplicate": error(409, CAME_BEFORE, errors={"duplicateOf": [FIRST_LEAD_EXAMPLE]}),
+        "duplicates": error(
+            409, CAME_BEFORE, errors={f"{index}.duplicateOf": [FIRST_LEAD_EXAMPLE] for index in range(2)}
+        ),
+    },
     "413": {"large": error(413, "The body is over 1048576 bytes.")},
     "415": {"type": error(415, "The Content-Type must be application/json.")},
     "429": {

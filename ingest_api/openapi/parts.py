@@ -74,13 +74,13 @@ def page_of(lead: dict[str, Any]) -> dict[str, Any]:
 
 
 def response(
-    description: str, schema: dict[str, Any], example: Any, headers: dict[str, Any] | None = None
+    description: str, schema: dict[str, Any], example: Any, headers: dict[str, Any] | None = None, **more: Any
 ) -> dict[str, Any]:
-    """Return a response with the headers of every response."""
+    """Return a response with the headers of every response; `more` are further examples by name."""
     return {
         "description": description,
         "headers": {**common_headers(), **(headers or {})},
-        "content": as_json(schema, example=example),
+        "content": as_json(schema, example=example, **more),
     }
 
 

@@ -43,6 +43,12 @@ OF_A_SCHEMA = (
     "`additionalData.items.2.price`, and `additionalData` that is left out is checked as an empty object."
 )
 
+OF_DUPLICATES = (
+    "A duplicate has `duplicateOf`, the id of the first lead with its address or its number, the earlier of two. "
+    "What only the database remembers is marked when the lead is stored, not yet in the 202. A source may have "
+    "duplicates refused"
+)
+
 REFUSED_LOGIN = "Wrong address or password, or no such user: the answer is the same."
 
 LIST_HEADERS = {
@@ -100,7 +106,7 @@ def add_paths(spec: APISpec) -> None:
             "post": {
                 "summary": "Send a lead",
                 "description": f"The lead of a source counts against its rate and its daily cap. {WITHIN_LIMITS} "
-                f"{OF_A_SCHEMA}",
+                f"{OF_A_SCHEMA} {OF_DUPLICATES}: they are answered with 409, and count nowhere.",
                 "operationId": "postLead",
                 "tags": ["Leads"],
                 "security": TOKEN_OR_KEY,
@@ -115,6 +121,11 @@ def add_paths(spec: APISpec) -> None:
                         envelope(202, lead),
                         success(202, "Lead accepted", examples.lead("queued")),
                         {"Location": ref("Location", "headers"), **NO_STORE},
+                        duplicate=success(
+                            202,
+                            "Lead accepted",
+                            {**examples.lead("queued"), "duplicateOf": examples.FIRST_LEAD_EXAMPLE},
+                        ),
                     ),
                     **refused("409", "503", *WITH_TOKEN, *WITH_BODY),
                 },
@@ -172,7 +183,8 @@ def _add_bulk(spec: APISpec) -> None:
         "minItems": 1,
         "maxItems": BULK_MAX,
     }
-    result = object_of({"index": COUNT, "id": ID, "errors": ERRORS}, "index")
+    first = {**ID, "description": "The first lead of its person, when this one is a duplicate; else left out"}
+    result = object_of({"index": COUNT, "id": ID, "duplicateOf": first, "errors": ERRORS}, "index")
     data = {"accepted": COUNT, "rejected": COUNT, "results": {"type": "array", "items": result, "maxItems": BULK_MAX}}
     lines = "".join(f"    {json.dumps(each)}\n" for each in (LEAD_EXAMPLE, OTHER))
     spec.path(
@@ -186,7 +198,8 @@ def _add_bulk(spec: APISpec) -> None:
                 f"An array may hold {NESTED_MAX} objects and arrays. A process works on a few bulk requests at once "
                 "and answers 503 to those beyond. The valid leads of a source count against its rate and its daily "
                 f"cap: when they do not all fit, none is accepted, and more than ever fit are a 400. {WITHIN_LIMITS} "
-                f"{OF_A_SCHEMA}",
+                f"{OF_A_SCHEMA} {OF_DUPLICATES}: each is rejected with the error `duplicateOf`; when all valid ones "
+                "are, the answer is 409.",
                 "operationId": "postLeads",
                 "tags": ["Leads"],
                 "security": TOKEN_OR_KEY,
@@ -204,6 +217,8 @@ def _add_bulk(spec: APISpec) -> None:
                         "The valid ones are durable in the queue",
                         envelope(202, object_of(data)),
                         success(202, "Leads accepted", examples.bulk()),
+                        duplicate=success(202, "Leads accepted", examples.bulk_with_duplicates()),
+                        refused=success(202, "Leads accepted", examples.bulk_with_refused()),
                     ),
                     **refused("409", "503", *WITH_TOKEN, *WITH_BODY),
                 },

@@ -10,7 +10,7 @@ from schema.lead.codec import format_time
 
 
 def lead_to_json(lead: Row[Any]) -> dict[str, Any]:
-    """Return a row of the table `leads` as the JSON object of the contract; `consent` and `source` if it has them."""
+    """Return a row of the table `leads` as the JSON object of the contract, with what not every lead has if it does."""
     data = lead.additional_data
     shown = {
         "id": lead_id.to_text(bytes(lead.id)),
@@ -26,4 +26,6 @@ def lead_to_json(lead: Row[Any]) -> dict[str, Any]:
     shown |= {"createdAt": format_time(lead.created_at), "updatedAt": format_time(lead.updated_at)}
     if lead.source is not None:
         shown["source"] = lead.source
+    if lead.duplicate_of is not None:
+        shown["duplicateOf"] = lead_id.to_text(bytes(lead.duplicate_of))
     return shown | {"state": "stored"}

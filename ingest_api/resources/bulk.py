@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -16,7 +17,8 @@ from ingest_api.http.body import BULK_BODY_MAX, NDJSON, NotJson
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import JSON, ApiError, invalid, success, unavailable
 from ingest_api.http.items import BULK_MAX, ITEM_MAX, NOT_SPELLED_OUT, SPELLED_OUT_MAX, TOO_LONG_ITEM, BadItems, Span
-from ingest_api.intake.lead_intake import LeadIntake
+from ingest_api.intake.duplicates import DuplicateRules, Taken, refused
+from ingest_api.intake.lead_intake import LeadIntake, Valid
 from schema.lead import additional_data, codec, lead_id
 from schema.lead.additional_data import AdditionalDataCheck
 
@@ -41,9 +43,10 @@ class Bulk:
 
     COUNTED_BY_RESOURCE = ("POST",)
 
-    def __init__(self, callers: Callers, intake: LeadIntake, body_timeout: float) -> None:
+    def __init__(self, callers: Callers, intake: LeadIntake, rules: DuplicateRules, body_timeout: float) -> None:
         self._callers = callers
         self._intake = intake
+        self._rules = rules
         self._body_timeout = body_timeout
         self._bytes = 0  # of the requests under way, as _bytes_of counts
 
@@ -67,16 +70,20 @@ class Bulk:
         try:
             spans = await _spans(content, kind)
             charged = len(spans)
-            checked = await _check(content, spans, kind, identity.additional_data)
+            checked = await _check(content, spans, kind, identity.additional_data, self._rules.contacts)
             if not checked.valid:
-                raise invalid(checked.flattened())
+                raise invalid(_flattened(checked.errors))
         except ApiError:
             await self._intake.refuse_bulk(identity.user, charged)
             raise
-        ids = await self._intake.accept_bulk(req, identity, checked.valid, charged)
-        results = checked.results([lead_id.to_text(each) for each in ids])
-        metrics.REJECTED.labels("bulk_item").inc(len(checked.errors))
-        data = {"accepted": len(checked.valid), "rejected": len(checked.errors), "results": results}
+        taken = await self._intake.accept_bulk(req, identity, checked.valid, charged)
+        results = checked.results(taken)
+        number = sum(not each.is_refused for each in taken)
+        if not number:
+            raise refused(_flattened({each["index"]: each["errors"] for each in results}))
+        rejected = len(results) - number
+        metrics.REJECTED.labels("bulk_item").inc(rejected)
+        data = {"accepted": number, "rejected": rejected, "results": results}
         success(resp, 202, "Leads accepted", data)
 
 
@@ -84,25 +91,31 @@ class _Checked:
     """The items of a request after validation."""
 
     def __init__(self) -> None:
-        self.valid: list[bytes] = []  # the fields of each as JSON, which takes less memory than as objects
+        self.valid: list[Valid] = []  # with the fields as JSON, which takes less memory than as objects
         self.errors: dict[int, Errors] = {}  # by index
 
     def reject(self, index: int, errors: Errors) -> None:
         """Add an item with errors."""
         self.errors[index] = errors if len(self.errors) < SPELLED_OUT_MAX else {"body": [NOT_SPELLED_OUT]}
 
-    def flattened(self) -> Errors:
-        """Return the messages by item index and field: `0.email`."""
-        return {f"{index}.{name}": texts for index, errors in self.errors.items() for name, texts in errors.items()}
-
-    def results(self, ids: list[str]) -> list[dict[str, Any]]:
-        """Return a result for each item, in order; `ids` are those of the valid ones."""
-        given = iter(ids)
+    def results(self, taken: list[Taken]) -> list[dict[str, Any]]:
+        """Return a result for each item, in order; `taken` says what became of the valid ones."""
+        given = iter(taken)
         numbers = range(len(self.valid) + len(self.errors))
         errors = self.errors
-        return [
-            {"index": at, "errors": errors[at]} if at in errors else {"index": at, "id": next(given)} for at in numbers
-        ]
+        return [{"index": at, "errors": errors[at]} if at in errors else _result(at, next(given)) for at in numbers]
+
+
+def _flattened(errors: dict[int, Errors]) -> Errors:
+    """Return the messages by item index and field: `0.email`."""
+    return {f"{index}.{name}": texts for index, found in errors.items() for name, texts in found.items()}
+
+
+def _result(index: int, taken: Taken) -> dict[str, Any]:
+    if taken.is_refused:
+        return {"index": index, "errors": taken.errors}
+    result = {"index": index, "id": lead_id.to_text(taken.id)}
+    return result | {"duplicateOf": lead_id.to_text(taken.duplicate_of)} if taken.duplicate_of else result
 
 
 def _bytes_of(req: Request) -> int:
@@ -145,8 +158,14 @@ async def _spans(content: bytes, kind: str) -> list[Span]:
     return spans
 
 
-async def _check(content: bytes, spans: list[Span], kind: str, schema: AdditionalDataCheck | None) -> _Checked:
-    """Decode and validate the items one by one; `schema` is that of their source.
+async def _check(
+    content: bytes,
+    spans: list[Span],
+    kind: str,
+    schema: AdditionalDataCheck | None,
+    contacts: Callable[[dict[str, Any]], bytes],
+) -> _Checked:
+    """Decode and validate the items one by one, by the schema of their source; `contacts` is of DuplicateRules.
 
     Raises the 400 when an element of an array is not JSON; a line of NDJSON is rejected by itself.
     """
@@ -158,7 +177,7 @@ async def _check(content: bytes, spans: list[Span], kind: str, schema: Additiona
             continue
         try:
             fields = additional_data.validate(codec.decode(content[start:end]), schema)
-            checked.valid.append(orjson.dumps(fields))
+            checked.valid.append(Valid(orjson.dumps(fields), contacts(fields)))
         except orjson.JSONDecodeError as error:
             if kind != NDJSON:
                 problem = items.misplaced(content, start + error.pos, error.msg)

@@ -8,10 +8,12 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+from loadtests.chaos import persons
 from loadtests.chaos.changes import Follower
 from loadtests.chaos.clients import Clients
 from loadtests.chaos.faults import Faults
 from loadtests.chaos.peers import PEERS, Peer
+from loadtests.chaos.persons import number_of
 from loadtests.chaos.queues import started
 from loadtests.chaos.sources import Sources
 from loadtests.chaos.systems import Ours, System, counted, drain
@@ -28,6 +30,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=3)
     parser.add_argument("--rate", type=float, default=300, help="leads a second, all clients together")
     parser.add_argument("--sources", type=int, default=0, help="send as so many sources, each with a daily cap")
+    parser.add_argument("--persons", type=int, default=0, help="send leads of so many persons, and look for duplicates")
     parser.add_argument("--drain", type=float, default=180, help="longest wait for the backlog in the end, seconds")
     parser.add_argument("--database", choices=DATABASES, default="", help="MySQL where there is one, else MariaDB")
     parser.add_argument("--queue", choices=("one", "sentinel", "cluster"), default="one", help="the queue's servers")
@@ -37,6 +40,8 @@ def main() -> int:
         parser.error("--peer: peers have one Redis; make chaos-hosts has the stock pipeline on Sentinel")
     if options.peer and options.sources:
         parser.error("--sources: peers know none")
+    if options.persons and (options.peer or options.queue == "cluster"):
+        parser.error("--persons: peers and queues of several shards look for no duplicates")
     if options.peer in ("bento", "bento-queue") and not bento.is_installed():
         print(f"SKIPPED: {bento.NOT_INSTALLED}")
         return 0
@@ -56,7 +61,10 @@ def main() -> int:
             f"{options.clients} clients, {options.rate:g} leads/s",
             flush=True,
         )
-        system: System = (PEERS[options.peer] if options.peer else Ours)(Path(directory), database, queue)
+        if options.peer:
+            system: System = PEERS[options.peer](Path(directory), database, queue)
+        else:
+            system = Ours(Path(directory), database, queue, duplicate_days=30 if options.persons else 0)
         try:
             return run(system, {"database": database, "redis": queue.server}, Path(directory), options)
         finally:
@@ -70,6 +78,16 @@ def run(system: System, servers: dict[str, object], directory: Path, options: ar
     if options.sources and isinstance(system, Ours):
         sources = Sources(options.sources, options.rate * options.minutes * 60, options.seed)
         tokens = sources.make(system)
+    phones = [number_of(each) for each in range(options.persons or 1)]
+    clients = Clients(
+        [system.url],
+        tokens,
+        directory,
+        number=options.clients,
+        rate=options.rate,
+        keys=not options.peer,
+        phones=phones,
+    )
     clients = Clients([system.url], tokens, directory, number=options.clients, rate=options.rate, keys=not options.peer)
     follower = Follower(system, directory, options.seed) if isinstance(system, Ours) else None
     faults = Faults(system, servers, seed=options.seed, per_minute=options.faults)
@@ -87,6 +105,8 @@ def run(system: System, servers: dict[str, object], directory: Path, options: ar
         is_fine = report_sources(system, sources) and is_fine
     if follower is not None:
         is_fine = report_changes(follower) and is_fine
+    if options.persons and isinstance(system, Ours):
+        is_fine = report_persons(system) and is_fine
     print("PASSED" if is_fine else "FAILED")
     return 0 if is_fine else 1
 
@@ -108,6 +128,16 @@ def report_changes(follower: Follower) -> bool:
     print(f"stored late       {follower.late():>9}   after a lead that was accepted later")
     print(f"replayed          {follower.replayed:>9}   dead letters")
     print(f"off by changes    {len(problems):>9}")
+    for problem in problems:
+        print(f"    {problem}")
+    return not problems
+
+
+def report_persons(system: Ours) -> bool:
+    """Print how many rows are duplicates; tell whether all leads of each person name the same first one."""
+    number, problems = persons.problems(system)
+    print(f"marked duplicates {number:>9}")
+    print(f"off by person     {len(problems):>9}")
     for problem in problems:
         print(f"    {problem}")
     return not problems

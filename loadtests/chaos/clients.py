@@ -37,19 +37,30 @@ class Clients:
     """Several client processes that share a steady rate."""
 
     def __init__(
-        self, urls: Sequence[str], tokens: Sequence[str], directory: Path, *, number: int, rate: float, keys: bool
+        self,
+        urls: Sequence[str],
+        tokens: Sequence[str],
+        directory: Path,
+        *,
+        number: int,
+        rate: float,
+        keys: bool,
+        phones: Sequence[str] = ("+442071234567",),
     ) -> None:
         """Prepare `number` clients that together send `rate` leads per second, to one address after another.
 
-        Each lead is sent with one of `tokens`. With `keys`, half of the leads have an Idempotency-Key and are retried
-        until they are answered with 202, or with the 429 of a source that may send no more.
+        Each lead is sent with one of `tokens`, and has one of `phones`. With `keys`, half of the leads have an
+        Idempotency-Key and are retried until they are answered with 202, or with the 429 of a source that may send no
+        more.
         """
         context = multiprocessing.get_context("spawn")
         self._stop = context.Event()
         self._files = [directory / f"ledger-{each}" for each in range(number)]
         self._processes = [
             context.Process(
-                target=_client, args=(urls, tokens, str(file), rate / number, keys, self._stop, each), daemon=True
+                target=_client,
+                args=(urls, tokens, phones, str(file), rate / number, keys, self._stop, each),
+                daemon=True,
             )
             for each, file in enumerate(self._files)
         ]
@@ -114,17 +125,33 @@ class Addresses:
 
 
 def _client(
-    urls: Sequence[str], tokens: Sequence[str], file: str, rate: float, keys: bool, stop: object, number: int
+    urls: Sequence[str],
+    tokens: Sequence[str],
+    phones: Sequence[str],
+    file: str,
+    rate: float,
+    keys: bool,
+    stop: object,
+    number: int,
 ) -> None:
-    asyncio.run(_Client(urls, tokens, file, rate, keys, stop, number).run())
+    asyncio.run(_Client(urls, tokens, phones, file, rate, keys, stop, number).run())
 
 
 class _Client:
     def __init__(
-        self, urls: Sequence[str], tokens: Sequence[str], file: str, rate: float, keys: bool, stop: object, number: int
+        self,
+        urls: Sequence[str],
+        tokens: Sequence[str],
+        phones: Sequence[str],
+        file: str,
+        rate: float,
+        keys: bool,
+        stop: object,
+        number: int,
     ) -> None:
         self._addresses = Addresses([f"{url}/api/leads" for url in urls])
         self._tokens = tokens
+        self._phones = phones
         self._ledger = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._file = file
         self._interval = CONNECTIONS / rate
@@ -149,23 +176,24 @@ class _Client:
             begun = time.monotonic()
             self._sent += 1
             email = f"{self._name}-{self._sent}@example.com"
+            phone = random.choice(self._phones)
             headers = {"Authorization": f"Bearer {random.choice(self._tokens)}"}
             # Without a key a client must not retry, because the first request may have been accepted.
             if keyed:
                 headers["Idempotency-Key"] = email
-                while not await self._send(http, email, headers) and not self._stop.is_set():
+                while not await self._send(http, email, phone, headers) and not self._stop.is_set():
                     await asyncio.sleep(PAUSE)
             else:
-                await self._send(http, email, headers)
+                await self._send(http, email, phone, headers)
             await asyncio.sleep(max(0.0, self._interval * random.uniform(0.5, 1.5) - (time.monotonic() - begun)))
 
-    async def _send(self, http: httpx.AsyncClient, email: str, headers: dict[str, str]) -> bool:
+    async def _send(self, http: httpx.AsyncClient, email: str, phone: str, headers: dict[str, str]) -> bool:
         """Send a lead once; tell whether that was its last time."""
         lead = {
             "firstName": "Chaos",
             "lastName": "Monkey",
             "email": email,
-            "phone": "+442071234567",
+            "phone": phone,
             "dateOfBirth": "1990-12-10",
         }
         url = self._addresses.take()

@@ -48,13 +48,14 @@ class System(Waits, Protocol):
 class Ours:
     """Lead Ingest on a database server and Redis."""
 
-    def __init__(self, directory: Path, database: DatabaseServer, queue: Queue) -> None:
+    def __init__(self, directory: Path, database: DatabaseServer, queue: Queue, *, duplicate_days: int = 0) -> None:
         self._database = database
         self._queue = queue
         self._database_url = database.create_database()
         self._name = self._database_url.rpartition("/")[2]
+        settings = {"database_url": self._database_url, "duplicate_days": duplicate_days, **queue.settings}
         # Runs of hours outlive the usual token.
-        self._service = Service(directory, database_url=self._database_url, token_ttl=86400, **queue.settings)
+        self._service = Service(directory, token_ttl=86400, **settings)
         self.url = self._service.base_url
         self.token = ""
 
@@ -79,6 +80,12 @@ class Ours:
         """Return id and address of each row."""
         rows = self._database.execute(f"SELECT LOWER(HEX(id)), email FROM {self._name}.leads")
         return [(_dashed(lead), email) for lead, email in rows]
+
+    def duplicates(self) -> list[tuple[str, str, str | None]]:
+        """Return id, telephone number, and the first lead that it is a duplicate of, of each row."""
+        table = f"{self._name}.leads"
+        rows = self._database.execute(f"SELECT LOWER(HEX(id)), phone, LOWER(HEX(duplicate_of)) FROM {table}")
+        return [(_dashed(lead), phone, first and _dashed(first)) for lead, phone, first in rows]
 
     def dead(self) -> set[str]:
         """Return the ids of the leads in the dead letters."""

@@ -22,6 +22,8 @@ class LeadRow(NamedTuple):
     updated_at: str
     source: str | None = None
     consent: str | None = None  # JSON
+    duplicate_of: LeadId | None = None
+    is_duplicate: bool = False  # whether `duplicate_of` is there
     stored_slot: int | None = None  # both from schema.database.stored_positions
     stored_position: int | None = None
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 
+from schema.lead.contacts import CONTACT_SIZE
 from schema.lead.rules import EMAIL_MAX, NAME_MAX, PHONE_MAX
 from schema.lead.source import KEY_PREFIX_LENGTH, SOURCE_NAME_MAX
 
@@ -31,6 +32,7 @@ OPTIONS: dict[str, Any] = {
 
 LEAD_ID = LargeBinary(16).with_variant(mysql.BINARY(16), "mysql", "mariadb")
 DIGEST = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")
+CONTACT = LargeBinary(CONTACT_SIZE).with_variant(mysql.BINARY(CONTACT_SIZE), "mysql", "mariadb")
 MOMENT = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")  # UTC, microseconds
 
 metadata = MetaData()
@@ -56,6 +58,9 @@ leads = Table(
     Column("updated_at", MOMENT, nullable=False),
     Column("source", String(SOURCE_NAME_MAX)),  # NULL: a user sent it
     Column("consent", Text),  # JSON; NULL: none was given
+    Column("duplicate_of", LEAD_ID),  # the person's first lead; NULL: this is it, or nobody looked
+    # Whether that is so, for an index that has duplicates in the order of their ids.
+    Column("is_duplicate", Boolean, nullable=False, server_default="0"),
     # The order of storing: see schema.database.stored_positions. NULL: stored before there was one.
     Column("stored_slot", SmallInteger),
     Column("stored_position", BigInteger),
@@ -66,9 +71,10 @@ leads = Table(
     Index("leads_phone", "phone", "id"),
     Index("leads_source", "source", "id"),
     Index("leads_stored", "stored_slot", "stored_position", "id"),
+    Index("leads_duplicate", "is_duplicate", "id"),
     sqlite_with_rowid=False,
     info=_documented(
-        "The leads. The id is the primary key; six indexes, to sort, filter and follow, end in it.",
+        "The leads. The id is the primary key; seven indexes, to sort, filter and follow, end in it.",
         "workers",
     ),
     **OPTIONS,
@@ -158,6 +164,21 @@ source_counts = Table(
     **OPTIONS,
 )
 
+# Stored leads that are duplicates, as source_counts has all of a source; those of users under the source "".
+duplicate_counts = Table(
+    "duplicate_counts",
+    metadata,
+    Column("source", String(SOURCE_NAME_MAX), primary_key=True),
+    Column("width", Integer, primary_key=True, autoincrement=False),  # seconds
+    Column("bucket", BigInteger, primary_key=True, autoincrement=False),  # first second since 1970
+    Column("slot", SmallInteger, primary_key=True, autoincrement=False),
+    Column("stored", BigInteger, nullable=False),
+    Index("duplicate_counts_bucket", "width", "bucket"),
+    sqlite_with_rowid=False,
+    info=_documented("Stored duplicates of each source by hour and day of their ids.", "workers, with the rows"),
+    **OPTIONS,
+)
+
 # Accepted leads of each source, as accepted_counts has those of all.
 source_accepted_counts = Table(
     "source_accepted_counts",
@@ -184,6 +205,22 @@ idempotency_keys = Table(
     Index("idempotency_keys_created_at", "created_at"),
     sqlite_with_rowid=False,
     info=_documented("The keys of stored leads, for when Redis has lost its data.", "workers, with the rows"),
+    **OPTIONS,
+)
+
+# The first lead of each address and number, for when Redis has lost its data: see schema.database.first_leads.
+first_leads = Table(
+    "first_leads",
+    metadata,
+    Column("contact", CONTACT, primary_key=True),  # schema.lead.contacts
+    Column("lead_id", LEAD_ID, nullable=False),
+    Index("first_leads_lead_id", "lead_id"),
+    sqlite_with_rowid=False,
+    info=_documented(
+        "The first lead of each address and number, as hashes, for when Redis has lost its data. "
+        "Kept for `LEADS_DUPLICATE_DAYS`.",
+        "workers, with the rows",
+    ),
     **OPTIONS,
 )
 
@@ -284,6 +321,8 @@ sources = Table(
     Column("rate", Integer, nullable=False),  # leads a minute; 0: no limit
     Column("daily_cap", BigInteger, nullable=False),  # leads a day, UTC; 0: no limit
     Column("disabled", Boolean, nullable=False),
+    Column("duplicate_days", Integer),  # 0: its leads are no duplicates; NULL: LEADS_DUPLICATE_DAYS
+    Column("refuses_duplicates", Boolean, nullable=False, server_default="0"),
     Column("created_at", MOMENT, nullable=False),
     Column("updated_at", MOMENT, nullable=False),
     Column("additional_data_schema", Text),  # JSON; NULL: any additionalData

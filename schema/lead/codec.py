@@ -66,6 +66,11 @@ def _to_the_second(second: int) -> bytes:
     return format_time(datetime.fromtimestamp(second, UTC)).removesuffix("000000Z").encode()
 
 
+def with_duplicate(encoded: bytes, first: LeadId) -> bytes:
+    """Add to a lead encoded by `encode` the id of its person's first lead. append.lua does the same."""
+    return b'%b,"duplicateOf":"%b"}' % (encoded[:-1], lead_id.to_text(first).encode())
+
+
 def with_state(encoded: bytes, state: str) -> bytes:
     """Add the state to a lead encoded by `encode`, without decoding it."""
     return b'%b,"state":"%b"}' % (encoded[:-1], state.encode())

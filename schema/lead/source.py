@@ -21,11 +21,13 @@ USER_MARK = "source:"
 
 
 class SourceLimits(NamedTuple):
-    """A source, and how many leads of it are accepted; 0: any number."""
+    """A source, how many leads of it are accepted (0: any number), and what becomes of duplicates."""
 
     name: str
     rate: int = 0  # leads in a minute of Redis's clock
     daily_cap: int = 0  # leads in a day, UTC, of their own time
+    duplicate_days: int | None = None  # 0: its leads are no duplicates; None: as for users
+    refuses_duplicates: bool = False
 
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"

@@ -150,7 +150,9 @@ def _of_row(row: Any) -> dict[str, Any]:
     fields = {str(name): value for name, value in row._mapping.items()}
     moments = {name: codec.format_time(fields.pop(name)) for name in ("created_at", "updated_at")}
     parsed = {name: fields.pop(name) for name in ("additional_data", "consent")}
+    first = fields["duplicate_of"]
     fields["id"] = lead_id.to_text(bytes(fields["id"]))
+    fields["duplicate_of"] = lead_id.to_text(bytes(first)) if first else None
     return {**fields, **{name: orjson.Fragment(text) if text else None for name, text in parsed.items()}, **moments}
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from schema.database import first_leads
 from schema.database.errors import Reaction, reaction_to
 from schema.lead.lead_id import LeadId
 from schema.person import places
@@ -68,6 +69,10 @@ class Erasure:
             erased.waiting += len(found.waiting) - dead
             erased.keys += len({each.name for each in found.keys})
             erased.requests += len({(each[0], each[2]) for page in found.pages for each in page.records})
+        # Also where the first lead is gone for long.
+        self._queue.forget_contacts(person.contacts)
+        with self._writing.begin():
+            first_leads.remove_contacts(self._writing, person.contacts)
         return erased
 
     def _passes(self, person: Person, known: set[LeadId]) -> Iterator[Found]:

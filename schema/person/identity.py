@@ -8,6 +8,8 @@ from urllib.parse import unquote_plus
 
 import orjson
 
+from schema.lead.contacts import contacts_of, normal_email
+
 # What people write between the digits of a number.
 _SEPARATORS = re.compile(r"[\s().\-/]+")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)[\s().\-/]+(?=\d)")
@@ -17,11 +19,6 @@ _JSON_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 class NotAPerson(ValueError):
     """What was given names nobody; the message is one line that says why."""
-
-
-def normal_email(email: str) -> str:
-    """Return the form in which addresses are compared: upper and lower case are the same."""
-    return email.strip().casefold()
 
 
 def normal_phone(phone: str) -> str:
@@ -58,6 +55,12 @@ class Person:
     def stored_phones(self) -> tuple[str, ...]:
         """The forms in which a lead may hold the number."""
         return (self.phone, f"+{self.phone}") if self.phone else ()
+
+    @property
+    def contacts(self) -> list[bytes]:
+        """The hashes of the address and the number, as far as they are known (schema.lead.contacts)."""
+        both = zip((self.email, self.phone), contacts_of(self.email, self.phone), strict=True)
+        return [contact for text, contact in both if text]
 
     def has(self, email: Any, phone: Any) -> bool:
         """Tell whether a lead with this address and number is the person's."""

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, delete, insert, select, true
 
 from schema.database.tables import kept_out, kept_out_salt
-from schema.person.identity import Person, normal_email
+from schema.lead.contacts import normal_email
+from schema.person.identity import Person
 
 SALT_SIZE = 32  # bytes
 

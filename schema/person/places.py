@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, func, or_, select
 from schema.database.idempotency import Remembered
 from schema.database.tables import idempotency_keys, leads
 from schema.lead import lead_id
+from schema.lead.contacts import contacts_of
 from schema.lead.lead_id import LeadId
 from schema.person.identity import Person, strings_in
 from schema.queue import entries, keys, request_pages
@@ -74,6 +75,13 @@ class Found:
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.waiting or self.keys or self.pages)
+
+    @property
+    def contacts(self) -> set[bytes]:
+        """The hashes of the addresses and numbers of the person's leads (schema.lead.contacts)."""
+        leads = [(row.email, row.phone) for row in self.rows]
+        leads += [found for each in self.waiting if (found := entries.email_and_phone_of(each.payload)) is not None]
+        return {contact for email, phone in leads for contact in contacts_of(email, phone)}
 
     @property
     def leads(self) -> set[LeadId]:

@@ -9,12 +9,15 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from schema.counts import removal, totals
+from schema.counts.widths import DAY
+from schema.database import first_leads
 from schema.database.tables import dropped_leads, erased_leads, idempotency_keys, leads
 from schema.lead.lead_id import LeadId
 from schema.person.places import OVERWRITTEN, Found, Key
 from schema.queue import keys, request_pages
 from schema.queue.script import Script
 from schema.runtime.redis_clients import ShardClient
+from schema.settings.queue import DUPLICATE_DAYS_MAX
 from schema.settings.shards import Shard
 
 _HERE = Path(__file__).parent
@@ -78,6 +81,8 @@ def _remove_rows(connection: Connection, found: Found) -> int:
     for few in _in_parts(sorted(there)):
         connection.execute(delete(leads).where(leads.c.id.in_(few)))
     removal.subtract_erased(connection, there)
+    for few in _in_parts(ids):
+        first_leads.remove(connection, few)
     for key in found.keys:
         if key.shard is None:
             _remove_key(connection, key)
@@ -131,12 +136,13 @@ class QueueRemoval:
 
     def __init__(self, shards: Sequence[ShardClient]) -> None:
         # redis-py's types do not say whether text or bytes are returned.
-        self._clients: dict[Shard | None, Any] = dict(shards)
+        self._clients: dict[Shard, Any] = dict(shards)
         self._remove_entry = {shard: REMOVE_ENTRY.register(client, shard) for shard, client in shards}
         self._replace_page = {shard: REPLACE_PAGE.register(client, shard) for shard, client in shards}
 
     def remove_traces(self, found: Found) -> None:
-        """Remove idempotency keys and requests: what can only be found while the leads are known."""
+        """Remove first leads, idempotency keys and requests: what can only be found while the leads are known."""
+        self.forget_contacts(found.contacts, found.leads)
         for key in found.keys:
             if key.shard and key.is_alone:
                 self._clients[key.shard].delete(key.name)
@@ -147,6 +153,20 @@ class QueueRemoval:
             left = request_pages.without(page.content, page.records)
             fewer = len(request_pages.records_of(page.content)) - (len(request_pages.records_of(left)) if left else 0)
             self._replace_page[page.shard](old=page.content, new=left, fewer=fewer, is_errors=int(page.is_errors))
+
+    def forget_contacts(self, contacts: Collection[bytes], leads: Collection[LeadId] | None = None) -> None:
+        """Forget contacts where one of `leads` was the first, by default whoever was."""
+        now = int(time.time()) // keys.FIRST_LEADS_PERIOD
+        periods = range(now - DUPLICATE_DAYS_MAX * DAY // keys.FIRST_LEADS_PERIOD - 1, now + 2)
+        for shard, client in self._clients.items():
+            for contact in contacts:
+                names = [shard.name(keys.first_leads_name(contact, period)) for period in periods]
+                pipeline = client.pipeline(transaction=False)
+                for name in names:
+                    pipeline.hget(name, contact[2:])
+                for name, first in zip(names, pipeline.execute(), strict=True):
+                    if first is not None and (leads is None or first in leads):
+                        client.hdel(name, contact[2:])
 
     def remove_entries(self, found: Found) -> int:
         """Remove entries and dead letters; return how many. Call it after `remove_rows`."""

@@ -12,11 +12,13 @@ from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
 from schema.lead.source import is_name
 from schema.queue import keys
+from schema.queue.keys import EMAIL_MARK, PHONE_MARK
 
 DIGEST_SIZE = 32  # bytes of a SHA-256
 
 # The fields' names as Redis returns them.
 LEAD_FIELD, KEY_FIELD, DIGEST_FIELD = (name.encode() for name in (keys.LEAD_FIELD, keys.KEY_FIELD, keys.DIGEST_FIELD))
+FIRST_OF_FIELD, LOOK_FIELD = (name.encode() for name in (keys.FIRST_OF_FIELD, keys.LOOK_FIELD))
 
 
 class BadEntry(ValueError):
@@ -30,6 +32,8 @@ class Entry(NamedTuple):
     payload: bytes  # JSON
     key: bytes = b""  # schema.database.idempotency.key_of in hexadecimal; empty: none
     digest: bytes = b""  # SHA-256 of the lead's fields; empty without a key
+    first_of: str = ""  # EMAIL_MARK, PHONE_MARK or both: the contacts that it is the first lead of
+    look_days: int = 0  # within which there may be a first lead that Redis did not know; 0: there is none
 
     def row(self) -> LeadRow:
         """Decode the payload as a row of the table `leads`.
@@ -37,6 +41,10 @@ class Entry(NamedTuple):
         Raises BadEntry.
         """
         return decode(self.payload)
+
+    def contacts_opened(self, email: bytes, phone: bytes) -> list[bytes]:
+        """Return those of its contacts that it is the first lead of."""
+        return [each for mark, each in ((EMAIL_MARK, email), (PHONE_MARK, phone)) if mark in self.first_of]
 
     def remembered(self, lead: LeadId) -> Remembered | None:
         """Return the lead's idempotency key, or None.
@@ -57,7 +65,15 @@ class Entry(NamedTuple):
 def parse(name: bytes, fields: dict[bytes, bytes] | None) -> Entry:
     """Make an Entry from redis-py's answer. Without a lead's field the payload is empty."""
     get = (fields or {}).get
-    return Entry(name, get(LEAD_FIELD, b""), get(KEY_FIELD, b""), get(DIGEST_FIELD, b""))
+    days = get(LOOK_FIELD, b"")
+    return Entry(
+        name,
+        get(LEAD_FIELD, b""),
+        get(KEY_FIELD, b""),
+        get(DIGEST_FIELD, b""),
+        get(FIRST_OF_FIELD, b"").decode("ascii", "replace"),
+        int(days) if days.isdigit() else 0,
+    )
 
 
 def parse_flat(name: bytes, fields: list[bytes]) -> Entry:
@@ -76,7 +92,7 @@ def decode(payload: bytes) -> LeadRow:
         lead = orjson.loads(payload)
         data = lead["additionalData"]
         created, updated = lead["createdAt"], lead["updatedAt"]
-        source, consent = lead.get("source"), lead.get("consent")
+        source, consent, first_lead = lead.get("source"), lead.get("consent"), lead.get("duplicateOf")
         first, last, email, phone = lead["firstName"], lead["lastName"], lead["email"], lead["phone"]
         if not type(first) is type(last) is type(email) is type(phone) is str:
             raise TypeError
@@ -95,6 +111,8 @@ def decode(payload: bytes) -> LeadRow:
             created_at if updated == created else _moment(updated),
             source,
             None if consent is None else orjson.dumps(consent).decode(),
+            None if first_lead is None else lead_id.from_text(first_lead),
+            first_lead is not None,
         )
     except orjson.JSONDecodeError:
         raise BadEntry("not JSON") from None
@@ -124,6 +142,16 @@ def source_of(payload: bytes) -> str:
         return str(orjson.loads(payload).get("source", ""))
     except (ValueError, AttributeError):
         return ""
+
+
+def email_and_phone_of(payload: bytes) -> tuple[str, str] | None:
+    """Return the e-mail address and the number in a payload, or None."""
+    try:
+        lead = orjson.loads(payload)
+        email, phone = lead["email"], lead["phone"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return (email, phone) if isinstance(email, str) and isinstance(phone, str) else None
 
 
 def id_of(payload: bytes) -> LeadId | None:

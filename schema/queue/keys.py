@@ -10,6 +10,9 @@ INDEX = "leads:index"
 ACCEPTED = "leads:accepted"
 SOURCES_ACCEPTED = "leads:accepted:sources"
 SOURCE_RATE_PREFIX = "leads:source:"
+FIRST_LEADS_PREFIX = "leads:first:"
+FIRST_LEADS_PERIOD = 5 * 24 * 60 * 60  # seconds: a key's contacts are forgotten together
+FIRST_LEADS_SINCE = "leads:first:since"
 RATE_PREFIX = "leads:rate:"
 LOGIN_FAILURES_PREFIX = "leads:login:failures:"
 LOGIN_KNOWN_PREFIX = "leads:login:known:"
@@ -41,6 +44,13 @@ KEY_FIELD = "key"
 DIGEST_FIELD = "digest"
 REASON_FIELD = "reason"
 
+# Further fields of an entry while duplicates are looked for: of which contacts its lead is the first, EMAIL_MARK or
+# PHONE_MARK or both; and within how many days there may be a first lead that Redis does not know.
+FIRST_OF_FIELD = "first"
+LOOK_FIELD = "look"
+EMAIL_MARK = "e"
+PHONE_MARK = "p"
+
 # The field of an entry of AUDIT: an event as encoded by schema.audit.event.
 EVENT_FIELD = "event"
 
@@ -59,6 +69,11 @@ MOVED_MARK = "moved:"
 def source_name(source: str) -> str:
     """Return the name whose shard (schema.settings.shards.home_of) has the leads of a source."""
     return SOURCE_RATE_PREFIX + source
+
+
+def first_leads_name(contact: bytes, period: int) -> str:
+    """Return the hash that has a contact's first lead of a period, under the field `contact[2:]`."""
+    return f"{FIRST_LEADS_PREFIX}{period}:{contact[:2].hex()}"
 
 
 # Key, type, content, writer.
@@ -99,6 +114,19 @@ DOCUMENTED = (
         f"{SOURCE_RATE_PREFIX}<name>",
         "string",
         "Leads accepted of a source with a rate in this minute, by Redis's clock; expires with it.",
+        "the API, in the append",
+    ),
+    (
+        f"{FIRST_LEADS_PREFIX}<period>:<xxxx>",
+        "hash",
+        "Hash of an address or number, as `xxxx` begins it, to the id of its first lead of that period (five days); "
+        "expires `LEADS_DUPLICATE_REDIS_DAYS` after it.",
+        "the API, in the append",
+    ),
+    (
+        FIRST_LEADS_SINCE,
+        "string",
+        "`<second since 1970>:<days>`: since when first leads are remembered without a gap, and how long each.",
         "the API, in the append",
     ),
     (

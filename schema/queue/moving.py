@@ -110,6 +110,8 @@ class Moving:
             # What its sources sent before it was left: the queue that is left now hands it back at the end.
             self._hand_on_days([each], self._old)
             _copy_and_forget_counts(each, connection)
+            # What the other queue took meanwhile is a gap in what this one remembers.
+            client.delete(shard.name(keys.FIRST_LEADS_SINCE))
             client.delete(shard.name(keys.FENCE))
 
     def _move_letters(self, place: ShardClient, new: Sequence["_Next"]) -> int:

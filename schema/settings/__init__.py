@@ -213,6 +213,10 @@ def _check_queue(settings: Settings) -> None:
         raise SettingsError(
             f"{variable('broker_url')}: a Redis Cluster needs a broker of its own, because Celery cannot use a Cluster"
         )
+    if settings.duplicate_days and max(len(settings.shards), len(settings.next_shards)) > 1:
+        raise SettingsError(
+            f"{variable('duplicate_days')}: in a queue of several shards duplicates are not found: each knows its own"
+        )
     if settings.next_shards == settings.shards:
         raise SettingsError(
             f"{variable('queue_next_shards')}: {settings.queue_next_shards} is what the queue has already"

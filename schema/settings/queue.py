@@ -7,6 +7,9 @@ from marshmallow.validate import OneOf
 from schema.settings.declare import check_broker_url, check_redis_url, number, setting
 from schema.settings.shards import SHARDS_MAX
 
+# Two years.
+DUPLICATE_DAYS_MAX = 730
+
 
 @dataclass(frozen=True)
 class QueueSettings:
@@ -66,4 +69,20 @@ class QueueSettings:
         check=OneOf(["memory", "disk"]),
     )
     queue_max: int = number(5_000_000, "Leads waiting, past which POSTs are answered with 503.", unit="leads", low=1)
+    duplicate_days: int = number(
+        0,
+        "Days within which a lead with the same e-mail address or telephone number is a duplicate. 0: duplicates are "
+        "not looked for. Only with one shard.",
+        unit="days",
+        low=0,
+        high=DUPLICATE_DAYS_MAX,
+    )
+    duplicate_redis_days: int = number(
+        30,
+        "Of these the days that Redis remembers, which cost memory. What is older is looked up in the database "
+        "when the row is written: too late for the 202.",
+        unit="days",
+        low=1,
+        high=DUPLICATE_DAYS_MAX,
+    )
     idempotency_ttl: int = number(86400, "Time an Idempotency-Key is remembered.", unit="seconds", low=1)

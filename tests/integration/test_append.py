@@ -7,9 +7,11 @@ from collections import Counter
 
 import pytest
 
-from ingest_api.intake.append import AppendRequest, AppendResult, NewLead, Verdict
-from schema.lead import codec
+from ingest_api.intake.append import AppendRequest, AppendResult, Duplicates, NewLead, Verdict, duplicates_of
+from schema.lead import codec, lead_id
+from schema.lead.contacts import contacts_of
 from schema.lead.lead_id import LeadId, micros_of, new_lead_id
+from schema.lead.source import SourceLimits
 from schema.queue import entries, keys
 from tests.integration.backends import Backend, fields_of
 from tests.integration.flushes import Line, lead_of, one_lead, run, with_key
@@ -32,9 +34,10 @@ def test_the_rate_limit_counts_exactly_over_two_processes(backend: Backend):
     assert 0 < backend.client.pttl("leads:rate:192.0.2.1") <= 60_000
 
 
-def test_a_limited_request_appends_nothing_and_other_clients_go_on(backend: Backend):
+@pytest.mark.parametrize("source", [None, SourceLimits("acme")], ids=["user", "source"])
+def test_a_limited_request_appends_nothing_and_other_clients_go_on(backend: Backend, source: SourceLimits | None):
     def from_client(number: int) -> AppendRequest:
-        return AppendRequest(rate_key=f"leads:rate:192.0.2.{number}", leads=(lead_of(new_lead_id()),))
+        return AppendRequest(f"leads:rate:192.0.2.{number}", (lead_of(new_lead_id()),), source=source)
 
     async def work(line: Line) -> list[AppendResult]:
         return await asyncio.gather(*(line.submit(from_client(client)) for client in (1, 1, 1, 2)))
@@ -248,3 +251,46 @@ def test_digests_of_any_bytes_are_compared_whole(backend: Backend):
     verdicts = run(backend, work)
 
     assert verdicts == [Verdict.APPENDED, *[Verdict.CONFLICT] * 19, Verdict.DUPLICATE]
+
+
+def of_person(lead: LeadId, email: str, phone: str) -> NewLead:
+    """Return a lead whose person is looked for."""
+    return lead_of(lead)._replace(contacts=b"".join(contacts_of(email, phone)))
+
+
+@pytest.mark.parametrize(("days_before", "is_duplicate"), [(6.9, True), (7.1, False), (29, False)])
+def test_a_lead_is_a_duplicate_within_the_days_of_its_request(backend: Backend, days_before: float, is_duplicate: bool):
+    # Given a person who came some days ago, and a source with a week where all others have a month
+    now = new_lead_id()
+    earlier = lead_id.at(micros_of(now) - int(days_before * 86_400_000_000))
+    first = of_person(earlier, "ada@example.com", "+442071234567")
+
+    async def work(line: Line) -> AppendResult:
+        await line.submit(AppendRequest(leads=(first,), duplicate_days=30))
+        again = of_person(now, "ada@example.com", "+442071234567")
+        return await line.submit(AppendRequest(leads=(again,), duplicate_days=7))
+
+    result = run(backend, work, duplicate_days=30)
+
+    assert duplicates_of(result, 1) == [earlier if is_duplicate else None]
+
+
+def test_what_is_refused_is_not_the_first_lead_of_what_is_new_in_it(backend: Backend):
+    # Given a person, and a bulk of a source that has duplicates refused
+    first, refused, other = (new_lead_id() for _ in range(3))
+
+    async def work(line: Line) -> AppendResult:
+        known = of_person(first, "ada@example.com", "+442071234567")
+        await line.submit(AppendRequest(leads=(known,), duplicate_days=30))
+        # When it sends her with a new number, and somebody else with the same one
+        bulk = (
+            of_person(refused, "ada@example.com", "+12025550123"),
+            of_person(other, "grace@example.com", "+12025550123"),
+        )
+        return await line.submit(AppendRequest(leads=bulk, duplicate_days=30, duplicates=Duplicates.REFUSED))
+
+    result = run(backend, work, duplicate_days=30)
+
+    # Then the other one is taken
+    assert duplicates_of(result, 2) == [first, None]
+    assert backend.waiting() == 2

@@ -128,9 +128,9 @@ def test_what_a_source_may_be_told_has_an_example(embedded: Service):
     responses = embedded.get("/api/openapi.json", token=None).json()["components"]["responses"]
     examples = {
         each["value"]["message"]
-        for status in ("403", "429", "503")
+        for status in ("403", "409", "429", "503")
         for name, each in responses[status]["content"]["application/json"]["examples"].items()
-        if name in ("api_key", "role_of_key", "source_rate", "source_cap", "keys")
+        if name in ("api_key", "role_of_key", "duplicate", "source_rate", "source_cap", "keys")
     }
 
     for name in ("Send a lead", "Send leads in bulk"):

@@ -15,7 +15,7 @@ from schema.lead.lead_id import LeadId
 from schema.queue.entries import BadEntry, Entry, id_of
 from schema.runtime import logs
 from workers import metrics
-from workers.store import insertion
+from workers.store import insertion, seen_before
 from workers.store.consumer import Claimed, Consumer
 from workers.store.dead_letter_limit import DeadLetterLimit, DeadLetterLimitReached
 from workers.store.kept_out import KeptOutLeads
@@ -156,7 +156,7 @@ class BatchStore:
         """Store entries in one transaction, then acknowledge them and dead-letter the rejected ones."""
         if not entries:
             return
-        rows: list[LeadRow] = []
+        leads: list[tuple[Entry, LeadRow]] = []
         keys: list[Remembered] = []
         by_id: dict[bytes, list[Entry]] = {}
         bad: list[tuple[Entry, str]] = []
@@ -167,12 +167,12 @@ class BatchStore:
             except BadEntry as error:
                 bad.append((entry, str(error)))
                 continue
-            rows.append(row)
+            leads.append((entry, row))
             if remembered is not None:
                 keys.append(remembered)
             by_id.setdefault(row.id, []).append(entry)
         self._limit.check([reason for _, reason in bad], len(entries))
-        inserted = self._insert(connection, rows, keys) if rows else insertion.Inserted()
+        inserted = self._insert(connection, leads, keys) if leads else insertion.Inserted()
         acknowledged = [entry for group in by_id.values() for entry in group]
         for lead, reason in inserted.rejected.items():
             # A lead that is in the stream twice becomes one dead letter; its other entries are acknowledged.
@@ -182,7 +182,7 @@ class BatchStore:
         if acknowledged:
             self._acknowledge(acknowledged, list(by_id), inserted.stored + inserted.duplicates)
         metrics.observe_delay(inserted.stored)
-        metrics.count_sources(rows, inserted.stored)
+        metrics.count_sources([row for _, row in leads], inserted.stored)
         outcome.stored += len(inserted.stored)
         outcome.duplicates += len(inserted.duplicates)
         outcome.erased += len(inserted.erased)
@@ -200,18 +200,22 @@ class BatchStore:
                 raise DatabaseAway(str(error)) from None
         self._consumer.acknowledge(entries, ids)
 
-    def _insert(self, connection: Connection, rows: list[LeadRow], keys: list[Remembered]) -> insertion.Inserted:
+    def _insert(
+        self, connection: Connection, leads: list[tuple[Entry, LeadRow]], keys: list[Remembered]
+    ) -> insertion.Inserted:
         def check(reasons: Iterable[str]) -> None:
-            self._limit.check(list(reasons), len(rows))
+            self._limit.check(list(reasons), len(leads))
 
+        rows, firsts = seen_before.find(connection, leads)
+        beside = insertion.Beside(keys, firsts)
         kept_out = self._kept_out.among(connection, rows)
         if kept_out:
             rows = [row for row in rows if row.id not in kept_out]
-            keys = [key for key in keys if key.lead not in kept_out]
+            beside = beside.of({row.id for row in rows})
         for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
             try:
                 slot = self._lease.slot()
-                return insertion.store(connection, rows, slot, keys, kept_out=list(kept_out), check=check)
+                return insertion.store(connection, rows, slot, beside, kept_out=list(kept_out), check=check)
             except SQLAlchemyError as error:
                 if reaction_to(error) is not Reaction.RETRY or attempt == TRANSACTION_ATTEMPTS:
                     raise

@@ -1,7 +1,7 @@
 """Inserts a batch of leads in one transaction, each lead once, and finds the rows that cannot be stored."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
@@ -9,8 +9,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schema.counts import by_source, write
 from schema.counts.widths import SLOTS
-from schema.database import idempotency, stored_positions
+from schema.database import first_leads, idempotency, stored_positions
 from schema.database.errors import Reaction, reaction_to, reason_of
+from schema.database.first_leads import FirstLead
 from schema.database.idempotency import Remembered
 from schema.database.lead_row import LeadRow, insert_rows
 from schema.database.tables import leads
@@ -36,6 +37,20 @@ class _Erased(Exception):
         self.ids = ids
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is stored beside rows, each with its lead: idempotency keys, and which lead was the first of a contact."""
+
+    keys: Sequence[Remembered] = ()
+    firsts: Sequence[FirstLead] = ()
+
+    def of(self, ids: Collection[LeadId]) -> "Beside":
+        """Return what belongs to these leads."""
+        return Beside(
+            [each for each in self.keys if each.lead in ids], [each for each in self.firsts if each.lead in ids]
+        )
+
+
 # Called with the reasons of a batch's rejected leads so far; raises when they must not become dead letters.
 Check = Callable[[Iterable[str]], object]
 
@@ -44,12 +59,12 @@ def store(
     connection: Connection,
     rows: list[LeadRow],
     slot: int,
-    keys: Sequence[Remembered] = (),
+    beside: Beside = Beside(),
     *,
     kept_out: Sequence[LeadId] = (),
     check: Check = lambda reasons: None,
 ) -> Inserted:
-    """Insert `rows`, count them and store their idempotency keys in one transaction, committed on return.
+    """Insert `rows`, count them and store what is beside them in one transaction, committed on return.
 
     The leads in `kept_out`, which `rows` must not hold, are noted as erased; those that `python -m schema person erase`
     has noted are left out.
@@ -61,12 +76,12 @@ def store(
     Raises SQLAlchemyError when the database is away or the transaction must be run again.
     """
     try:
-        return _store(connection, rows, slot, keys, kept_out, check)
+        return _store(connection, rows, slot, beside, kept_out, check)
     except _Erased as found:
         erased = found.ids
     left = [row for row in rows if row.id not in erased]
-    keys = [key for key in keys if key.lead not in erased]
-    inserted = store(connection, left, slot, keys, kept_out=kept_out, check=check)
+    beside = beside.of({row.id for row in left})
+    inserted = store(connection, left, slot, beside, kept_out=kept_out, check=check)
     inserted.erased.extend(erased)
     return inserted
 
@@ -75,7 +90,7 @@ def _store(
     connection: Connection,
     rows: list[LeadRow],
     slot: int,
-    keys: Sequence[Remembered],
+    beside: Beside,
     kept_out: Sequence[LeadId],
     check: Check,
 ) -> Inserted:
@@ -86,7 +101,7 @@ def _store(
             ids = [row.id for row in rows]
             write.add(connection, ids, slot)
             by_source.add(connection, rows, slot)
-            _complete(connection, ids, keys, kept_out)
+            _complete(connection, ids, beside, kept_out)
         return Inserted(stored=ids, erased=list(kept_out))
     except (SQLAlchemyError, UnicodeError) as error:
         if reaction_to(error) not in (Reaction.DUPLICATE, Reaction.REJECT_ROW):
@@ -95,9 +110,8 @@ def _store(
         unique = {row.id: row for row in _placed(connection, rows, slot)}
         inserted = _bisect(connection, unique, check)
         write.add(connection, inserted.stored, slot)
-        stored = set(inserted.stored)
         by_source.add(connection, [unique[each] for each in inserted.stored], slot)
-        _complete(connection, inserted.stored, [key for key in keys if key.lead in stored], kept_out)
+        _complete(connection, inserted.stored, beside.of(set(inserted.stored)), kept_out)
     inserted.erased.extend(kept_out)
     return inserted
 
@@ -107,16 +121,15 @@ def _placed(connection: Connection, rows: list[LeadRow], slot: int) -> list[Lead
     return stored_positions.place(connection, rows, slot % SLOTS, time.time_ns() // 1000)
 
 
-def _complete(
-    connection: Connection, ids: list[LeadId], keys: Sequence[Remembered], kept_out: Sequence[LeadId]
-) -> None:
+def _complete(connection: Connection, ids: list[LeadId], beside: Beside, kept_out: Sequence[LeadId]) -> None:
     """Write what belongs to the rows that were inserted and counted in the open transaction. Raises _Erased."""
     # After the counts: whoever notes leads as erased locks those first, so it comes before this or after the COMMIT.
     if ids:
         found = removal.erased_between(connection, min(ids), max(ids)).intersection(ids)
         if found:
             raise _Erased(found)
-    idempotency.remember(connection, list(keys))
+    idempotency.remember(connection, list(beside.keys))
+    first_leads.remember(connection, beside.firsts)
     if kept_out:
         removal.note_erased(connection, kept_out)
 

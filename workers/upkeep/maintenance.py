@@ -1,13 +1,14 @@
-"""Maintenance: compacts the counts of past minutes, makes partitions ahead, removes expired months and audit events."""
+"""Maintenance: compacts the counts of past minutes, makes partitions ahead, and removes what is past its time."""
 
 import time
+from collections.abc import Callable
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from schema.audit import trail
 from schema.counts import by_source, maintain, retention
-from schema.database import partitions
+from schema.database import first_leads, partitions
 from schema.database.errors import reason_of
 from schema.runtime import logs
 from schema.settings import Settings
@@ -15,7 +16,7 @@ from schema.settings import Settings
 # Longest time (seconds) that one run compacts minutes; the rest is left to the next run.
 COMPACT_TIME_BUDGET = 20.0
 
-# Longest time (seconds) that one run removes audit events.
+# Longest time (seconds) that one run removes audit events, and first leads.
 FORGET_TIME_BUDGET = 10.0
 
 # Most minutes compacted in one transaction.
@@ -31,18 +32,20 @@ class Maintenance:
         self._engine = engine
         self._retention = settings.retention_months
         self._audit_days = settings.audit_days
+        self._duplicate_days = settings.duplicate_days
 
     def run(self) -> dict[str, int]:
-        """Compact, make and remove; return the numbers of minutes, partitions, expired leads and audit events.
+        """Compact, make and remove; return the numbers of minutes, partitions, expired leads, audit events, contacts.
 
         A step that the database refuses is left to the next run; `failed` has the number of those.
         """
-        done = {"minutes": 0, "months": 0, "expired": 0, "audit_events": 0}
+        done = {"minutes": 0, "months": 0, "expired": 0, "audit_events": 0, "contacts": 0}
         steps = {
             "months": self._make_months,
             "expired": self._expire,
             "minutes": self._compact,
             "audit_events": self._forget_audit_events,
+            "contacts": self._forget_contacts,
         }
         for name, step in steps.items():
             try:
@@ -65,16 +68,28 @@ class Maintenance:
             return retention.expire(connection, self._retention, _now())
 
     def _forget_audit_events(self) -> int:
-        """Remove audit events past LEADS_AUDIT_DAYS; each batch in a transaction of its own."""
+        """Remove audit events past LEADS_AUDIT_DAYS."""
+        if not self._audit_days:
+            return 0
+        return self._in_parts(lambda connection: trail.forget(connection, self._audit_days), trail.AUDIT_FORGET_MAX)
+
+    def _forget_contacts(self) -> int:
+        """Remove first leads past LEADS_DUPLICATE_DAYS, all when duplicates are no longer looked for."""
+        before = _now() - self._duplicate_days * first_leads.DAY_MICROS
+        return self._in_parts(
+            lambda connection: first_leads.forget(connection, before), first_leads.CONTACTS_FORGOTTEN_MAX
+        )
+
+    def _in_parts(self, remove: Callable[[Connection], int], most: int) -> int:
+        """Call `remove`, which removes about `most` rows, until there are fewer; each time in its own transaction."""
         deadline = time.monotonic() + FORGET_TIME_BUDGET
         done = 0
-        while self._audit_days:
+        while True:
             with self._engine.begin() as connection:
-                removed = trail.forget(connection, self._audit_days)
+                removed = remove(connection)
             done += removed
-            if removed < trail.AUDIT_FORGET_MAX or time.monotonic() > deadline:
-                break
-        return done
+            if removed < most or time.monotonic() > deadline:
+                return done
 
     def _compact(self) -> int:
         deadline = time.monotonic() + COMPACT_TIME_BUDGET

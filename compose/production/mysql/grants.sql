@@ -14,6 +14,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON leads.dirty_minutes TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.accepted_counts TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.source_counts TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.source_accepted_counts TO leads_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON leads.duplicate_counts TO leads_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON leads.first_leads TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.idempotency_keys TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.dropped_leads TO leads_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON leads.audit_trail TO leads_worker;
