@@ -100,6 +100,8 @@ def run(system: System, servers: dict[str, object], directory: Path, options: ar
     if follower is not None:
         follower.stop()
     drained = drain(system, options.drain)
+    if follower is not None and follower.replay_rest():
+        drain(system, options.drain)
     is_fine = report(system, clients, faults, drained)
     if sources is not None and isinstance(system, Ours):
         is_fine = report_sources(system, sources) and is_fine

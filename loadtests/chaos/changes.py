@@ -43,11 +43,16 @@ class Follower:
             each.start()
 
     def stop(self) -> None:
-        """Kill the reader for the last time, and replay all dead letters."""
+        """Kill the reader for the last time, and refuse no lead any more."""
         self._over.set()
         for each in self._threads:
             each.join()
+
+    def replay_rest(self) -> int:
+        """Put the dead letters of the last batches back into the queue, once nothing waits; return how many."""
+        before = self.replayed
         self._until_it_works(self._replay)
+        return self.replayed - before
 
     def problems(self) -> list[str]:
         """Let a reader come to the end; return a line for each way in which what it has is not what is stored."""

@@ -10,7 +10,9 @@ import psutil
 
 from loadtests.chaos.queues import Queue
 from tests.kit.databases import DatabaseServer
-from tests.kit.service import Service
+from tests.kit.service import PASSWORD, Service
+
+ADMIN = "chaos@example.com"
 
 
 class Waits(Protocol):
@@ -58,6 +60,7 @@ class Ours:
         self._service = Service(directory, token_ttl=86400, **settings)
         self.url = self._service.base_url
         self.token = ""
+        self._admin = ""  # who may replay; made at the first time
 
     def start(self) -> None:
         """Start it; on return it accepts leads."""
@@ -110,11 +113,15 @@ class Ours:
         self._database.execute(f"DROP TRIGGER IF EXISTS {self._name}.refusal")
 
     def replay(self) -> int:
-        """Put all dead letters back into the queue; return how many. Raises RuntimeError."""
-        done = self._service.run("workers", "dead-letters", "replay", "--all", timeout=None)
-        if done.returncode:
-            raise RuntimeError(done.stderr.strip())
-        return int(done.stdout.split()[0])
+        """Put all dead letters back into the queue; return how many. Raises httpx.HTTPError while a server is away."""
+        if not self._admin:
+            done = self._service.user("create", ADMIN, "--role", "admin", password=PASSWORD)
+            if done.returncode:
+                raise RuntimeError(done.stderr.strip())
+            self._admin = ADMIN
+        token = self._service.token(self._admin, PASSWORD)
+        answer = self._service.post("/api/dead-letters/replay", {"all": True}, token=token)
+        return int(answer.raise_for_status().json()["data"]["replayed"])
 
     def make_source(self, name: str, daily_cap: int) -> str:
         """Make a source; return its API key."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, event, select, text
 
 from ingest_api.http.envelope import ApiError
 from ingest_api.reads import changes
@@ -379,3 +379,24 @@ def test_erased_leads_are_no_longer_there(backend: Backend, ann: list[LeadId]):
 
     assert set(Reader(backend).follow()) == backend.stored() < set(read)
     assert reader.follow() == read
+
+
+@pytest.mark.parametrize("backend", ["embedded"], indirect=True)
+def test_sqlite_reads_by_the_index_of_the_order(backend: Backend):
+    # Given what a step asks (the plans of MySQL and MariaDB are in test_explain.py)
+    insert_history(backend, 50)
+    store(backend, rows(50, START + 100), slot=2)
+    asked: list[tuple[str, Any]] = []
+    engine = engines.reader(backend.settings.primary_url, timeout=10, pool_size=1)
+    event.listen(engine, "before_cursor_execute", lambda _c, _k, statement, given, *_: asked.append((statement, given)))
+    with engine.connect() as connection:
+        changes.step(connection, ChangesCursor(), 100, None)
+        of_leads = [each for each in asked if "stored_slot" in each[0].partition("WHERE")[2]]
+        plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {each}", given).all() for each, given in of_leads]
+    engine.dispose()
+
+    # Then it seeks in that index, and sorts no table
+    steps = [str(row.detail) for plan in plans for row in plan if "leads" in str(row.detail)]
+    assert len(of_leads) == 2
+    assert len(steps) == 2
+    assert all(each.startswith("SEARCH leads USING COVERING INDEX leads_stored (stored_slot=?") for each in steps)
