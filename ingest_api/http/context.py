@@ -1,9 +1,13 @@
 """The typed request context, and the request class that carries it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import falcon.asgi
 import falcon.util
+
+if TYPE_CHECKING:
+    from schema.runtime.tracing import RequestSpan
 
 
 @dataclass
@@ -15,6 +19,7 @@ class RequestContext(falcon.util.Context):
     user: str = ""  # from the token; "" until it is checked
     body: bytes | None = None  # raw, for the request log
     reason: str = ""  # error code of the response; "" for none
+    span: "RequestSpan | None" = None  # when the request is traced
 
     # Written by RateLimit only. The middleware counts a request that is not counted when its answer is ready.
     is_counted: bool = False

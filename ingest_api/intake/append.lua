@@ -102,13 +102,21 @@ local function check_source(source, rate, cap, used_elsewhere, leads)
   return APPENDED, 0, 0
 end
 
-local function append(key, digest, id, minute, payload)
+local function append(key, digest, trace, id, minute, payload)
   local entry
-  if key == '' then
+  if key == '' and trace == '' then
     entry = redis.call('XADD', STREAM, '*', LEAD_FIELD, payload)
   else
-    local name = string.sub(key, #IDEMPOTENCY_PREFIX + 1)
-    entry = redis.call('XADD', STREAM, '*', LEAD_FIELD, payload, KEY_FIELD, name, DIGEST_FIELD, digest)
+    local fields = {LEAD_FIELD, payload}
+    if key ~= '' then
+      local name = string.sub(key, #IDEMPOTENCY_PREFIX + 1)
+      fields = {LEAD_FIELD, payload, KEY_FIELD, name, DIGEST_FIELD, digest}
+    end
+    if trace ~= '' then
+      fields[#fields + 1] = TRACE_FIELD
+      fields[#fields + 1] = trace
+    end
+    entry = redis.call('XADD', STREAM, '*', unpack(fields))
   end
   index_updates[#index_updates + 1] = id
   index_updates[#index_updates + 1] = entry
@@ -120,6 +128,7 @@ for _ = 1, tonumber(requests) do
   local source, rate, cap = next_argument(), tonumber(next_argument()), tonumber(next_argument())
   local used_elsewhere = tonumber(next_argument())
   local absent_in_database, leads = next_argument() == '1', tonumber(next_argument())
+  local trace = next_argument()
   local behind = place + LEAD_ARGUMENTS * leads
   local verdict, known_id, source_used, source_until = APPENDED, '', 0, 0
 
@@ -158,7 +167,7 @@ for _ = 1, tonumber(requests) do
       if key ~= '' then redis.call('SET', key, ARGV[place + 1] .. digest, 'EX', ttl) end
       for _ = 1, leads do
         local id, minute, payload = next_argument(), next_argument(), next_argument()
-        append(key, digest, id, minute, payload)
+        append(key, digest, trace, id, minute, payload)
         if source ~= '' then
           for _, width in ipairs(SOURCE_WIDTHS) do
             local field = source_field(source, width, minute)

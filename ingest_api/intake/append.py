@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from schema.counts.by_source import SOURCE_WIDTHS
 from schema.counts.widths import DAY, MINUTE
@@ -28,9 +28,13 @@ from schema.queue.keys import (
     SOURCES_ACCEPTED,
     STREAM,
     TICKETS,
+    TRACE_FIELD,
 )
 from schema.queue.script import Script, Value
 from schema.settings.shards import WHOLE, Shard
+
+if TYPE_CHECKING:
+    from schema.runtime.tracing import RequestSpan
 
 RESULT_FIELDS = 6  # for each request in the script's answer
 
@@ -76,6 +80,7 @@ def append_script(shard: Shard = WHOLE, prefix: str = "", *, has_tickets: bool =
             "LEAD_FIELD": LEAD_FIELD,
             "KEY_FIELD": KEY_FIELD,
             "DIGEST_FIELD": DIGEST_FIELD,
+            "TRACE_FIELD": TRACE_FIELD,
             "EPOCH_FIELD": EPOCH_FIELD,
             "FIRST_FIELD": FIRST_FIELD,
             "IDEMPOTENCY_PREFIX": shard.name(IDEMPOTENCY_PREFIX),
@@ -110,6 +115,7 @@ class AppendRequest(NamedTuple):
     cost: int = 1  # what it adds under `rate_key`; 0 only asks whether the limit is used up
     source: SourceLimits | None = None  # None: a user sends the leads
     source_used_elsewhere: int = 0  # leads of the source's day in the queue that was moved here, as that queue has said
+    span: "RequestSpan | None" = None  # of the request, when it is traced
 
 
 class AppendResult(NamedTuple):
@@ -142,6 +148,7 @@ def arguments_of(requests: Iterable[AppendRequest], shard: Shard = WHOLE) -> Ite
         yield from (rate_key, request.cost, key, request.digest)
         yield from (request.source or _NO_SOURCE)
         yield from (request.source_used_elsewhere, int(request.key_absent_in_database), len(request.leads))
+        yield "" if request.span is None else request.span.carrier
         for lead in request.leads:
             second = lead_id.micros_of(lead.id) // 1_000_000
             yield from (lead.id, second - second % 60, lead.payload)

@@ -77,7 +77,7 @@ class LeadIntake:
         key, source = _key(req, caller.user), caller.source
         new_id = new_lead_id()
         new = NewLead(new_id, codec.encode(new_id, fields, _name(source)))
-        request = AppendRequest(self._limit.key(req), (new,), source=source)
+        request = AppendRequest(self._limit.key(req), (new,), source=source, span=req.context.span)
         if key is None:
             await self._append(req, request)
             return new_id, new.payload
@@ -92,7 +92,7 @@ class LeadIntake:
         the 400 of a bad key, the 409, the 429 or the 503.
         """
         key, source = _key(req, caller.user), caller.source
-        counted = AppendRequest(self._bulk_limit.key(caller.user), cost=leads, source=source)
+        counted = AppendRequest(self._bulk_limit.key(caller.user), cost=leads, source=source, span=req.context.span)
         if key is None:
             ids = [new_lead_id() for _ in batch]
             await self._append(req, counted._replace(leads=_encoded(ids, batch, source)))

@@ -16,7 +16,9 @@ from schema.queue import keys
 DIGEST_SIZE = 32  # bytes of a SHA-256
 
 # The fields' names as Redis returns them.
-LEAD_FIELD, KEY_FIELD, DIGEST_FIELD = (name.encode() for name in (keys.LEAD_FIELD, keys.KEY_FIELD, keys.DIGEST_FIELD))
+LEAD_FIELD, KEY_FIELD, DIGEST_FIELD, TRACE_FIELD = (
+    name.encode() for name in (keys.LEAD_FIELD, keys.KEY_FIELD, keys.DIGEST_FIELD, keys.TRACE_FIELD)
+)
 
 
 class BadEntry(ValueError):
@@ -30,6 +32,7 @@ class Entry(NamedTuple):
     payload: bytes  # JSON
     key: bytes = b""  # schema.database.idempotency.key_of in hexadecimal; empty: none
     digest: bytes = b""  # SHA-256 of the lead's fields; empty without a key
+    trace: bytes = b""  # schema.runtime.tracing.carrier_of; empty unless its request is traced
 
     def row(self) -> LeadRow:
         """Decode the payload as a row of the table `leads`.
@@ -57,7 +60,7 @@ class Entry(NamedTuple):
 def parse(name: bytes, fields: dict[bytes, bytes] | None) -> Entry:
     """Make an Entry from redis-py's answer. Without a lead's field the payload is empty."""
     get = (fields or {}).get
-    return Entry(name, get(LEAD_FIELD, b""), get(KEY_FIELD, b""), get(DIGEST_FIELD, b""))
+    return Entry(name, get(LEAD_FIELD, b""), get(KEY_FIELD, b""), get(DIGEST_FIELD, b""), get(TRACE_FIELD, b""))
 
 
 def parse_flat(name: bytes, fields: list[bytes]) -> Entry:

@@ -35,10 +35,11 @@ SWEEPS = "leads:sweeps"
 GROUP = "workers"
 
 # Fields of an entry of STREAM and DEAD: the lead as encoded by schema.lead.codec; with an Idempotency-Key its hash and
-# the SHA-256 of the fields; for a dead letter also the reason.
+# the SHA-256 of the fields; of a traced request the trace context; for a dead letter also the reason.
 LEAD_FIELD = "lead"
 KEY_FIELD = "key"
 DIGEST_FIELD = "digest"
+TRACE_FIELD = "trace"
 REASON_FIELD = "reason"
 
 # The field of an entry of AUDIT: an event as encoded by schema.audit.event.
