@@ -7,8 +7,8 @@ from contextlib import suppress
 import redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from ingest_api.intake.append import append_script
-from schema.lead.lead_id import micros_of, new_lead_id
+from ingest_api.intake.append import AppendRequest, NewLead, append_script, arguments_of
+from schema.lead.lead_id import new_lead_id
 from schema.queue.keys import FENCE, PROBE_PREFIX
 from schema.runtime import logs
 from schema.runtime.redis_clients import blocking_redis
@@ -65,10 +65,9 @@ def _check_fences(settings: Settings, clients: Sequence[tuple[Shard, redis.Redis
 def _append(shard: Shard, client: redis.Redis) -> RedisError | None:
     """Append to a shard once; return why it failed, or None."""
     lead = new_lead_id()  # part of the keys, because several hosts may start at once
-    second = micros_of(lead) // 1_000_000
     script = append_script(shard, f"{PROBE_PREFIX}{lead.hex()}:", has_tickets=False)
     append = script.register(client)
-    request = ["", 0, "", "", "", 0, 0, 0, 0, 1, lead, second - second % 60, b"{}"]
+    request = list(arguments_of([AppendRequest(leads=(NewLead(lead, b"{}"),))], shard))
     try:
         append(queue_max=1, rate_limit=0, bulk_limit=0, rate_window=1, key_ttl=1, requests=1, rest=request)
         client.delete(*script.keys())
