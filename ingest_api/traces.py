@@ -60,16 +60,17 @@ class Traces:
     def flush(self, requests: Iterable[AppendRequest]) -> AbstractContextManager[object]:
         """Return the span of a flush, if it has traced requests; it ends with the block.
 
-        It is a child of the first of them and linked to all, as OpenTelemetry's conventions have it for a batch that is
-        sent; the others are linked to it.
+        It is a child of the first of them and linked to the others, which are linked to it: OpenTelemetry's conventions
+        for a batch of messages that is sent. (Of a parent that is linked, too, Jaeger shows the link alone.)
         """
-        traced, leads = [], 0
+        spans, leads = [], 0
         for request in requests:
             leads += len(request.leads)
             if request.span is not None:
-                traced.append(request.span.span)
-        if not traced:
+                spans.append(request.span.span)
+        if not spans:
             return untraced(())
+        first, *others = spans
         attributes: dict[str, str | int] = {
             "messaging.system": "redis",
             "messaging.operation.name": "flush",
@@ -77,10 +78,10 @@ class Traces:
             "messaging.destination.name": STREAM,
             "messaging.batch.message_count": leads,
         }
-        links = [Link(each.get_span_context()) for each in traced]
-        parent = trace.set_span_in_context(traced[0], Context())
+        links = [Link(each.get_span_context()) for each in others]
+        parent = trace.set_span_in_context(first, Context())
         span = self._tracer.start_span(f"flush {STREAM}", parent, SpanKind.CLIENT, attributes, links)
-        for each in traced[1:]:
+        for each in others:
             each.add_link(span.get_span_context())
         return tracing.ended(span)
 

@@ -56,7 +56,7 @@ class Tracing:
             resource=Resource.create({SERVICE_NAME: service, SERVICE_VERSION: __version__}),
             shutdown_on_exit=False,
         )
-        exporter = _Exporter(OTLPSpanExporter(endpoint=settings.traces_endpoint))
+        exporter = TellingExporter(OTLPSpanExporter(endpoint=settings.traces_endpoint))
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self.tracer = self._provider.get_tracer("lead-ingest", __version__)
 
@@ -67,7 +67,7 @@ class Tracing:
         stopping.join(TRACES_STOP_TIMEOUT)
 
 
-class _Exporter(SpanExporter):
+class TellingExporter(SpanExporter):
     """Exports by OTLP, and logs when that begins to fail and when it works again."""
 
     def __init__(self, exporter: SpanExporter) -> None:

@@ -1,6 +1,6 @@
 """Traces by OpenTelemetry."""
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ from schema.settings.declare import number, setting
 # OTLP's path of spans over HTTP, for a URL that has none (OTLP specification, "OTLP/HTTP Request").
 TRACES_PATH = "/v1/traces"
 
-# The SDK's own variables of numbers. It replaces a wrong one by its default without a word, or fails later.
+# The SDK's own variables that are checked: it replaces a wrong one by its default with a warning, or raises an error.
 SDK_NUMBERS = (
     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
     "OTEL_BSP_MAX_QUEUE_SIZE",
@@ -19,6 +19,11 @@ SDK_NUMBERS = (
     "OTEL_EXPORTER_OTLP_TIMEOUT",
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
 )
+SDK_COMPRESSIONS = ("OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION")
+
+# The SDK's defaults, spans (OpenTelemetry specification, "Batch Span Processor").
+EXPORT_BATCH_SIZE = 512
+SPAN_QUEUE_SIZE = 2048
 
 
 def check_traces_url(url: str) -> None:
@@ -34,19 +39,24 @@ def check_traces_url(url: str) -> None:
         raise ValidationError("must hold no user, query or fragment: OTEL_EXPORTER_OTLP_HEADERS takes credentials")
 
 
-def wrong_sdk_number() -> str:
-    """Return the name of the first of SDK_NUMBERS in the environment that is no number above 0; "" when all are."""
+def check_sdk_variables(environment: Mapping[str, str]) -> None:
+    """Check the SDK's own variables. Raises ValueError with a line that names the first wrong one."""
     for name in SDK_NUMBERS:
-        text = os.environ.get(name, "")
-        if name not in os.environ:
-            continue
-        try:
-            is_right = float(text) > 0 and (name.endswith("TIMEOUT") or text.strip().isdecimal())
-        except ValueError:
-            is_right = False
-        if not is_right:
-            return name
-    return ""
+        if name in environment and not _is_above_0(environment[name], whole=not name.endswith("TIMEOUT")):
+            raise ValueError(f"{name}: must be a number above 0")
+    batch, queue = (environment.get(f"OTEL_BSP_MAX_{part}_SIZE") for part in ("EXPORT_BATCH", "QUEUE"))
+    if int(batch or EXPORT_BATCH_SIZE) > int(queue or SPAN_QUEUE_SIZE):
+        raise ValueError("OTEL_BSP_MAX_EXPORT_BATCH_SIZE: must not be above OTEL_BSP_MAX_QUEUE_SIZE")
+    for name in SDK_COMPRESSIONS:
+        if environment.get(name, "none").strip().lower() not in ("none", "gzip", "deflate"):
+            raise ValueError(f"{name}: must be gzip, deflate or none")
+
+
+def _is_above_0(text: str, *, whole: bool) -> bool:
+    try:
+        return (int(text) if whole else float(text)) > 0
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
