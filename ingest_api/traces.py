@@ -18,7 +18,8 @@ from ingest_api.intake.append import AppendRequest
 from ingest_api.intake.group_commit import untraced
 from schema.queue.keys import STREAM
 from schema.runtime import tracing
-from schema.runtime.tracing import TRACEPARENT, TRACESTATE, RequestSpan, Tracing
+from schema.runtime.trace_headers import TRACEPARENT, TRACESTATE
+from schema.runtime.tracing import RequestSpan, Tracing
 from schema.settings import Settings
 
 

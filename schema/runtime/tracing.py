@@ -21,6 +21,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from schema import __version__
 from schema.runtime import logs
+from schema.runtime.trace_headers import TRACEPARENT, TRACESTATE
 from schema.settings import Settings
 
 # Longest time (seconds) that a stopping process spends on exporting its last spans.
@@ -28,8 +29,6 @@ TRACES_STOP_TIMEOUT = 1.0
 
 # Longest `tracestate` (characters) that is carried: as much as every vendor must (W3C Trace Context, section 3.3.1.5).
 TRACESTATE_MAX = 512
-
-TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
 
 _propagator = TraceContextTextMapPropagator()
 

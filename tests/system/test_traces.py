@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.kit.leads import a_lead
@@ -317,8 +318,8 @@ def test_the_last_spans_are_exported_at_the_stop(tmp_path: Path):
 
 
 @contextmanager
-def hanging() -> Iterator[str]:
-    """Yield the URL of a receiver that takes connections and never answers."""
+def hanging() -> Iterator[tuple[str, list[socket.socket]]]:
+    """Yield the URL of a receiver that takes connections and never answers, and its connections."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         held: list[socket.socket] = []
 
@@ -330,21 +331,21 @@ def hanging() -> Iterator[str]:
                     return
 
         threading.Thread(target=hold, daemon=True).start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", held
         for each in held:
             each.close()
 
 
 @contextmanager
-def away() -> Iterator[str]:
-    """Yield a URL that nobody listens on."""
-    yield f"http://127.0.0.1:{free_port()}"
+def away() -> Iterator[tuple[str, list[socket.socket]]]:
+    """Yield a URL that nobody listens on, and no connection."""
+    yield f"http://127.0.0.1:{free_port()}", []
 
 
 @pytest.mark.parametrize("collector", [away, hanging])
 def test_without_its_collector_a_service_loses_spans_alone(tmp_path: Path, collector, record_property):
     # Given a collector that is away, or hangs, and a small queue of spans
-    with collector() as url, pytest.MonkeyPatch.context() as environment:
+    with collector() as (url, _), pytest.MonkeyPatch.context() as environment:
         environment.setenv("OTEL_BSP_SCHEDULE_DELAY", OFTEN)
         environment.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
         with Service(tmp_path, traces_url=url, http_workers=1, worker_concurrency=1) as service:
@@ -368,6 +369,27 @@ def test_without_its_collector_a_service_loses_spans_alone(tmp_path: Path, colle
     for each in lines:
         assert sum("traces not exported" in line for line in each) == 1
         assert not [line for line in each if "opentelemetry.exporter" in line]
+
+
+def test_a_stop_does_not_wait_for_a_collector_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", OFTEN)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
+    with hanging() as (url, connections), Service(tmp_path, traces_url=url, worker_concurrency=1) as service:
+        # Given an export of an API process and one of a worker that go on for a minute
+        service.wait_until_stored(send(service, a_parent()[2]))
+        until(lambda: len(connections) >= 2, 10, 0.05)
+        api, pool = service.one("api").children(), service.one("worker").children(recursive=True)
+
+        # When it stops
+        started = time.monotonic()
+        service.one("api").terminate()
+        service.one("worker").terminate()
+
+        # Then its processes end as they do without
+        gone, alive = psutil.wait_procs([*api, *pool], timeout=10)
+        assert not alive
+        assert len(gone) >= 2
+        assert time.monotonic() - started < 10
 
 
 def test_without_the_setting_an_entry_holds_the_lead_alone(tmp_path: Path):
