@@ -116,6 +116,16 @@ def test_a_tracestate_that_is_too_long_is_dropped_and_the_parent_kept():
     assert len(found.trace_state) == 0
 
 
+@pytest.mark.parametrize(
+    "state", ["=", ",,,", "a", "\x00=\x7f", "A=1", ",".join(f"k{number}=v" for number in range(40))]
+)
+def test_a_malformed_tracestate_harms_nobody(state: str):
+    context = tracing.context_of(PARENT, state)
+
+    found = trace.get_current_span(context).get_span_context()
+    assert f"{found.trace_id:032x}" == PARENT[3:35]
+
+
 @pytest.mark.parametrize("fields", [[b"lead", b"{}"], [b"lead", b"{}", b"key", b"00", b"digest", b"x"]])
 def test_an_entry_without_a_context_has_none(fields: list[bytes]):
     assert entries.parse_flat(b"1-1", fields).trace == b""
