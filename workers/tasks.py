@@ -79,7 +79,7 @@ def _finish(**_: Any) -> None:
 def _tracing() -> "Tracing | None":
     if not settings.traces_url:
         return None
-    # Late import: OpenTelemetry takes 0.2 s and 20 MB of each process.
+    # Late import: OpenTelemetry takes 9 MB of each process.
     from schema.runtime.tracing import Tracing
 
     return Tracing("lead-ingest-worker", settings)

@@ -1,6 +1,6 @@
 """Traces by OpenTelemetry: a process's tracer, its export, and the trace context that an entry carries.
 
-Import it only where LEADS_TRACES_URL is set: OpenTelemetry takes memory and time of each process that loads it.
+Import it only where LEADS_TRACES_URL is set.
 """
 
 import logging
@@ -27,7 +27,7 @@ from schema.settings import Settings
 # Longest time (seconds) that a stopping process spends on exporting its last spans.
 TRACES_STOP_TIMEOUT = 1.0
 
-# Longest `tracestate` (characters) that is carried: as much as every vendor must (W3C Trace Context, section 3.3.1.5).
+# Longest `tracestate` (characters) that is carried: as much as all should carry (W3C Trace Context, 3.3.1.5).
 TRACESTATE_MAX = 512
 
 _propagator = TraceContextTextMapPropagator()

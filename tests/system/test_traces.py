@@ -304,6 +304,7 @@ def renamed_table(service: Service) -> Iterator[None]:
             database.execute("ALTER TABLE put_away RENAME TO leads")
 
 
+@pytest.mark.slow
 def test_the_last_spans_are_exported_at_the_stop(tmp_path: Path):
     # Given a service that would export in an hour
     with TraceReceiver() as receiver:
@@ -342,6 +343,7 @@ def away() -> Iterator[tuple[str, list[socket.socket]]]:
     yield f"http://127.0.0.1:{free_port()}", []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("collector", [away, hanging])
 def test_without_its_collector_a_service_loses_spans_alone(tmp_path: Path, collector, record_property):
     # Given a collector that is away, or hangs, and a small queue of spans
@@ -371,6 +373,7 @@ def test_without_its_collector_a_service_loses_spans_alone(tmp_path: Path, colle
         assert not [line for line in each if "opentelemetry.exporter" in line]
 
 
+@pytest.mark.slow
 def test_a_stop_does_not_wait_for_a_collector_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", OFTEN)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
@@ -392,6 +395,7 @@ def test_a_stop_does_not_wait_for_a_collector_that_hangs(tmp_path: Path, monkeyp
         assert time.monotonic() - started < 10
 
 
+@pytest.mark.slow
 def test_without_the_setting_an_entry_holds_the_lead_alone(tmp_path: Path):
     with RedisServer() as queue, Service(tmp_path, redis_url=queue.url) as service, closing(queue.client()) as client:
         # Given a queue that nobody empties
