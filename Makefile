@@ -28,7 +28,7 @@ api-request-data: ## Show one request and its response as JSON, with all that is
 
 ##@ Test
 
-.PHONY: test test-unit test-integration test-system test-compose test-helm test-swarm test-releases test-hosts coverage lint format fuzz postman-test
+.PHONY: test test-unit test-integration test-system test-compose test-helm test-swarm test-releases test-hosts test-traces coverage lint format fuzz postman-test
 
 # Each file in one process, or all files that share a service, in the order of tests/conftest.py.
 BY_FILE = --dist loadfile --no-loadscope-reorder
@@ -74,6 +74,10 @@ test-releases: $(VENV)/.test-installed servers ## Run the last release beside th
 
 test-hosts: $(VENV)/.test-installed servers ## Run all tests of several hosts: Sentinel, Redis Cluster, Group Replication and Router, the long ones too
 	@$(BIN)/python -m pytest $(or $(T),tests/integration tests/system -m hosts) -q $(ARGS)
+
+test-traces: $(VENV)/.test-installed servers ## See a lead's trace in Jaeger, which it builds, and run all tests of traces (needs Go)
+	@tests/install-jaeger || echo "What is missing is skipped."
+	@$(BIN)/python -m pytest $(or $(T),tests/unit/test_tracing.py tests/integration/test_trace_context.py tests/system/test_traces.py tests/system/test_traces_in_jaeger.py) -q $(ARGS)
 
 coverage: $(VENV)/.test-installed servers ## Show which lines the unit and integration tests leave out
 	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 $(BY_FILE) \
@@ -218,7 +222,7 @@ compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 clean: ## Remove the virtual environment, the stopped containers, and what the tools left (not var/ nor volumes: leads)
 	@[ ! -e compose/production.env ] || compose/production/stack clean
-	rm -rf $(VENV) .servers .kubernetes postman/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
+	rm -rf $(VENV) .servers .kubernetes .jaeger postman/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
 
 # What the commands above need: servers, newman and the virtual environment.
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import falcon.asgi
 from falcon.asgi import Response
@@ -28,7 +28,7 @@ from ingest_api.http.envelope import JSON, handle_append_failure, handle_redis_e
 from ingest_api.http.middleware import RequestMiddleware
 from ingest_api.intake.bulk_limit import BulkLimit
 from ingest_api.intake.duplicates import DuplicateRules
-from ingest_api.intake.group_commit import QueueUnavailable
+from ingest_api.intake.group_commit import QueueUnavailable, TraceFlush, untraced
 from ingest_api.intake.lead_intake import LeadIntake
 from ingest_api.intake.rate_limit import RateLimit
 from ingest_api.intake.shard_router import ShardRouter
@@ -62,6 +62,9 @@ from schema.runtime.redis_clients import (
     blocking_shards,
 )
 from schema.settings import Settings
+
+if TYPE_CHECKING:
+    from ingest_api.traces import Traces
 
 AsgiApp = falcon.asgi.App[Request, Response]
 
@@ -102,6 +105,7 @@ class _Lifespan:
     audit: AuditTrail
     periodic: tuple[PeriodicRead[Any], ...]
     login_check: LoginCheck
+    traces: "Traces | None"
     watches: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def process_startup(self, scope: Any, event: Any) -> None:
@@ -134,6 +138,8 @@ class _Lifespan:
         await self.queue.close()
         self.requests.count()
         self.access_log.flush()
+        if self.traces is not None:
+            self.traces.stop()
 
 
 def create(settings: Settings, stopping: asyncio.Event) -> AsgiCallable:
@@ -151,7 +157,8 @@ def create(settings: Settings, stopping: asyncio.Event) -> AsgiCallable:
     publisher = TicketPublisher(settings)
     request_log = RequestLog(settings, _home_shard(settings, connections=1))
     audit = AuditTrail(settings, _home_shard(settings, connections=1))
-    router = _router(settings, publisher)
+    traces = _traces(settings)
+    router = _router(settings, publisher, traces.flush if traces else untraced)
     queue = QueueReader(async_shards(settings, connections=QUEUE_READERS, only_reads=True), len(settings.shards))
     main_pool = _pool("stored", settings.primary_url, settings, settings.database_pool_size)
     lookup_pool = _pool("primary", settings.primary_url, settings, LOOKUP_READERS)
@@ -184,6 +191,8 @@ def create(settings: Settings, stopping: asyncio.Event) -> AsgiCallable:
     body_timeout = settings.http_body_timeout
 
     app = AsgiApp(media_type=JSON, request_type=Request)
+    if traces is not None:
+        app.add_middleware(traces)
     app.add_middleware(RequestMiddleware(limit, requests, access_log, request_log))
     periodic = (
         PeriodicRead(lookup_pool, token_versions.read, versions.replace),
@@ -203,6 +212,7 @@ def create(settings: Settings, stopping: asyncio.Event) -> AsgiCallable:
             audit,
             periodic,
             login_check,
+            traces,
         )
     )
     app.set_error_serializer(serialize_error)
@@ -233,11 +243,23 @@ def _home_shard(settings: Settings, *, connections: int) -> AsyncShardClient:
     return AsyncShardClient(shard, async_redis(shard, settings, connections=connections))
 
 
-def _router(settings: Settings, publisher: TicketPublisher) -> ShardRouter:
+def _traces(settings: Settings) -> "Traces | None":
+    if not settings.traces_url:
+        return None
+    # Late import: OpenTelemetry takes 9 MB of each process.
+    from ingest_api.traces import Traces
+
+    return Traces(settings)
+
+
+def _router(settings: Settings, publisher: TicketPublisher, trace_flush: TraceFlush) -> ShardRouter:
     clients = async_shards(settings, connections=1)
     now, following = clients[: len(settings.shards)], clients[len(settings.shards) :]
-    next_queue = ShardRouter(following, settings, publisher.on_flush, reports=False) if following else None
-    return ShardRouter(now, settings, publisher.on_flush, next_queue=next_queue)
+    on_flush = publisher.on_flush
+    next_queue = (
+        ShardRouter(following, settings, on_flush, reports=False, trace_flush=trace_flush) if following else None
+    )
+    return ShardRouter(now, settings, on_flush, next_queue=next_queue, trace_flush=trace_flush)
 
 
 def _pool(name: str, url: str, settings: Settings, threads: int, timeout: float | None = None) -> ReaderPool:

@@ -18,8 +18,8 @@ settings.load_profile("tests")
 # How many others take as long as a slow test.
 SLOW_WEIGHT = 50
 
-# Settings of the developer's shell would change what is tested.
-for name in [name for name in os.environ if name.startswith("LEADS_")]:
+# Settings of the developer's shell, OpenTelemetry's too, would change what is tested.
+for name in [name for name in os.environ if name.startswith(("LEADS_", "OTEL_"))]:
     del os.environ[name]
 
 

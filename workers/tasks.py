@@ -3,16 +3,18 @@
 import gc
 import uuid
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from celery.signals import worker_process_init
+from celery.signals import worker_process_init, worker_process_shutdown
+from sqlalchemy import Engine
 
 from schema.database import engines
 from schema.queue.tickets import MAINTENANCE, OLD_MAINTENANCE, STORE_LEADS, SWEEP
 from schema.runtime.redis_clients import blocking_broker, blocking_shards
 from workers import metrics
 from workers.app import app, settings
-from workers.store import fallback_poller
+from workers.store import batch_trace, fallback_poller
+from workers.store.batch_trace import TraceBatch
 from workers.store.consumer import Consumer
 from workers.store.fallback_poller import FallbackPoller
 from workers.store.replica_confirmation import ReplicaConfirmation
@@ -21,6 +23,9 @@ from workers.store.storing import Storing
 from workers.upkeep.maintenance import Maintenance
 from workers.upkeep.quiet_task import QuietTask
 from workers.upkeep.sweep import Sweep
+
+if TYPE_CHECKING:
+    from schema.runtime.tracing import Tracing
 
 # Redis timeout, seconds. No client waits, but a Redis that hangs must not block a worker for ever.
 REDIS_TIMEOUT = 5.0
@@ -59,7 +64,25 @@ def _prepare(**_: Any) -> None:
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     metrics.POOL_PROCESSES.set(1)
+    _tracing()
     fallback_poller.start(_new_poller, settings.poll_interval)
+
+
+@worker_process_shutdown.connect
+def _finish(**_: Any) -> None:
+    tracing = _tracing()
+    if tracing is not None:
+        tracing.stop()
+
+
+@cache
+def _tracing() -> "Tracing | None":
+    if not settings.traces_url:
+        return None
+    # Late import: OpenTelemetry takes 9 MB of each process.
+    from schema.runtime.tracing import Tracing
+
+    return Tracing("lead-ingest-worker", settings)
 
 
 # Cached, and made at a pool process's first task, so never before the fork.
@@ -72,7 +95,17 @@ def _new_storing() -> Storing:
     shards = blocking_shards(settings, timeout=REDIS_TIMEOUT)
     engine = engines.writer(settings.primary_url, timeout=settings.database_timeout)
     lease = SlotLease(shards[0], uuid.uuid4().hex)
-    return Storing([Consumer(each, settings) for each in shards], engine, lease, settings, _new_confirmation())
+    consumers = [Consumer(each, settings) for each in shards]
+    return Storing(consumers, engine, lease, settings, _new_confirmation(), _trace_batch(engine))
+
+
+def _trace_batch(engine: Engine) -> TraceBatch:
+    tracing = _tracing()
+    if tracing is None:
+        return batch_trace.untraced
+    from workers.store.batch_spans import batch_spans
+
+    return batch_spans(tracing.tracer, engine.dialect.name)
 
 
 def _new_poller() -> FallbackPoller:

@@ -1,9 +1,13 @@
 """The typed request context, and the request class that carries it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import falcon.asgi
 import falcon.util
+
+if TYPE_CHECKING:
+    from schema.runtime.tracing import RequestSpan
 
 
 @dataclass
@@ -16,6 +20,7 @@ class RequestContext(falcon.util.Context):
     body: bytes | None = None  # raw, for the request log
     reason: str = ""  # error code of the response; "" for none
     waited: float = 0.0  # seconds for which the client asked to wait, and which are no work
+    span: "RequestSpan | None" = None  # when the request is traced
 
     # Written by RateLimit only. The middleware counts a request that is not counted when its answer is ready.
     is_counted: bool = False

@@ -190,7 +190,7 @@ local function text_of(id)
     string.sub(digits, 17, 20) .. '-' .. string.sub(digits, 21)
 end
 
-local function append(lead, key, digest, days)
+local function append(lead, key, digest, days, trace)
   local fields = {LEAD_FIELD, lead.payload}
   if lead.duplicate_of then
     fields[2] = string.sub(lead.payload, 1, -2) .. ',"duplicateOf":"' .. text_of(lead.duplicate_of) .. '"}'
@@ -209,8 +209,12 @@ local function append(lead, key, digest, days)
       fields[n + 1], fields[n + 2] = FIRST_OF_FIELD, marks
       n = n + 2
     end
-    if days > 0 and not is_remembered(days) then fields[n + 1], fields[n + 2] = LOOK_FIELD, days end
+    if days > 0 and not is_remembered(days) then
+      fields[n + 1], fields[n + 2] = LOOK_FIELD, days
+      n = n + 2
+    end
   end
+  if trace ~= '' then fields[n + 1], fields[n + 2] = TRACE_FIELD, trace end
   index_updates[#index_updates + 1] = lead.id
   index_updates[#index_updates + 1] = redis.call('XADD', STREAM, '*', unpack(fields))
   accepted_in_minute[lead.minute] = (accepted_in_minute[lead.minute] or 0) + 1
@@ -231,7 +235,7 @@ for _ = 1, tonumber(requests) do
   local source, rate, cap = next_argument(), tonumber(next_argument()), tonumber(next_argument())
   local used_elsewhere = tonumber(next_argument())
   local days, duplicates = tonumber(next_argument()), tonumber(next_argument())
-  local absent_in_database = next_argument() == '1'
+  local absent_in_database, trace = next_argument() == '1', next_argument()
   local leads, taken = {}, {}
   for lead = 1, tonumber(next_argument()) do
     leads[lead] = {
@@ -294,7 +298,7 @@ for _ = 1, tonumber(requests) do
     if verdict == APPENDED then
       if key ~= '' then redis.call('SET', key, leads[1].id .. digest, 'EX', ttl) end
       for _, lead in ipairs(taken) do
-        append(lead, key, digest, days)
+        append(lead, key, digest, days, trace)
         if source ~= '' then
           for _, width in ipairs(SOURCE_WIDTHS) do
             local field = source_field(source, width, lead.minute)

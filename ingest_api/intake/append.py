@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from schema.counts.by_source import SOURCE_WIDTHS
 from schema.counts.widths import DAY, MINUTE
@@ -36,9 +36,13 @@ from schema.queue.keys import (
     SOURCES_ACCEPTED,
     STREAM,
     TICKETS,
+    TRACE_FIELD,
 )
 from schema.queue.script import Script, Value
 from schema.settings.shards import WHOLE, Shard
+
+if TYPE_CHECKING:
+    from schema.runtime.tracing import RequestSpan
 
 RESULT_FIELDS = 7  # for each request in the script's answer
 
@@ -107,6 +111,7 @@ def append_script(shard: Shard = WHOLE, prefix: str = "", *, has_tickets: bool =
             "LEAD_FIELD": LEAD_FIELD,
             "KEY_FIELD": KEY_FIELD,
             "DIGEST_FIELD": DIGEST_FIELD,
+            "TRACE_FIELD": TRACE_FIELD,
             "EPOCH_FIELD": EPOCH_FIELD,
             "FIRST_FIELD": FIRST_FIELD,
             "FIRST_OF_FIELD": FIRST_OF_FIELD,
@@ -154,6 +159,7 @@ class AppendRequest(NamedTuple):
     source_used_elsewhere: int = 0  # leads of the source's day in the queue that was moved here, as that queue has said
     duplicate_days: int = 0  # within which a lead with the same address or number is a duplicate; 0: none is
     duplicates: Duplicates = Duplicates.MARKED
+    span: "RequestSpan | None" = None  # of the request, when it is traced
 
 
 class AppendResult(NamedTuple):
@@ -197,9 +203,10 @@ def arguments_of(requests: Iterable[AppendRequest], shard: Shard = WHOLE) -> Ite
         if shard.tag:
             rate_key, key = (each and shard.name(each) for each in (rate_key, key))
         yield from (rate_key, request.cost, key, request.digest)
+        trace = "" if request.span is None else request.span.carrier
         yield from (request.source or _NO_SOURCE)[:3]
         yield from (request.source_used_elsewhere, request.duplicate_days, int(request.duplicates))
-        yield from (int(request.key_absent_in_database), len(request.leads))
+        yield from (int(request.key_absent_in_database), trace, len(request.leads))
         for lead in request.leads:
             second = lead_id.micros_of(lead.id) // 1_000_000
             yield from (lead.id, second - second % 60, lead.payload, lead.contacts)

@@ -7,7 +7,8 @@ share that fsync.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import redis.asyncio
@@ -39,6 +40,9 @@ FLUSH_BYTES = 4 * 1024 * 1024
 # on its size (docs/lab/2026-11-26-behind-the-constants.md).
 FLUSH_DELAY = 0.001
 
+# Makes the span of a flush of these requests.
+TraceFlush = Callable[[Iterable[AppendRequest]], AbstractContextManager[object]]
+
 log = logs.get(__name__)
 
 
@@ -48,6 +52,14 @@ class QueueUnavailable(Exception):
 
 class NotSent(QueueUnavailable):
     """Redis was not reached. Nothing of the request was written."""
+
+
+def untraced(_: Iterable[AppendRequest]) -> AbstractContextManager[object]:
+    """Make no span."""
+    return _UNTRACED
+
+
+_UNTRACED = nullcontext()
 
 
 class _Waiting(NamedTuple):
@@ -69,12 +81,14 @@ class GroupCommit:
         on_flush: Callable[[int, int, int], None],
         shard: Shard = WHOLE,
         waiting_elsewhere: Callable[[], int] = lambda: 0,
+        trace_flush: TraceFlush = untraced,
     ) -> None:
         """Take the shard that the client leads to, and what tells how many leads wait in the others."""
         self.waiting = 0  # leads in the stream, as of the last flush
         self.is_away = False  # whether the last flush failed
         self._shard = shard
         self._waiting_elsewhere = waiting_elsewhere
+        self._trace_flush = trace_flush
         script = append_script(shard, has_tickets=shard.url == settings.tickets_url)
         self._connection = ScriptConnection(client, script)
         self._topology = Topology(shard)
@@ -149,7 +163,7 @@ class GroupCommit:
         most = max(0, self._queue_max - self._waiting_elsewhere())
         arguments: list[Value] = [most, *self._head, len(batch), *requests]
         is_sent = False
-        with metrics.FLUSH_SECONDS.time():
+        with metrics.FLUSH_SECONDS.time(), self._trace_flush(waiting.request for waiting in batch):
             try:
                 async with asyncio.timeout(self._timeout):
                     await self._connection.connect()

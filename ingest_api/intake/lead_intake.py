@@ -101,7 +101,8 @@ class LeadIntake:
         key, source = _key(req, caller.user), caller.source
         payload = orjson.dumps(fields)
         leads = _encoded([new_lead_id()], [Valid(payload, self._rules.contacts(fields))], source)
-        request = self._rules.apply(AppendRequest(self._limit.key(req), leads, source=source), source)
+        request = AppendRequest(self._limit.key(req), leads, source=source, span=req.context.span)
+        request = self._rules.apply(request, source)
         if key is None:
             (taken,) = taken_of(request, await self._append(req, request))
         else:
@@ -127,7 +128,7 @@ class LeadIntake:
         the 409, the 429 or the 503.
         """
         key, source = _key(req, caller.user), caller.source
-        counted = AppendRequest(self._bulk_limit.key(caller.user), cost=leads, source=source)
+        counted = AppendRequest(self._bulk_limit.key(caller.user), cost=leads, source=source, span=req.context.span)
         counted = self._rules.apply(counted, source)
         if key is None:
             request = counted._replace(leads=_encoded([new_lead_id() for _ in batch], batch, source))

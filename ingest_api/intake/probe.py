@@ -68,7 +68,7 @@ def _append(shard: Shard, client: redis.Redis) -> RedisError | None:
     script = append_script(shard, f"{PROBE_PREFIX}{lead.hex()}:", has_tickets=False)
     append = script.register(client)
     limits = {"queue_max": 1, "rate_limit": 0, "bulk_limit": 0, "rate_window": 1, "key_ttl": 1}
-    request = list(arguments_of([AppendRequest(leads=(NewLead(lead, b"{}"),))]))
+    request = list(arguments_of([AppendRequest(leads=(NewLead(lead, b"{}"),))], shard))
     try:
         append(**limits, duplicate_days=0, duplicate_redis_days=1, requests=1, rest=request)
         client.delete(*script.keys())

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from ingest_api import metrics
 from ingest_api.intake.append import AppendRequest, AppendResult, Verdict, handed_on
-from ingest_api.intake.group_commit import GroupCommit, NotSent, QueueUnavailable
+from ingest_api.intake.group_commit import GroupCommit, NotSent, QueueUnavailable, TraceFlush, untraced
 from schema.queue.keys import BULK_RATE_PREFIX, PROBE_PREFIX, source_name
 from schema.runtime.redis_clients import AsyncShardClient
 from schema.settings import Settings
@@ -40,6 +40,7 @@ class ShardRouter:
         *,
         next_queue: "ShardRouter | None" = None,
         reports: bool = True,
+        trace_flush: TraceFlush = untraced,
     ) -> None:
         """Take clients with one connection each, which `close` closes. A next queue's router does not report itself.
 
@@ -52,7 +53,7 @@ class ShardRouter:
         self._is_watched = len(shards) > 1 or settings.redis_replicas > 0
         self._watch: asyncio.Task[None] | None = None
         self._commits = [
-            GroupCommit(each.client, settings, self._flushed, each.shard, self._elsewhere(number))
+            GroupCommit(each.client, settings, self._flushed, each.shard, self._elsewhere(number), trace_flush)
             for number, each in enumerate(shards)
         ]
 

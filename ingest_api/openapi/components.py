@@ -12,6 +12,7 @@ from ingest_api.parameters.credentials import CredentialsSchema
 from ingest_api.parameters.dead_letters import ReplaySchema
 from schema.database.idempotency import IDEMPOTENCY_KEY
 from schema.lead.rules import LeadSchema
+from schema.runtime.trace_headers import TRACEPARENT
 from schema.settings import Settings
 
 # Meaning of each error status. All have the body `Error`.
@@ -133,6 +134,17 @@ def _add_parameters(spec: APISpec, settings: Settings) -> None:
             "description": f"Makes a request safe to repeat: for {settings.idempotency_ttl} seconds the same user or "
             "source, key and body give the same ids and store each lead once.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        },
+    )
+    spec.components.parameter(
+        TRACEPARENT,
+        "header",
+        {
+            "description": "W3C Trace Context: the trace and span of the sender. Where traces are on, and it is "
+            "sampled, the spans of the request and of the way of its leads to their rows belong to that trace. "
+            "`tracestate` goes along; a malformed one is ignored.",
+            "schema": {"type": "string"},
+            "example": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         },
     )
     spec.components.parameter(

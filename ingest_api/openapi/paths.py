@@ -35,6 +35,7 @@ from ingest_api.parameters.export import CSV, ExportQuerySchema
 from ingest_api.parameters.lists import ListQuerySchema
 from ingest_api.parameters.stats import BUCKETS_DEFAULT, BUCKETS_MAX, INTERVALS, StatsQuerySchema
 from schema.database.idempotency import IDEMPOTENCY_KEY
+from schema.runtime.trace_headers import TRACEPARENT
 
 WITHIN_LIMITS = "A request repeated under its Idempotency-Key does not count again."
 
@@ -110,7 +111,7 @@ def add_paths(spec: APISpec) -> None:
                 "operationId": "postLead",
                 "tags": ["Leads"],
                 "security": TOKEN_OR_KEY,
-                "parameters": [IDEMPOTENCY_KEY],
+                "parameters": [IDEMPOTENCY_KEY, TRACEPARENT],
                 "requestBody": {
                     "required": True,
                     "content": as_json(ref("LeadInput"), least=LEAD_EXAMPLE, with_additional_data=OTHER),
@@ -203,7 +204,7 @@ def _add_bulk(spec: APISpec) -> None:
                 "operationId": "postLeads",
                 "tags": ["Leads"],
                 "security": TOKEN_OR_KEY,
-                "parameters": [IDEMPOTENCY_KEY],
+                "parameters": [IDEMPOTENCY_KEY, TRACEPARENT],
                 "requestBody": {
                     "required": True,
                     "content": {

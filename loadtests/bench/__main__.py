@@ -14,6 +14,7 @@ from loadtests.bench.contenders import Contender, Ours
 from loadtests.bench.figures import Findings
 from loadtests.bench.peers import Batches, CannotInstall, Constant, Direct, Stock
 from loadtests.bench.servers import bench_database
+from loadtests.bench.traced import Traced, TracedByParent, TracedTenth
 from loadtests.bench.wrk import BadAnswers
 from tests.kit.databases import DATABASES
 from tests.kit.servers import RedisServer
@@ -71,7 +72,10 @@ def _run(options: argparse.Namespace, findings: Findings, stack: ExitStack) -> N
     queue = stack.enter_context(RedisServer())
     report.opening(options, findings, database, queue)
     ours = Ours(directory / "ours", database, queue, processes=options.processes, workers=options.workers)
-    kinds = {kind.name: kind for kind in (Stock, Direct, Batches, Constant, Bento, BentoQueue)}
+    kinds: dict[str, type[Contender]] = {
+        kind.name: kind
+        for kind in (Stock, Direct, Batches, Constant, Bento, BentoQueue, Traced, TracedTenth, TracedByParent)
+    }
     peers: list[Contender] = [
         kinds[name](directory / name, database, queue, processes=options.processes)
         for name in options.peers.split(",")

@@ -18,7 +18,9 @@ DIGEST_SIZE = 32  # bytes of a SHA-256
 
 # The fields' names as Redis returns them.
 LEAD_FIELD, KEY_FIELD, DIGEST_FIELD = (name.encode() for name in (keys.LEAD_FIELD, keys.KEY_FIELD, keys.DIGEST_FIELD))
-FIRST_OF_FIELD, LOOK_FIELD = (name.encode() for name in (keys.FIRST_OF_FIELD, keys.LOOK_FIELD))
+FIRST_OF_FIELD, LOOK_FIELD, TRACE_FIELD = (
+    name.encode() for name in (keys.FIRST_OF_FIELD, keys.LOOK_FIELD, keys.TRACE_FIELD)
+)
 
 
 class BadEntry(ValueError):
@@ -34,6 +36,7 @@ class Entry(NamedTuple):
     digest: bytes = b""  # SHA-256 of the lead's fields; empty without a key
     first_of: str = ""  # EMAIL_MARK, PHONE_MARK or both: the contacts that it is the first lead of
     look_days: int = 0  # within which there may be a first lead that Redis did not know; 0: there is none
+    trace: bytes = b""  # schema.runtime.tracing.carrier_of; empty unless its request is traced
 
     def row(self) -> LeadRow:
         """Decode the payload as a row of the table `leads`.
@@ -73,6 +76,7 @@ def parse(name: bytes, fields: dict[bytes, bytes] | None) -> Entry:
         get(DIGEST_FIELD, b""),
         get(FIRST_OF_FIELD, b"").decode("ascii", "replace"),
         int(days) if days.isdigit() else 0,
+        get(TRACE_FIELD, b""),
     )
 
 

@@ -38,10 +38,11 @@ SWEEPS = "leads:sweeps"
 GROUP = "workers"
 
 # Fields of an entry of STREAM and DEAD: the lead as encoded by schema.lead.codec; with an Idempotency-Key its hash and
-# the SHA-256 of the fields; for a dead letter also the reason.
+# the SHA-256 of the fields; of a traced request the trace context; for a dead letter also the reason.
 LEAD_FIELD = "lead"
 KEY_FIELD = "key"
 DIGEST_FIELD = "digest"
+TRACE_FIELD = "trace"
 REASON_FIELD = "reason"
 
 # Further fields of an entry while duplicates are looked for: of which contacts its lead is the first, EMAIL_MARK or

@@ -21,6 +21,7 @@ from schema.settings.passwords import WELL_KNOWN_PASSWORD, weakness
 from schema.settings.queue import QueueSettings
 from schema.settings.redis_urls import CLUSTER_SCHEME, SENTINEL_SCHEME, SentinelUrl
 from schema.settings.shards import Shard, shards_of
+from schema.settings.traces import TraceSettings, check_sdk_variables
 from schema.settings.workers import WorkerSettings
 
 __all__ = ["WELL_KNOWN_PASSWORD", "Network", "Settings", "SettingsError", "is_loopback", "load", "variable"]
@@ -42,6 +43,7 @@ GROUPS = {
     "Workers": WorkerSettings,
     "Tokens and users": AuthSettings,
     "Logs": LogSettings,
+    "Traces": TraceSettings,
 }
 
 
@@ -51,7 +53,14 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings(
-    HttpSettings, FlowerSettings, QueueSettings, DatabaseSettings, WorkerSettings, AuthSettings, LogSettings
+    HttpSettings,
+    FlowerSettings,
+    QueueSettings,
+    DatabaseSettings,
+    WorkerSettings,
+    AuthSettings,
+    LogSettings,
+    TraceSettings,
 ):
     """The settings of one process. `load` makes it from the environment."""
 
@@ -198,6 +207,11 @@ def load() -> Settings:
     if settings.database_replicas and not settings.database_read_url:
         raise SettingsError(f"{variable('database_replicas')}: {variable('database_read_url')} names no replica")
     _check_queue(settings)
+    if settings.traces_url:
+        try:
+            check_sdk_variables(os.environ)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
     weak = weakness(settings.flower_password)
     if weak and not is_loopback(settings.flower_host):
         raise SettingsError(

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, event
 from schema.queue.entries import Entry
 from schema.runtime.redis_clients import ShardClient, blocking_redis
 from tests.integration.backends import Backend, writer
+from workers.store.batch_trace import TraceBatch, untraced
 from workers.store.consumer import Consumer
 from workers.store.replica_confirmation import ReplicaConfirmation
 from workers.store.slot_lease import SlotLease
@@ -32,6 +33,7 @@ class Worker:
         backend: Backend,
         consumer: Callable[..., Consumer] = Consumer,
         confirmation: ReplicaConfirmation | None = None,
+        trace_batch: TraceBatch = untraced,
         **changes: Any,
     ) -> None:
         settings = backend.with_settings(**changes)
@@ -40,7 +42,7 @@ class Worker:
         self.engine: Engine = writer(settings)
         self.errors: list[int] = []  # the codes of the database's errors
         self.lease = SlotLease(shard, uuid.uuid4().hex)
-        self.storing = Storing([self.consumer], self.engine, self.lease, settings, confirmation)
+        self.storing = Storing([self.consumer], self.engine, self.lease, settings, confirmation, trace_batch)
         event.listen(self.engine, "handle_error", self._note)
 
     def run(self) -> dict[str, int]:

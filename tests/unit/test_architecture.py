@@ -79,6 +79,7 @@ ROOMS = {
         "parameters",
         "request_log",
         "intake",
+        "traces",
         "reads",
         "server",
         "openapi",

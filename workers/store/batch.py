@@ -16,6 +16,7 @@ from schema.queue.entries import BadEntry, Entry, id_of
 from schema.runtime import logs
 from workers import metrics
 from workers.store import insertion, seen_before
+from workers.store.batch_trace import UNTRACED, TraceBatch, untraced
 from workers.store.consumer import Claimed, Consumer
 from workers.store.dead_letter_limit import DeadLetterLimit, DeadLetterLimitReached
 from workers.store.kept_out import KeptOutLeads
@@ -73,6 +74,7 @@ class BatchStore:
         limit: DeadLetterLimit,
         kept_out: KeptOutLeads,
         confirmation: ReplicaConfirmation | None,
+        trace_batch: TraceBatch = untraced,
     ) -> None:
         self._consumer = consumer
         self._engine = engine
@@ -80,6 +82,8 @@ class BatchStore:
         self._limit = limit
         self._kept_out = kept_out
         self._confirmation = confirmation
+        self._trace_batch = trace_batch
+        self._trace = UNTRACED
 
     def run(self, most: int, outcome: Outcome) -> int:
         """Store one batch of at most `most` leads; return its number of leads. `outcome` adds up what became of it.
@@ -102,15 +106,20 @@ class BatchStore:
                 raise DatabaseAway(reason_of(error)) from None
             raise StoringFailed(reason_of(error)) from None
         with connection:
+            began = time.time_ns()
             claimed = self._consumer.claim_and_read(most)
             if claimed:
-                try:
-                    self._dead_letter_exhausted(connection, claimed.exhausted, outcome)
-                except (DatabaseAway, DeadLetterLimitReached):
-                    self._consumer.give_back(claimed.entries, claimed.retry_alone)
-                    raise
-                self._store_each(connection, claimed, outcome)
+                with self._trace_batch(claimed, began) as self._trace:
+                    self._store_claimed(connection, claimed, outcome)
         return len(claimed)
+
+    def _store_claimed(self, connection: Connection, claimed: Claimed, outcome: Outcome) -> None:
+        try:
+            self._dead_letter_exhausted(connection, claimed.exhausted, outcome)
+        except (DatabaseAway, DeadLetterLimitReached):
+            self._consumer.give_back(claimed.entries, claimed.retry_alone)
+            raise
+        self._store_each(connection, claimed, outcome)
 
     def _dead_letter_exhausted(self, connection: Connection, exhausted: list[Entry], outcome: Outcome) -> None:
         """Dead-letter entries at the delivery limit; acknowledge those whose row exists instead."""
@@ -125,7 +134,7 @@ class BatchStore:
                 outcome.duplicates += 1
             else:
                 self._limit.check([NEVER_FINISHED], 1)
-                outcome.dead += self._consumer.dead_letter(entry, NEVER_FINISHED)
+                outcome.dead += self._dead_letter(entry, NEVER_FINISHED)
                 self._limit.record([NEVER_FINISHED], 1)
 
     def _store_each(self, connection: Connection, claimed: Claimed, outcome: Outcome) -> None:
@@ -188,7 +197,7 @@ class BatchStore:
         outcome.erased += len(inserted.erased)
         for entry, reason in bad:
             log.error("dead letter", entry=entry.name.decode(), reason=reason)
-            outcome.dead += self._consumer.dead_letter(entry, reason)
+            outcome.dead += self._dead_letter(entry, reason)
         self._limit.record([reason for _, reason in bad], len(entries))
 
     def _acknowledge(self, entries: list[Entry], ids: list[LeadId], rows: list[LeadId]) -> None:
@@ -199,6 +208,12 @@ class BatchStore:
             except ReplicaBehind as error:
                 raise DatabaseAway(str(error)) from None
         self._consumer.acknowledge(entries, ids)
+        self._trace.acknowledged(entries)
+
+    def _dead_letter(self, entry: Entry, reason: str) -> bool:
+        dead = self._consumer.dead_letter(entry, reason)
+        self._trace.dead_letter(entry)
+        return dead
 
     def _insert(
         self, connection: Connection, leads: list[tuple[Entry, LeadRow]], keys: list[Remembered]
@@ -215,7 +230,8 @@ class BatchStore:
         for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
             try:
                 slot = self._lease.slot()
-                return insertion.store(connection, rows, slot, beside, kept_out=list(kept_out), check=check)
+                with self._trace.insert(len(rows)):
+                    return insertion.store(connection, rows, slot, beside, kept_out=list(kept_out), check=check)
             except SQLAlchemyError as error:
                 if reaction_to(error) is not Reaction.RETRY or attempt == TRANSACTION_ATTEMPTS:
                     raise

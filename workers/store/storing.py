@@ -13,6 +13,7 @@ from schema.settings import Settings
 from workers import metrics
 from workers.store.backoff import Backoff
 from workers.store.batch import BatchStore, DatabaseAway, Outcome, StoringFailed
+from workers.store.batch_trace import TraceBatch, untraced
 from workers.store.consumer import Consumer
 from workers.store.dead_letter_limit import DeadLetterLimit, DeadLetterLimitReached
 from workers.store.kept_out import KeptOutLeads
@@ -39,13 +40,16 @@ class Storing:
         lease: SlotLease,
         settings: Settings,
         confirmation: ReplicaConfirmation | None = None,
+        trace_batch: TraceBatch = untraced,
     ) -> None:
         """Take a consumer for each shard."""
         self._batch_size = settings.batch_size
         self._backoff = Backoff()
         limit = DeadLetterLimit(settings.dead_letter_max_share, settings.dead_letter_max_in_a_row)
         kept_out = KeptOutLeads()
-        self._stores = deque(BatchStore(each, engine, lease, limit, kept_out, confirmation) for each in consumers)
+        self._stores = deque(
+            BatchStore(each, engine, lease, limit, kept_out, confirmation, trace_batch) for each in consumers
+        )
         self._paused: dict[BatchStore, float] = {}  # until when, by time.monotonic()
 
     def run(self) -> dict[str, int]:
