@@ -68,8 +68,9 @@ leads = Table(
     Index("leads_phone", "phone", "id"),
     Index("leads_source", "source", "id"),
     Index("leads_duplicate", "is_duplicate", "id"),
+    Index("leads_source_duplicate", "source", "is_duplicate", "id"),
     sqlite_with_rowid=False,
-    info=_documented("The leads. The id is the primary key; six sort and filter indexes end in it.", "workers"),
+    info=_documented("The leads. The id is the primary key; seven sort and filter indexes end in it.", "workers"),
     **OPTIONS,
 )
 
@@ -143,7 +144,7 @@ source_counts = Table(
     **OPTIONS,
 )
 
-# Stored leads that are duplicates, as source_counts has all of a source; those of users under the source "".
+# Stored leads that are duplicates, as source_counts has all of a source; those of all, users too, under the source "".
 duplicate_counts = Table(
     "duplicate_counts",
     metadata,
@@ -154,7 +155,9 @@ duplicate_counts = Table(
     Column("stored", BigInteger, nullable=False),
     Index("duplicate_counts_bucket", "width", "bucket"),
     sqlite_with_rowid=False,
-    info=_documented("Stored duplicates of each source by hour and day of their ids.", "workers, with the rows"),
+    info=_documented(
+        "Stored duplicates of each source, and of all, by hour and day of their ids.", "workers, with the rows"
+    ),
     **OPTIONS,
 )
 

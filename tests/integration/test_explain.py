@@ -100,7 +100,7 @@ def test_every_read_uses_an_index_and_sorts_no_table(filled: Backend):
             lookup.by_bucket(connection, MINUTE, START, START + DAY)
             lookup.before(connection, START * MICROS + 12_345)
             accepted_counts.by_bucket(connection, [Accepted(0, False, {})], DAY, START, START + DAY)
-            by_source.by_bucket(connection, "source7", HOUR, START, START + DAY)
+            by_source.STORED.by_bucket(connection, "source7", HOUR, START, START + DAY)
             accepted_by_source.by_bucket(connection, [], "source7", DAY, START, START + DAY)
             idempotency.find(connection, bytes(32))
             users.authenticate(connection, "ada@example.com", "secret")

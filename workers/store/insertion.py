@@ -98,7 +98,8 @@ def _store(
                 insert_rows(connection, rows)
             ids = [row.id for row in rows]
             write.add(connection, ids, slot)
-            by_source.add(connection, rows, slot)
+            for counts in by_source.KINDS:
+                counts.add(connection, rows, slot)
             _complete(connection, ids, beside, kept_out)
         return Inserted(stored=ids, erased=list(kept_out))
     except (SQLAlchemyError, UnicodeError) as error:
@@ -108,7 +109,8 @@ def _store(
         unique = {row.id: row for row in rows}
         inserted = _bisect(connection, unique, check)
         write.add(connection, inserted.stored, slot)
-        by_source.add(connection, [unique[each] for each in inserted.stored], slot)
+        for counts in by_source.KINDS:
+            counts.add(connection, [unique[each] for each in inserted.stored], slot)
         _complete(connection, inserted.stored, beside.of(set(inserted.stored)), kept_out)
     inserted.erased.extend(kept_out)
     return inserted
