@@ -40,8 +40,15 @@ EDGES = [NOON - 1, NOON, NOON + 1, NOON + HOUR * MICROS - 1, NOON + HOUR * MICRO
 
 
 def store(backend: Backend, times: Sequence[int], slot: int = 0, sources: Sequence[str | None] = ("acme",)) -> None:
-    """Store leads of these times, of the sources in turn."""
-    rows = [row._replace(source=sources[number % len(sources)]) for number, row in enumerate(rows_at(sorted({*times})))]
+    """Store leads of these times, of the sources in turn; each second round of them are duplicates."""
+    rows = [
+        row._replace(
+            source=sources[number % len(sources)],
+            duplicate_of=row.id if number // len(sources) % 2 else None,
+            is_duplicate=bool(number // len(sources) % 2),
+        )
+        for number, row in enumerate(rows_at(sorted({*times})))
+    ]
     with backend.engine.connect() as connection:
         insertion.store(connection, rows, slot)
 
@@ -214,7 +221,7 @@ def test_months_past_the_retention_leave_the_counts_of_sources(
     backend.assert_counted()
 
 
-@pytest.mark.parametrize("spoil", ["rows", "counts", "another_source"])
+@pytest.mark.parametrize("spoil", ["rows", "counts", "another_source", "duplicates"])
 def test_counts_that_were_changed_behind_the_back_are_found_and_mended(backend: Backend, spoil: str):
     store(backend, EDGES, 1)
     store(backend, [each + 7 for each in EDGES], 2, ("globex", None))
@@ -223,11 +230,13 @@ def test_counts_that_were_changed_behind_the_back_are_found_and_mended(backend: 
             connection.execute(update(leads).where(leads.c.source == "globex").values(source=None))
         elif spoil == "counts":
             connection.execute(update(source_counts).where(source_counts.c.width == HOUR).values(stored=99))
-        else:
+        elif spoil == "another_source":
             connection.execute(update(source_counts).where(source_counts.c.source == "acme").values(source="nobody"))
+        else:
+            connection.execute(update(leads).where(leads.c.source == "globex").values(is_duplicate=True))
 
     with backend.engine.begin() as connection:
-        assert list(by_source.STORED.differences(connection)) != []
+        assert [each for kind in by_source.KINDS for each in kind.differences(connection)] != []
         assert maintain.rebuild(connection) == 2 * len(EDGES)
 
     backend.assert_counted()
