@@ -8,7 +8,7 @@ from marshmallow import Schema, fields, post_load, validate
 
 from ingest_api.http.body import NDJSON
 from ingest_api.parameters.kinds import (
-    DUPLICATES,
+    DUPLICATE_CHOICES,
     ORDERS,
     TIME_RULE,
     UNKNOWN_PARAMETER,
@@ -74,7 +74,7 @@ class ExportQuerySchema(Schema):
             created_from=data["createdFrom"],
             created_to=end,
             source=data["source"],
-            is_duplicate=DUPLICATES.get(data["duplicates"]),
+            is_duplicate=DUPLICATE_CHOICES.get(data["duplicates"]),
         )
         return ExportQuery(data["format"], leads)
 

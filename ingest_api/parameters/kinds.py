@@ -12,7 +12,7 @@ from schema.lead.source import SOURCE_NAME_PATTERN
 ORDERS = ("ASC", "DESC")
 
 # What `duplicates` may say, and what the leads wanted then are.
-DUPLICATES = {"exclude": False, "only": True}
+DUPLICATE_CHOICES = {"exclude": False, "only": True}
 
 UNKNOWN_PARAMETER = "This parameter is not known."
 
@@ -87,11 +87,11 @@ class SourceName(fields.String):
 
 
 class Duplicates(fields.String):
-    """Whether duplicates are left out, or nothing else is wanted: a key of DUPLICATES."""
+    """Whether duplicates are left out, or nothing else is wanted: a key of DUPLICATE_CHOICES."""
 
     def __init__(self) -> None:
         text = {"description": "`exclude` leaves out leads that are duplicates, `only` leaves out all others"}
-        super().__init__(load_default=None, validate=one_of(tuple(DUPLICATES)), metadata=text)
+        super().__init__(load_default=None, validate=one_of(tuple(DUPLICATE_CHOICES)), metadata=text)
 
 
 class Order(fields.String):

@@ -6,7 +6,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from ingest_api.parameters.kinds import (
-    DUPLICATES,
+    DUPLICATE_CHOICES,
     ORDERS,
     TIME_RULE,
     UNKNOWN_PARAMETER,
@@ -92,7 +92,7 @@ class ListQuerySchema(Schema):
             created_from=data["createdFrom"],
             created_to=data["createdTo"],
             source=data["source"],
-            is_duplicate=DUPLICATES.get(data["duplicates"]),
+            is_duplicate=DUPLICATE_CHOICES.get(data["duplicates"]),
         )
 
 

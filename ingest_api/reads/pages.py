@@ -23,7 +23,7 @@ from ingest_api.reads.index_pages import (
     ids_sorted,
 )
 from schema.counts import lookup, totals
-from schema.counts.by_source import DUPLICATES, OF_ALL, STORED
+from schema.counts.by_source import DUPLICATE_COUNTS, OF_ALL, SOURCE_COUNTS
 from schema.counts.lookup import BucketCache, KnownBuckets, Place
 from schema.counts.totals import DataVersion
 from schema.counts.widths import LEAF_SIZE
@@ -122,9 +122,9 @@ def _known_total(connection: Connection, query: ListQuery, version: DataVersion)
     if any(each is not None for each in narrower):
         return None
     if query.is_duplicate:
-        return DUPLICATES.total(connection, query.source or OF_ALL)
-    total = version.total if query.source is None else STORED.total(connection, query.source)
-    return total if query.is_duplicate is None else total - DUPLICATES.total(connection, query.source or OF_ALL)
+        return DUPLICATE_COUNTS.total(connection, query.source or OF_ALL)
+    total = version.total if query.source is None else SOURCE_COUNTS.total(connection, query.source)
+    return total if query.is_duplicate is None else total - DUPLICATE_COUNTS.total(connection, query.source or OF_ALL)
 
 
 def _count(connection: Connection, query: ListQuery, version: DataVersion) -> int:

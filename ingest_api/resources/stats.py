@@ -15,7 +15,7 @@ from ingest_api.parameters import kinds
 from ingest_api.parameters.stats import INTERVALS, STATS_QUERY, StatsQuery
 from ingest_api.reads.queue_reader import QueueReader
 from schema.counts import lookup
-from schema.counts.by_source import DUPLICATES, OF_ALL, SOURCE_WIDTHS, STORED
+from schema.counts.by_source import DUPLICATE_COUNTS, OF_ALL, SOURCE_COUNTS, SOURCE_WIDTHS
 from schema.queue import accepted_by_source, accepted_counts
 from schema.queue.accepted_by_source import AcceptedBySource
 from schema.queue.accepted_counts import Accepted
@@ -54,7 +54,7 @@ def _of_all(connection: Connection, fresh: list[Accepted], query: StatsQuery) ->
     came = accepted_counts.by_bucket(connection, fresh, width, start, end)
     numbers = {"accepted": came, "stored": lookup.by_bucket(connection, width, start, end)}
     if width in SOURCE_WIDTHS:
-        numbers["duplicates"] = DUPLICATES.by_bucket(connection, OF_ALL, width, start, end)
+        numbers["duplicates"] = DUPLICATE_COUNTS.by_bucket(connection, OF_ALL, width, start, end)
     return _shown(query, numbers)
 
 
@@ -63,8 +63,8 @@ def _of_source(connection: Connection, fresh: list[AcceptedBySource], query: Sta
     came = accepted_by_source.by_bucket(connection, fresh, source, width, start, end)
     numbers = {
         "accepted": came,
-        "stored": STORED.by_bucket(connection, source, width, start, end),
-        "duplicates": DUPLICATES.by_bucket(connection, source, width, start, end),
+        "stored": SOURCE_COUNTS.by_bucket(connection, source, width, start, end),
+        "duplicates": DUPLICATE_COUNTS.by_bucket(connection, source, width, start, end),
     }
     return _shown(query, numbers) | {"source": source}
 

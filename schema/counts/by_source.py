@@ -177,7 +177,7 @@ def _names_of_duplicate(row: LeadRow | CountedLead) -> tuple[str, ...]:
     return (OF_ALL, *_source_of(row)) if row.is_duplicate else ()
 
 
-STORED = SourceCounts(
+SOURCE_COUNTS = SourceCounts(
     "leads",
     source_counts,
     _source_of,
@@ -185,7 +185,7 @@ STORED = SourceCounts(
     # By id, since the index on the source would have to be read as often as there are parts.
     index="PRIMARY",
 )
-DUPLICATES = SourceCounts(
+DUPLICATE_COUNTS = SourceCounts(
     "duplicates",
     duplicate_counts,
     _names_of_duplicate,
@@ -194,4 +194,4 @@ DUPLICATES = SourceCounts(
 )
 
 # In the order in which all that write lock their tables, after those of schema.counts.write.
-KINDS = (STORED, DUPLICATES)
+KINDS = (SOURCE_COUNTS, DUPLICATE_COUNTS)

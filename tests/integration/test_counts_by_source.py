@@ -55,12 +55,12 @@ def store(backend: Backend, times: Sequence[int], slot: int = 0, sources: Sequen
 
 def stored(backend: Backend, source: str = "acme", width: int = DAY) -> dict[int, int]:
     with backend.engine.connect() as connection:
-        return by_source.STORED.by_bucket(connection, source, width, 0, END)
+        return by_source.SOURCE_COUNTS.by_bucket(connection, source, width, 0, END)
 
 
 def total(backend: Backend, source: str = "acme") -> int:
     with backend.engine.connect() as connection:
-        return by_source.STORED.total(connection, source)
+        return by_source.SOURCE_COUNTS.total(connection, source)
 
 
 def rows_of(backend: Backend, source: str = "acme") -> int:
@@ -113,9 +113,9 @@ def test_counts_of_a_span_are_those_that_begin_in_it(backend: Backend):
     day, hour = START - START % DAY, START
 
     with backend.engine.connect() as connection:
-        assert by_source.STORED.by_bucket(connection, "acme", HOUR, hour, hour + HOUR) == {hour: 3}
-        assert by_source.STORED.by_bucket(connection, "acme", HOUR, hour + 1, hour + HOUR) == {}
-        assert by_source.STORED.by_bucket(connection, "acme", DAY, day, day + DAY) == {day: 5}
+        assert by_source.SOURCE_COUNTS.by_bucket(connection, "acme", HOUR, hour, hour + HOUR) == {hour: 3}
+        assert by_source.SOURCE_COUNTS.by_bucket(connection, "acme", HOUR, hour + 1, hour + HOUR) == {}
+        assert by_source.SOURCE_COUNTS.by_bucket(connection, "acme", DAY, day, day + DAY) == {day: 5}
 
 
 @pytest.mark.parametrize("way", ["whole", "row_by_row"])
@@ -246,11 +246,11 @@ def test_counts_that_were_changed_behind_the_back_are_found_and_mended(backend: 
 
 def test_a_source_that_is_counted_and_has_no_rows_is_a_difference(backend: Backend):
     with backend.engine.begin() as connection:
-        by_source.STORED.add(connection, [rows_at([NOON])[0]._replace(source="acme")], 0)
+        by_source.SOURCE_COUNTS.add(connection, [rows_at([NOON])[0]._replace(source="acme")], 0)
 
     with backend.engine.connect() as connection:
         day = START - START % DAY
-        assert sorted(by_source.STORED.differences(connection)) == [
+        assert sorted(by_source.SOURCE_COUNTS.differences(connection)) == [
             ("acme", HOUR, START, 1, 0),
             ("acme", DAY, day, 1, 0),
         ]
@@ -267,10 +267,10 @@ def test_slots_of_hours_and_days_that_are_over_are_merged(backend: Backend):
 
     # When the hours are over and no day is, then only those of the hours are merged
     with backend.engine.begin() as connection:
-        by_source.STORED.merge_slots(connection, NOON // MICROS + 11.0 * HOUR)
+        by_source.SOURCE_COUNTS.merge_slots(connection, NOON // MICROS + 11.0 * HOUR)
     assert slots(backend, DAY) == {0, 1, 2}
     with backend.engine.begin() as connection:
-        by_source.STORED.merge_slots(connection, NOON // MICROS + 3.0 * DAY)
+        by_source.SOURCE_COUNTS.merge_slots(connection, NOON // MICROS + 3.0 * DAY)
 
     # Then all are, and no number has changed
     assert slots(backend, HOUR) == slots(backend, DAY) == {0}
@@ -282,7 +282,7 @@ def test_slots_of_hours_and_days_that_are_over_are_merged(backend: Backend):
     # Also for what comes late
     store(backend, [each + 77 for each in EDGES], 5)
     with backend.engine.begin() as connection:
-        by_source.STORED.merge_slots(connection, NOON // MICROS + 3.0 * DAY)
+        by_source.SOURCE_COUNTS.merge_slots(connection, NOON // MICROS + 3.0 * DAY)
     assert slots(backend, HOUR) == {0}
     backend.assert_counted()
 
@@ -303,7 +303,7 @@ def test_a_lead_that_is_counted_while_slots_are_merged_is_kept(backend: Backend)
 
         with backend.engine.begin() as connection:
             event.listen(connection, "before_cursor_execute", store_and_go_on)
-            by_source.STORED.merge_slots(connection, NOON // MICROS + 3.0 * DAY)
+            by_source.SOURCE_COUNTS.merge_slots(connection, NOON // MICROS + 3.0 * DAY)
         storing[0].result(30)
 
     # Then it is in the counts

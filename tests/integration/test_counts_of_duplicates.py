@@ -1,4 +1,4 @@
-"""schema.counts.by_source.DUPLICATES: how many duplicates of a source and of all are stored, whatever happens."""
+"""schema.counts.by_source.DUPLICATE_COUNTS: how many duplicates of a source and of all are stored, whatever happens."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,7 +8,7 @@ import time_machine
 from sqlalchemy import Connection, delete, select, update
 
 from schema.counts import maintain, retention, totals, write
-from schema.counts.by_source import DUPLICATES, KINDS, OF_ALL, SOURCE_WIDTHS, STORED
+from schema.counts.by_source import DUPLICATE_COUNTS, KINDS, OF_ALL, SOURCE_COUNTS, SOURCE_WIDTHS
 from schema.counts.widths import DAY, HOUR, MICROS
 from schema.database.lead_row import LeadRow
 from schema.database.tables import duplicate_counts, leads
@@ -38,8 +38,8 @@ def store(backend: Backend, rows: list[LeadRow], slot: int = 0) -> None:
 
 def counted(backend: Backend, source: str = OF_ALL, width: int = DAY) -> dict[int, int]:
     with backend.engine.connect() as connection:
-        found = DUPLICATES.by_bucket(connection, source, width, 0, END)
-        assert DUPLICATES.total(connection, source) == sum(found.values()), "the total is not that of the days"
+        found = DUPLICATE_COUNTS.by_bucket(connection, source, width, 0, END)
+        assert DUPLICATE_COUNTS.total(connection, source) == sum(found.values()), "the total is not that of the days"
     return found
 
 
@@ -181,8 +181,8 @@ def test_counts_of_duplicates_that_were_changed_behind_the_back_are_found_and_me
             connection.execute(update(duplicate_counts).where(duplicate_counts.c.source == OF_ALL).values(stored=99))
 
     with backend.engine.begin() as connection:
-        assert list(STORED.differences(connection)) == []
-        assert list(DUPLICATES.differences(connection)) != []
+        assert list(SOURCE_COUNTS.differences(connection)) == []
+        assert list(DUPLICATE_COUNTS.differences(connection)) != []
         maintain.rebuild(connection)
 
     backend.assert_counted()

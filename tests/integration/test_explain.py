@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from ingest_api.auth import users
-from ingest_api.parameters.kinds import DUPLICATES
+from ingest_api.parameters.kinds import DUPLICATE_CHOICES
 from ingest_api.parameters.lists import ListQuery
 from ingest_api.reads import pages
 from ingest_api.reads.conditions import index_of, wanted_values
@@ -97,7 +97,7 @@ def test_every_read_uses_an_index_and_sorts_no_table(filled: Backend):
         mine: dict[str, Any] = {"source": "source7"}
         of_sources = [mine, mine | {"email": "7@example.com"}, mine | {"createdFrom": "2020-01-01"}]
         narrowed = [{}, *FILTERS, {"email": "7@example.com"}, *of_sources]
-        of_duplicates = [each | {"duplicates": way} for each in narrowed for way in DUPLICATES]
+        of_duplicates = [each | {"duplicates": way} for each in narrowed for way in DUPLICATE_CHOICES]
         orders = product(SORTS, ORDERS, narrowed + of_duplicates, (1, 30, 390))
         for sort, order, filters, page in orders:
             wanted: ListQuery = query(sortBy=sort, sortOrder=order, page=page, **filters)
@@ -143,7 +143,7 @@ def test_duplicates_are_looked_up_on_their_index_unless_a_narrower_one_is_given(
 ):
     # Given lists and exports with and without duplicates
     reader = engines.reader(filled.settings.primary_url, timeout=10, pool_size=1)
-    for way, order in product(DUPLICATES, ORDERS):
+    for way, order in product(DUPLICATE_CHOICES, ORDERS):
         with explained(reader) as plans:
             wanted = query(sortOrder=order, duplicates=way, **filters)
             found = find(reader, wanted)
@@ -168,7 +168,7 @@ def test_sqlite_looks_filters_up_on_the_index_that_is_meant(backend: Backend):
     fill(backend)
     mine: dict[str, Any] = {"source": "source7"}
     narrowed = [{}, mine, {"email": "7@example.com"}, {"phone": "+17"}, mine | {"email": "7@example.com"}]
-    ways: list[dict[str, Any]] = [{}, *({"duplicates": way} for way in DUPLICATES)]
+    ways: list[dict[str, Any]] = [{}, *({"duplicates": way} for way in DUPLICATE_CHOICES)]
     for filters, way, order in product(narrowed, ways, ORDERS):
         wanted = query(sortOrder=order, **filters, **way)
         if not wanted_values(wanted):
