@@ -81,9 +81,11 @@ def check_counts(rebuild: bool) -> None:
                 place = "in all" if width == maintain.ALL_TIME else f"in {width / 1e6:g} s from {bucket / 1e6:.6f}"
                 click.echo(f"{place}: {counted} counted, {rows} rows")
                 wrong += 1
-            for source, width, bucket, counted, rows in by_source.differences(connection):
-                click.echo(f"of {source} in {width} s from {bucket}: {counted} counted, {rows} rows")
-                wrong += 1
+            for counts in by_source.KINDS:
+                for source, width, bucket, counted, rows in counts.differences(connection):
+                    whose = f"{counts.label} of {source or 'all'}"
+                    click.echo(f"{whose} in {width} s from {bucket}: {counted} counted, {rows} rows")
+                    wrong += 1
     if wrong:
         raise SystemExit(1)
     click.echo("The counts equal the rows.")

@@ -96,6 +96,11 @@ def _add_schemas(spec: APISpec, today: date) -> None:
                     "description": "queued: durable in the queue; stored: in the database, and in lists",
                 },
                 "source": {**SOURCE, "description": "Who sent it with an API key; left out when a user sent it"},
+                "duplicateOf": {
+                    **ID,
+                    "description": "Of a duplicate: the id of the first lead with its e-mail address or telephone "
+                    "number; left out when none came before, or nobody looked",
+                },
             },
             "required": ["id", *(name for name in fields if name != "consent"), "createdAt", "updatedAt", "state"],
         },

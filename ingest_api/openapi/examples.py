@@ -74,8 +74,9 @@ def lead(state: str) -> dict[str, Any]:
 # One exported lead.
 NDJSON_LINES = json.dumps({**lead("stored"), "source": SOURCE_EXAMPLE}, separators=(",", ":")) + "\n"
 CSV_LINES = (
-    "id,firstName,lastName,email,phone,dateOfBirth,additionalData,createdAt,updatedAt,source,consent\r\n"
-    f"{ID_EXAMPLE},Ada,Lovelace,ada@example.com,+442071234567,1990-12-10,,{TIME_EXAMPLE},{TIME_EXAMPLE},{SOURCE_EXAMPLE},\r\n"
+    "id,firstName,lastName,email,phone,dateOfBirth,additionalData,createdAt,updatedAt,source,consent,"
+    "duplicateOf\r\n"
+    f"{ID_EXAMPLE},Ada,Lovelace,ada@example.com,+442071234567,1990-12-10,,{TIME_EXAMPLE},{TIME_EXAMPLE},{SOURCE_EXAMPLE},,\r\n"
 )
 
 
@@ -127,14 +128,14 @@ def bulk_with_refused() -> dict[str, Any]:
 def stats() -> dict[str, Any]:
     """Return the counts of two hours."""
     items = [
-        {"time": "2026-11-22T08:00:00Z", "accepted": 1200, "stored": 1200},
-        {"time": "2026-11-22T09:00:00Z", "accepted": 800, "stored": 790},
+        {"time": "2026-11-22T08:00:00Z", "accepted": 1200, "stored": 1200, "duplicates": 36},
+        {"time": "2026-11-22T09:00:00Z", "accepted": 800, "stored": 790, "duplicates": 21},
     ]
     return {"interval": "hour", "from": items[0]["time"], "to": "2026-11-22T10:00:00Z", **_sums(items), "items": items}
 
 
 def _sums(items: list[dict[str, Any]]) -> dict[str, int]:
-    return {name: sum(item[name] for item in items) for name in ("accepted", "stored")}
+    return {name: sum(item[name] for item in items) for name in ("accepted", "stored", "duplicates")}
 
 
 def letters() -> dict[str, Any]:

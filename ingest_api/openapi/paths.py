@@ -260,13 +260,16 @@ def _add_export(spec: APISpec) -> None:
 
 
 def _add_stats(spec: APISpec) -> None:
-    bucket = object_of({"time": SECOND, "accepted": COUNT, "stored": COUNT})
+    numbers = {"accepted": COUNT, "stored": COUNT}
+    duplicates = {
+        "duplicates": {**COUNT, "description": "Stored leads that are duplicates; left out with `interval=minute`"}
+    }
+    bucket = object_of({"time": SECOND, **numbers, **duplicates}, "time", *numbers)
     stats = {
         "interval": {"type": "string", "enum": list(INTERVALS)},
         "from": SECOND,
         "to": SECOND,
-        "accepted": COUNT,
-        "stored": COUNT,
+        **numbers,
         "items": {"type": "array", "items": bucket, "maxItems": BUCKETS_MAX},
     }
     source = {"source": {**SOURCE, "description": "Whose leads are counted; left out when those of all are"}}
@@ -276,7 +279,8 @@ def _add_stats(spec: APISpec) -> None:
             "get": {
                 "summary": "Count leads over time",
                 "description": f"At most {BUCKETS_MAX} buckets; without a range the last {BUCKETS_DEFAULT}. "
-                "By source there are hours and days. To an API key these are the counts of its own source.",
+                "By source, and of duplicates, there are hours and days. To an API key these are the counts of its "
+                "own source.",
                 "operationId": "countLeads",
                 "tags": ["Leads"],
                 "security": TOKEN_OR_KEY,
@@ -284,7 +288,7 @@ def _add_stats(spec: APISpec) -> None:
                 "responses": {
                     "200": response(
                         "Leads by bucket",
-                        envelope(200, object_of({**stats, **source}, *stats)),
+                        envelope(200, object_of({**stats, **duplicates, **source}, *stats)),
                         success(200, "Statistics", examples.stats()),
                     ),
                     **refused("400", "503", *WITH_TOKEN),

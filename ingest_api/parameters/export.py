@@ -8,9 +8,11 @@ from marshmallow import Schema, fields, post_load, validate
 
 from ingest_api.http.body import NDJSON
 from ingest_api.parameters.kinds import (
+    DUPLICATE_CHOICES,
     ORDERS,
     TIME_RULE,
     UNKNOWN_PARAMETER,
+    Duplicates,
     Moment,
     Order,
     SourceName,
@@ -53,6 +55,7 @@ class ExportQuerySchema(Schema):
     createdFrom = Moment(load_default=None, metadata={"description": "First time to export", **TIME_RULE})
     createdTo = Moment(end=True, load_default=None, metadata={"description": "Last time to export", **TIME_RULE})
     source = SourceName()
+    duplicates = Duplicates()
 
     @post_load
     def _query(self, data: dict[str, Any], **_: Any) -> ExportQuery:
@@ -71,6 +74,7 @@ class ExportQuerySchema(Schema):
             created_from=data["createdFrom"],
             created_to=end,
             source=data["source"],
+            is_duplicate=DUPLICATE_CHOICES.get(data["duplicates"]),
         )
         return ExportQuery(data["format"], leads)
 

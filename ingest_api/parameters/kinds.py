@@ -11,6 +11,9 @@ from schema.lead.source import SOURCE_NAME_PATTERN
 
 ORDERS = ("ASC", "DESC")
 
+# What `duplicates` may say, and what the leads wanted then are.
+DUPLICATE_CHOICES = {"exclude": False, "only": True}
+
 UNKNOWN_PARAMETER = "This parameter is not known."
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -81,6 +84,14 @@ class SourceName(fields.String):
         rule = validate.Regexp(SOURCE_NAME_PATTERN, error="This value is no source's name.")
         text = {"description": "Leads that this source sent", "pattern": SOURCE_NAME_PATTERN}
         super().__init__(load_default=None, validate=rule, metadata=text)
+
+
+class Duplicates(fields.String):
+    """Whether duplicates are left out, or nothing else is wanted: a key of DUPLICATE_CHOICES."""
+
+    def __init__(self) -> None:
+        text = {"description": "`exclude` leaves out leads that are duplicates, `only` leaves out all others"}
+        super().__init__(load_default=None, validate=one_of(tuple(DUPLICATE_CHOICES)), metadata=text)
 
 
 class Order(fields.String):

@@ -6,9 +6,11 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from ingest_api.parameters.kinds import (
+    DUPLICATE_CHOICES,
     ORDERS,
     TIME_RULE,
     UNKNOWN_PARAMETER,
+    Duplicates,
     Moment,
     Order,
     SourceName,
@@ -37,12 +39,15 @@ class ListQuery:
     created_from: int | None  # microseconds since 1970, included
     created_to: int | None  # microseconds since 1970, included
     source: str | None = None
+    is_duplicate: bool | None = None  # None: duplicates, and others
 
     @property
     def name(self) -> str:
         """The list's identity without the page: sort and filters. A cursor carries it."""
         parts = (self.sort, self.ascending, self.email, self.phone, self.created_from, self.created_to)
-        # Without a source as in releases that knew none, so that their cursors stay good.
+        # Without what releases did not know that had none of it, so that their cursors stay good.
+        if self.is_duplicate is not None:
+            return repr((*parts, self.source, self.is_duplicate))
         return repr(parts if self.source is None else (*parts, self.source))
 
 
@@ -66,6 +71,7 @@ class ListQuerySchema(Schema):
     createdTo = Moment(end=True, load_default=None, metadata={"description": "Last time that does", **TIME_RULE})
 
     source = SourceName()
+    duplicates = Duplicates()
 
     @validates_schema
     def _page_or_cursor(self, data: dict[str, Any], **_: Any) -> None:
@@ -86,6 +92,7 @@ class ListQuerySchema(Schema):
             created_from=data["createdFrom"],
             created_to=data["createdTo"],
             source=data["source"],
+            is_duplicate=DUPLICATE_CHOICES.get(data["duplicates"]),
         )
 
 

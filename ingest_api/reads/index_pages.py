@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, select
 
 from ingest_api.parameters.lists import ListQuery
-from ingest_api.reads.conditions import beyond, matching, offset_of
+from ingest_api.reads.conditions import beyond, index_of, matching, offset_of, wanted_values
 from ingest_api.reads.cursor import After
 from schema.database.tables import leads
 from schema.lead.lead_id import LeadId
@@ -24,8 +24,8 @@ SORT_COLUMNS = {
 # Most matching leads that the database sorts without an index.
 SORT_MAX = 10_000
 
-# Most leads of one e-mail address or telephone number in a list, or of a source between two times, because each request
-# counts them on the index.
+# Most leads of one e-mail address or telephone number in a list, or of a source or duplicates between two times: each
+# request counts them on the index.
 MATCH_MAX = 100_000
 
 # Largest OFFSET into an index for a page by number, from the nearer end.
@@ -41,25 +41,19 @@ class Costly(Exception):
         self.message = message
 
 
-def index_of(query: ListQuery) -> str:
-    """Return the index of the query's most narrow filter, which it must have."""
-    if query.email is not None:
-        return "leads_email"
-    return "leads_source" if query.phone is None else "leads_phone"
-
-
 def count_matching(connection: Connection, query: ListQuery) -> int:
     """Count the leads of a filter on its index, up to MATCH_MAX."""
-    if query.source is not None and index_of(query) != "leads_source":
-        # The index does not have the source: what is bounded are the rows that are looked at.
-        count_matching(connection, replace(query, source=None))
+    narrowest = next(iter(wanted_values(query)))
+    if narrowest in ("email", "phone") and (query.source is not None or query.is_duplicate is not None):
+        # The index does not have these: what is bounded are the rows that are looked at.
+        count_matching(connection, replace(query, source=None, is_duplicate=None))
     index = index_of(query)
     found = matching(select(leads.c.id), query).with_hint(leads, f"FORCE INDEX ({index})", "mysql")
     total = int(
         connection.execute(select(func.count()).select_from(found.limit(MATCH_MAX + 1).subquery())).scalar_one()
     )
     if total > MATCH_MAX:
-        name = index.removeprefix("leads_")
+        name = "duplicates" if narrowest == "is_duplicate" else narrowest
         raise Costly(name, f"More than {MATCH_MAX} leads match: narrow them with createdFrom and createdTo.")
     return total
 
@@ -78,7 +72,7 @@ def ids_by_filter(connection: Connection, query: ListQuery, total: int, after: A
     offset = offset_of(query)
     if offset >= total:
         return []
-    _check_offset(offset, total, "Of this source")
+    _check_offset(offset, total, "Of this source" if query.is_duplicate is None else "With `duplicates`")
     if offset <= total // 2:
         return ids_of(connection, statement.order_by(order).limit(wanted).offset(offset))
     wanted = min(wanted, total - offset)

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Integer, Row, Select, bindparam, select
 
 from ingest_api.parameters.lists import ListQuery
-from ingest_api.reads.conditions import beyond, matching, offset_of, since, until
+from ingest_api.reads.conditions import beyond, index_of, matching, offset_of, since, until, wanted_values
 from ingest_api.reads.cursor import After
 from ingest_api.reads.index_pages import (
     SORT_COLUMNS,
@@ -21,9 +21,9 @@ from ingest_api.reads.index_pages import (
     ids_by_filter,
     ids_of,
     ids_sorted,
-    index_of,
 )
-from schema.counts import by_source, lookup, totals
+from schema.counts import lookup, totals
+from schema.counts.by_source import DUPLICATE_COUNTS, OF_ALL, SOURCE_COUNTS
 from schema.counts.lookup import BucketCache, KnownBuckets, Place
 from schema.counts.totals import DataVersion
 from schema.counts.widths import LEAF_SIZE
@@ -79,8 +79,8 @@ def fetch_page(connection: Connection, query: ListQuery, after: After | None, ca
         else:
             ids = ids_by_column(connection, query, total, after)
     else:
-        known = _total_of_source(connection, asked)
-        total = count_matching(connection, query) if known is None else known
+        known = _known_total(connection, asked, version)
+        total = _count(connection, query, version) if known is None else known
         if in_order or (query.sort == "email" and query.email is not None):
             ids = ids_by_filter(connection, query, total, after)
         else:
@@ -113,15 +113,27 @@ def _is_filtered(query: ListQuery) -> bool:
 
 def _is_matched(query: ListQuery) -> bool:
     """Tell whether the list is of leads with equal values, which an index has together."""
-    return any(each is not None for each in (query.email, query.phone, query.source))
+    return bool(wanted_values(query))
 
 
-def _total_of_source(connection: Connection, query: ListQuery) -> int | None:
-    """Return how many leads all of one source are; None when the list is narrower."""
+def _known_total(connection: Connection, query: ListQuery, version: DataVersion) -> int | None:
+    """Return how many leads of a source or of all there are, or duplicates of them; None when the list is narrower."""
     narrower = (query.email, query.phone, query.created_from, query.created_to)
-    if query.source is None or any(each is not None for each in narrower):
+    if any(each is not None for each in narrower):
         return None
-    return by_source.total(connection, query.source)
+    if query.is_duplicate:
+        return DUPLICATE_COUNTS.total(connection, query.source or OF_ALL)
+    total = version.total if query.source is None else SOURCE_COUNTS.total(connection, query.source)
+    return total if query.is_duplicate is None else total - DUPLICATE_COUNTS.total(connection, query.source or OF_ALL)
+
+
+def _count(connection: Connection, query: ListQuery, version: DataVersion) -> int:
+    """Count the leads that match, on an index. Raises Costly."""
+    if query.is_duplicate is False and [*wanted_values(query)] == ["is_duplicate"]:
+        # Most leads are no duplicates: how many leads there are between two times is known, and duplicates are counted.
+        span = _Span.of(connection, query, version)
+        return span.end - span.start - count_matching(connection, replace(query, is_duplicate=True))
+    return count_matching(connection, query)
 
 
 def _at(bound: ColumnElement[bool], order: Any) -> Select[Any]:

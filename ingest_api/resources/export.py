@@ -27,7 +27,7 @@ from schema.lead.lead_id import LeadId
 from schema.lead.rules import FIELDS
 
 # What leads did not have from the beginning stands at the end.
-LAST_COLUMNS = ("createdAt", "updatedAt", "source", "consent")
+LAST_COLUMNS = ("createdAt", "updatedAt", "source", "consent", "duplicateOf")
 CSV_COLUMNS = ("id", *(name for name in FIELDS if name not in LAST_COLUMNS), *LAST_COLUMNS)
 
 # CSV injection: spreadsheets run a cell that starts with one of these as a formula, the full-width ones too. Where the
@@ -151,6 +151,7 @@ def _cells(row: Row[Any]) -> list[str]:
     for name in GUARDED:
         lead[name] = FORMULA.sub(r"\1\2'", lead[name])
     lead["source"] = row.source or ""
+    lead.setdefault("duplicateOf", "")
     return [lead[name] for name in CSV_COLUMNS]
 
 

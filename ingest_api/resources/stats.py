@@ -14,15 +14,15 @@ from ingest_api.http.envelope import success, validation_failed
 from ingest_api.parameters import kinds
 from ingest_api.parameters.stats import INTERVALS, STATS_QUERY, StatsQuery
 from ingest_api.reads.queue_reader import QueueReader
-from schema.counts import by_source, lookup
-from schema.counts.by_source import SOURCE_WIDTHS
+from schema.counts import lookup
+from schema.counts.by_source import DUPLICATE_COUNTS, OF_ALL, SOURCE_COUNTS, SOURCE_WIDTHS
 from schema.queue import accepted_by_source, accepted_counts
 from schema.queue.accepted_by_source import AcceptedBySource
 from schema.queue.accepted_counts import Accepted
 
 
 class Stats:
-    """Accepted and stored leads over time, of all or of one source, from the counts alone."""
+    """Accepted and stored leads, and duplicates, over time, of all or of one source, from the counts alone."""
 
     def __init__(self, callers: Callers, reader: DatabaseReader, queue: QueueReader) -> None:
         self._callers = callers
@@ -30,7 +30,7 @@ class Stats:
         self._queue = queue
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Answer the accepted and stored leads of each bucket, including empty ones."""
+        """Answer the numbers of each bucket, including empty ones."""
         caller = self._callers.require(req, "read").source_name
         try:
             query: StatsQuery = kinds.parse(STATS_QUERY, req.params)
@@ -52,24 +52,32 @@ class Stats:
 def _of_all(connection: Connection, fresh: list[Accepted], query: StatsQuery) -> dict[str, Any]:
     width, start, end = query.width, query.start, query.end
     came = accepted_counts.by_bucket(connection, fresh, width, start, end)
-    return _shown(query, came, lookup.by_bucket(connection, width, start, end))
+    numbers = {"accepted": came, "stored": lookup.by_bucket(connection, width, start, end)}
+    if width in SOURCE_WIDTHS:
+        numbers["duplicates"] = DUPLICATE_COUNTS.by_bucket(connection, OF_ALL, width, start, end)
+    return _shown(query, numbers)
 
 
 def _of_source(connection: Connection, fresh: list[AcceptedBySource], query: StatsQuery, source: str) -> dict[str, Any]:
     width, start, end = query.width, query.start, query.end
     came = accepted_by_source.by_bucket(connection, fresh, source, width, start, end)
-    return _shown(query, came, by_source.by_bucket(connection, source, width, start, end)) | {"source": source}
+    numbers = {
+        "accepted": came,
+        "stored": SOURCE_COUNTS.by_bucket(connection, source, width, start, end),
+        "duplicates": DUPLICATE_COUNTS.by_bucket(connection, source, width, start, end),
+    }
+    return _shown(query, numbers) | {"source": source}
 
 
-def _shown(query: StatsQuery, came: dict[int, int], stored: dict[int, int]) -> dict[str, Any]:
+def _shown(query: StatsQuery, numbers: dict[str, dict[int, int]]) -> dict[str, Any]:
+    """Return the answer: the sums of the numbers, and each bucket's."""
     return {
         "interval": next(name for name, each in INTERVALS.items() if each == query.width),
         "from": _text(query.start),
         "to": _text(query.end),
-        "accepted": sum(came.values()),
-        "stored": sum(stored.values()),
+        **{name: sum(each.values()) for name, each in numbers.items()},
         "items": [
-            {"time": _text(first), "accepted": came.get(first, 0), "stored": stored.get(first, 0)}
+            {"time": _text(first), **{name: each.get(first, 0) for name, each in numbers.items()}}
             for first in range(query.start, query.end, query.width)
         ],
     }

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from schema.counts import by_source, lookup, totals, write
 from schema.counts.widths import DAY, HOUR, LAST_MICROS, LEAF_SIZE, MICROS, MINUTES, SPAN, TENTH_MS, WIDTHS
-from schema.database.tables import dirty_minutes, lead_counts, leads, source_counts
+from schema.database.tables import dirty_minutes, lead_counts, leads
 from schema.lead import lead_id
 from schema.lead.lead_id import LeadId
 
@@ -149,7 +149,8 @@ def rebuild(connection: Connection) -> int:
     before = totals.version(connection)
     # With what a worker of release 0.1 has left there after migration 0016.
     connection.execute(delete(lead_counts))
-    connection.execute(delete(source_counts))
+    for counts in by_source.KINDS:
+        counts.remove_all(connection)
     number = recount(connection, 0, LAST_MICROS)
     after = replace(before, total_stored=number + before.expired + before.erased, revision=before.revision + 1)
     totals.replace(connection, after)
@@ -169,7 +170,8 @@ def recount(connection: Connection, start: int, end: int) -> int:
         _write(connection, {key: number for key, number in _needed(sums).items() if key[0] < MINUTES})
     if upper:
         write.upsert(connection, upper)
-    by_source.recount(connection, start, min(end, LAST_MICROS))
+    for counts in by_source.KINDS:
+        counts.recount(connection, start, min(end, LAST_MICROS))
     return total
 
 
@@ -187,7 +189,8 @@ def subtract_expired(connection: Connection, end: int) -> int:
     _remove(connection, SPAN, 0, straddling)
     if number:
         write.upsert(connection, {(SPAN, straddling): -inside})
-    by_source.remove_before(connection, end)
+    for counts in by_source.KINDS:
+        counts.remove_before(connection, end)
     return number
 
 

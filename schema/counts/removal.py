@@ -1,11 +1,12 @@
 """Takes single leads out of the counts, in the transaction that deletes their rows."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from sqlalchemy import Connection, delete
 
 from schema.counts import by_source, totals, write
+from schema.counts.by_source import CountedLead
 from schema.counts.widths import MINUTES, WIDTHS, first_of
 from schema.database.tables import lead_counts
 from schema.lead import lead_id
@@ -20,13 +21,13 @@ def lock(connection: Connection, ids: Collection[LeadId]) -> None:
     totals.lock(connection)
 
 
-def subtract_erased(connection: Connection, sources: Mapping[LeadId, str | None]) -> None:
-    """Subtract the leads of deleted rows, with their sources, in their open transaction. Call `lock` first.
+def subtract_erased(connection: Connection, gone: Collection[CountedLead]) -> None:
+    """Subtract the leads of deleted rows in their open transaction. Call `lock` first.
 
     Buckets below their minutes go: they may be missing, and which of them counted a lead is not known. Compaction
     makes those of busy minutes anew; until then such a minute is searched with OFFSET.
     """
-    moments = lead_id.micros_of_all(sources)
+    moments = lead_id.micros_of_all([each.id for each in gone])
     if not moments:
         return
     totals.add(connection, erased=len(moments))
@@ -42,4 +43,5 @@ def subtract_erased(connection: Connection, sources: Mapping[LeadId, str | None]
                 lead_counts.c.bucket < minute + MINUTES,
             )
         )
-    by_source.subtract(connection, sources)
+    for counts in by_source.KINDS:
+        counts.subtract(connection, gone)

@@ -72,9 +72,10 @@ leads = Table(
     Index("leads_source", "source", "id"),
     Index("leads_stored", "stored_slot", "stored_position", "id"),
     Index("leads_duplicate", "is_duplicate", "id"),
+    Index("leads_source_duplicate", "source", "is_duplicate", "id"),
     sqlite_with_rowid=False,
     info=_documented(
-        "The leads. The id is the primary key; seven indexes, to sort, filter and follow, end in it.",
+        "The leads. The id is the primary key; eight indexes, to sort, filter and follow, end in it.",
         "workers",
     ),
     **OPTIONS,
@@ -164,7 +165,7 @@ source_counts = Table(
     **OPTIONS,
 )
 
-# Stored leads that are duplicates, as source_counts has all of a source; those of users under the source "".
+# Stored leads that are duplicates, as source_counts has all of a source; those of all, users too, under the source "".
 duplicate_counts = Table(
     "duplicate_counts",
     metadata,
@@ -175,7 +176,9 @@ duplicate_counts = Table(
     Column("stored", BigInteger, nullable=False),
     Index("duplicate_counts_bucket", "width", "bucket"),
     sqlite_with_rowid=False,
-    info=_documented("Stored duplicates of each source by hour and day of their ids.", "workers, with the rows"),
+    info=_documented(
+        "Stored duplicates of each source, and of all, by hour and day of their ids.", "workers, with the rows"
+    ),
     **OPTIONS,
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from schema.counts import removal, totals
+from schema.counts.by_source import CountedLead
 from schema.counts.widths import DAY
 from schema.database import first_leads
 from schema.database.tables import dropped_leads, erased_leads, idempotency_keys, leads
@@ -74,11 +75,11 @@ def remove_rows(connection: Connection, found: Found) -> int:
 def _remove_rows(connection: Connection, found: Found) -> int:
     ids = sorted(found.leads)
     _note_erased(connection, ids)
-    there: dict[LeadId, str | None] = {}
+    there: list[CountedLead] = []
     for few in _in_parts(ids):
-        rows = connection.execute(select(leads.c.id, leads.c.source).where(leads.c.id.in_(few)))
-        there.update((bytes(row.id), row.source) for row in rows)
-    for few in _in_parts(sorted(there)):
+        rows = connection.execute(select(leads.c.id, leads.c.source, leads.c.is_duplicate).where(leads.c.id.in_(few)))
+        there.extend(CountedLead(bytes(row.id), row.source, row.is_duplicate) for row in rows)
+    for few in _in_parts(sorted(each.id for each in there)):
         connection.execute(delete(leads).where(leads.c.id.in_(few)))
     removal.subtract_erased(connection, there)
     for few in _in_parts(ids):

@@ -40,20 +40,27 @@ EDGES = [NOON - 1, NOON, NOON + 1, NOON + HOUR * MICROS - 1, NOON + HOUR * MICRO
 
 
 def store(backend: Backend, times: Sequence[int], slot: int = 0, sources: Sequence[str | None] = ("acme",)) -> None:
-    """Store leads of these times, of the sources in turn."""
-    rows = [row._replace(source=sources[number % len(sources)]) for number, row in enumerate(rows_at(sorted({*times})))]
+    """Store leads of these times, of the sources in turn; each second round of them are duplicates."""
+    rows = [
+        row._replace(
+            source=sources[number % len(sources)],
+            duplicate_of=row.id if number // len(sources) % 2 else None,
+            is_duplicate=bool(number // len(sources) % 2),
+        )
+        for number, row in enumerate(rows_at(sorted({*times})))
+    ]
     with backend.engine.connect() as connection:
         insertion.store(connection, rows, slot)
 
 
 def stored(backend: Backend, source: str = "acme", width: int = DAY) -> dict[int, int]:
     with backend.engine.connect() as connection:
-        return by_source.by_bucket(connection, source, width, 0, END)
+        return by_source.SOURCE_COUNTS.by_bucket(connection, source, width, 0, END)
 
 
 def total(backend: Backend, source: str = "acme") -> int:
     with backend.engine.connect() as connection:
-        return by_source.total(connection, source)
+        return by_source.SOURCE_COUNTS.total(connection, source)
 
 
 def rows_of(backend: Backend, source: str = "acme") -> int:
@@ -106,9 +113,9 @@ def test_counts_of_a_span_are_those_that_begin_in_it(backend: Backend):
     day, hour = START - START % DAY, START
 
     with backend.engine.connect() as connection:
-        assert by_source.by_bucket(connection, "acme", HOUR, hour, hour + HOUR) == {hour: 3}
-        assert by_source.by_bucket(connection, "acme", HOUR, hour + 1, hour + HOUR) == {}
-        assert by_source.by_bucket(connection, "acme", DAY, day, day + DAY) == {day: 5}
+        assert by_source.SOURCE_COUNTS.by_bucket(connection, "acme", HOUR, hour, hour + HOUR) == {hour: 3}
+        assert by_source.SOURCE_COUNTS.by_bucket(connection, "acme", HOUR, hour + 1, hour + HOUR) == {}
+        assert by_source.SOURCE_COUNTS.by_bucket(connection, "acme", DAY, day, day + DAY) == {day: 5}
 
 
 @pytest.mark.parametrize("way", ["whole", "row_by_row"])
@@ -214,7 +221,7 @@ def test_months_past_the_retention_leave_the_counts_of_sources(
     backend.assert_counted()
 
 
-@pytest.mark.parametrize("spoil", ["rows", "counts", "another_source"])
+@pytest.mark.parametrize("spoil", ["rows", "counts", "another_source", "duplicates"])
 def test_counts_that_were_changed_behind_the_back_are_found_and_mended(backend: Backend, spoil: str):
     store(backend, EDGES, 1)
     store(backend, [each + 7 for each in EDGES], 2, ("globex", None))
@@ -223,11 +230,13 @@ def test_counts_that_were_changed_behind_the_back_are_found_and_mended(backend: 
             connection.execute(update(leads).where(leads.c.source == "globex").values(source=None))
         elif spoil == "counts":
             connection.execute(update(source_counts).where(source_counts.c.width == HOUR).values(stored=99))
-        else:
+        elif spoil == "another_source":
             connection.execute(update(source_counts).where(source_counts.c.source == "acme").values(source="nobody"))
+        else:
+            connection.execute(update(leads).where(leads.c.source == "globex").values(is_duplicate=True))
 
     with backend.engine.begin() as connection:
-        assert list(by_source.differences(connection)) != []
+        assert [each for kind in by_source.KINDS for each in kind.differences(connection)] != []
         assert maintain.rebuild(connection) == 2 * len(EDGES)
 
     backend.assert_counted()
@@ -237,11 +246,14 @@ def test_counts_that_were_changed_behind_the_back_are_found_and_mended(backend: 
 
 def test_a_source_that_is_counted_and_has_no_rows_is_a_difference(backend: Backend):
     with backend.engine.begin() as connection:
-        by_source.add(connection, [rows_at([NOON])[0]._replace(source="acme")], 0)
+        by_source.SOURCE_COUNTS.add(connection, [rows_at([NOON])[0]._replace(source="acme")], 0)
 
     with backend.engine.connect() as connection:
         day = START - START % DAY
-        assert sorted(by_source.differences(connection)) == [("acme", HOUR, START, 1, 0), ("acme", DAY, day, 1, 0)]
+        assert sorted(by_source.SOURCE_COUNTS.differences(connection)) == [
+            ("acme", HOUR, START, 1, 0),
+            ("acme", DAY, day, 1, 0),
+        ]
 
 
 def test_slots_of_hours_and_days_that_are_over_are_merged(backend: Backend):
@@ -255,10 +267,10 @@ def test_slots_of_hours_and_days_that_are_over_are_merged(backend: Backend):
 
     # When the hours are over and no day is, then only those of the hours are merged
     with backend.engine.begin() as connection:
-        by_source.merge_slots(connection, NOON // MICROS + 11.0 * HOUR)
+        by_source.SOURCE_COUNTS.merge_slots(connection, NOON // MICROS + 11.0 * HOUR)
     assert slots(backend, DAY) == {0, 1, 2}
     with backend.engine.begin() as connection:
-        by_source.merge_slots(connection, NOON // MICROS + 3.0 * DAY)
+        by_source.SOURCE_COUNTS.merge_slots(connection, NOON // MICROS + 3.0 * DAY)
 
     # Then all are, and no number has changed
     assert slots(backend, HOUR) == slots(backend, DAY) == {0}
@@ -270,7 +282,7 @@ def test_slots_of_hours_and_days_that_are_over_are_merged(backend: Backend):
     # Also for what comes late
     store(backend, [each + 77 for each in EDGES], 5)
     with backend.engine.begin() as connection:
-        by_source.merge_slots(connection, NOON // MICROS + 3.0 * DAY)
+        by_source.SOURCE_COUNTS.merge_slots(connection, NOON // MICROS + 3.0 * DAY)
     assert slots(backend, HOUR) == {0}
     backend.assert_counted()
 
@@ -291,7 +303,7 @@ def test_a_lead_that_is_counted_while_slots_are_merged_is_kept(backend: Backend)
 
         with backend.engine.begin() as connection:
             event.listen(connection, "before_cursor_execute", store_and_go_on)
-            by_source.merge_slots(connection, NOON // MICROS + 3.0 * DAY)
+            by_source.SOURCE_COUNTS.merge_slots(connection, NOON // MICROS + 3.0 * DAY)
         storing[0].result(30)
 
     # Then it is in the counts

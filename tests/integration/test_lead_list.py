@@ -15,6 +15,7 @@ from ingest_api.reads import index_pages, pages
 from ingest_api.reads.cursor import After
 from ingest_api.reads.index_pages import SORT_COLUMNS, Costly
 from ingest_api.reads.pages import Page
+from schema.counts import maintain, totals
 from schema.counts.lookup import BucketCache
 from schema.counts.totals import DataVersion
 from schema.database import engines
@@ -30,6 +31,7 @@ DAY = 86_400 * SECOND
 
 FIRST_NAMES = ["Ada", "ada", "Émile", "Zoë", "Li", "Ω", "😀", "O'Neil", "Ada B", "ADA"]
 EMAILS = [f"{name}@example.com" for name in ("a", "A", "b", "c+d", "long.name", "z")]
+SOURCES = ["acme", "globex", None]
 PHONES = ["+442071234567", "442071234567", "+15551234567"]
 
 SORTS = ["createdAt", "firstName", "lastName", "email"]
@@ -61,7 +63,13 @@ def make_rows() -> list[LeadRow]:
         times.update(START - span // 2 + dice.randrange(span) for _ in range(67))
     rows = [row_at(micros, dice) for micros in times]
     dice.shuffle(rows)
-    return rows
+    # Of two sources and of users, and a third of them duplicates.
+    sources = random.Random(9)
+    return [
+        row._replace(source=sources.choice(SOURCES), duplicate_of=first, is_duplicate=first is not None)
+        for row in rows
+        for first in [sources.choice([None, None, lead_id.FIRST_ID])]
+    ]
 
 
 ROWS = make_rows()
@@ -96,6 +104,8 @@ def matching(wanted: ListQuery) -> list[bytes]:
         for row in ROWS
         if wanted.email in (None, row.email)
         and wanted.phone in (None, row.phone)
+        and wanted.source in (None, row.source)
+        and wanted.is_duplicate in (None, row.is_duplicate)
         and (wanted.created_from is None or lead_id.micros_of(row.id) >= wanted.created_from)
         and (wanted.created_to is None or lead_id.micros_of(row.id) <= wanted.created_to)
     ]
@@ -152,6 +162,15 @@ FILTERS: list[dict[str, Any]] = [
     {"createdFrom": "2026-02-20", "createdTo": "2026-03-01"},
     {"email": "z@example.com", "createdFrom": "2026-03-01T12:00:00.500000Z"},
     {"phone": "+15551234567", "createdTo": "2026-03-01T14:00:00+02:00"},
+    {"duplicates": "only"},
+    {"duplicates": "exclude"},
+    {"duplicates": "only", "source": "acme"},
+    {"duplicates": "exclude", "source": "acme"},
+    {"duplicates": "only", "createdFrom": "2026-03-01T12:00:00.250000Z", "createdTo": "2026-03-01T12:00:00.750000Z"},
+    {"duplicates": "exclude", "createdFrom": "2026-02-20", "createdTo": "2026-03-01T12:00:00.750000Z"},
+    {"duplicates": "exclude", "source": "globex", "createdTo": "2026-03-01T12:00:00.750000Z"},
+    {"duplicates": "only", "email": "a@example.com"},
+    {"duplicates": "exclude", "phone": "+15551234567", "source": "acme", "createdFrom": "2026-02-20"},
 ]
 
 
@@ -201,6 +220,8 @@ def test_a_filter_that_nothing_passes_is_an_empty_list(filled: Engine):
         {"createdTo": "1970-01-01"},
         {"createdFrom": "9999-12-31"},
         {"createdFrom": "2026-03-02", "createdTo": "2026-03-01"},
+        *({"duplicates": way, "createdFrom": "2026-03-02", "createdTo": "2026-03-01"} for way in ("only", "exclude")),
+        *({"duplicates": way, "source": "nobody"} for way in ("only", "exclude")),
     ]
     for sort, filters in product(SORTS, nothing):
         page = find(filled, query(sortBy=sort, **filters))
@@ -255,6 +276,93 @@ def test_a_page_takes_a_few_statements_and_counts_no_rows(filled: Engine):
 
         assert 1 <= len(statements) <= 8
         assert not [each for each in statements if "count(" in each.lower() and "FROM leads" in each]
+
+
+@pytest.mark.parametrize("filters", [{}, {"source": "acme"}], ids=str)
+@pytest.mark.parametrize("way", ["only", "exclude"])
+def test_totals_without_duplicates_or_of_them_alone_count_no_rows(filled: Engine, way: str, filters: Filters):
+    wanted = query(duplicates=way, limit=1, **filters)
+    statements: list[str] = []
+
+    with filled.connect() as connection:
+        event.listen(connection, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+        page = pages.fetch_page(connection, wanted, None, BucketCache())
+
+    assert page.total == len(matching(wanted)) > 0
+    assert len(statements) <= 6
+    assert not [each for each in statements if "count(" in each.lower()]
+
+
+def test_most_leads_of_a_time_are_no_duplicates_and_are_not_counted(filled: Engine, monkeypatch: pytest.MonkeyPatch):
+    # Given a bound between the numbers of duplicates of a time and of the other leads
+    without, alone = (query(duplicates=way, createdFrom="2026-02-20", limit=7) for way in ("exclude", "only"))
+    duplicates, others = len(matching(alone)), len(matching(without))
+    monkeypatch.setattr(index_pages, "MATCH_MAX", (duplicates + others) // 2)
+    assert duplicates < index_pages.MATCH_MAX < others
+
+    # Then both lists have their pages
+    for wanted, total in ((without, others), (alone, duplicates)):
+        page = find(filled, wanted)
+        assert (page.total, ids_of(page)) == (total, matching(wanted)[:7])
+
+    # And none when there are more duplicates
+    monkeypatch.setattr(index_pages, "MATCH_MAX", duplicates - 1)
+    for wanted in (without, alone):
+        with pytest.raises(Costly, match="narrow them with createdFrom and createdTo") as caught:
+            find(filled, wanted)
+        assert caught.value.parameter == "duplicates"
+
+
+def test_pages_of_duplicates_that_are_far_from_both_ends_are_refused(filled: Engine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(index_pages, "SKIP_MAX", 20)
+    wanted = query(duplicates="only", limit=10)
+    assert len(matching(wanted)) > 100
+
+    with pytest.raises(Costly, match="With `duplicates`, pages can be reached") as caught:
+        find(filled, replace(wanted, page=6))
+    assert caught.value.parameter == "page"
+    assert ids_of(find(filled, replace(wanted, page=3))) == matching(wanted)[20:30]
+
+
+def test_a_narrow_filter_bounds_the_leads_that_are_looked_at(filled: Engine, monkeypatch: pytest.MonkeyPatch):
+    # Given more leads of an address than a request counts, and fewer duplicates among them
+    wanted = query(duplicates="only", email="a@example.com")
+    everything = replace(wanted, is_duplicate=None)
+    monkeypatch.setattr(index_pages, "MATCH_MAX", len(matching(everything)) - 1)
+    assert len(matching(wanted)) < index_pages.MATCH_MAX
+
+    with pytest.raises(Costly) as caught:
+        find(filled, wanted)
+
+    assert caught.value.parameter == "email"
+
+
+@pytest.mark.parametrize("filters", [each for each in FILTERS if "duplicates" in each], ids=str)
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_export_walks_the_list_from_end_to_end(filled: Engine, order: str, filters: Filters):
+    wanted = query(sortOrder=order, limit=29, **filters)
+    found: list[bytes] = []
+    with filled.connect() as connection:
+        while rows := pages.scan(connection, wanted, found[-1] if found else None):
+            found += [bytes(row.id) for row in rows]
+
+    assert found == matching(wanted)
+
+
+def test_while_a_month_is_removed_duplicates_before_it_are_in_no_list(backend: Backend, filled: Engine):
+    # Given a retention that has begun to remove what came before noon, and is cut short
+    day = (START - START % DAY) // SECOND * SECOND
+    with backend.engine.begin() as connection:
+        totals.lock(connection)
+        totals.set_cutoff(connection, day)
+        maintain.subtract_expired(connection, day)
+
+    for way, filters in product(("only", "exclude"), ({}, {"source": "acme"}, {"createdTo": "2026-03-02"})):
+        wanted = query(duplicates=way, limit=100, sortOrder="ASC", **filters)
+        expected = matching(replace(wanted, created_from=day))
+        assert len(expected) < len(matching(wanted))
+        page = find(filled, wanted)
+        assert (page.total, ids_of(page)) == (len(expected), expected[:100])
 
 
 @pytest.mark.parametrize("filters", [{"email": "a@example.com"}, {"createdFrom": "2026-03-01"}], ids=str)

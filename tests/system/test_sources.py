@@ -211,8 +211,8 @@ def test_the_csv_names_the_source(service: Service):
 
     header, *rows = service.get("/api/leads/export", params={"source": source.name}).text.splitlines()
 
-    assert header.endswith(",source,consent")
-    assert [row.split(",")[-2:] for row in rows] == [[source.name, ""]]
+    assert header.endswith(",source,consent,duplicateOf")
+    assert [row.split(",")[-3:] for row in rows] == [[source.name, "", ""]]
 
 
 def test_the_daily_cap_is_exact_under_concurrent_requests(service: Service):

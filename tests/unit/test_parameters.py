@@ -62,12 +62,31 @@ def test_numbers_have_bounds(parameter: str, most: int):
         ({"page": "1", "cursor": "x"}, "cursor"),
         ({"Page": "1"}, "Page"),
         ({"offset": "1"}, "offset"),
+        ({"duplicates": ""}, "duplicates"),
+        ({"duplicates": "Only"}, "duplicates"),
         ({"page": ["1", "2"]}, "page"),
     ],
     ids=str,
 )
 def test_a_wrong_parameter_is_named(parameters: dict[str, Any], named: str):
     assert list(errors_of(**parameters)) == [named]
+
+
+@pytest.mark.parametrize(("word", "wanted"), [("only", True), ("exclude", False)])
+def test_duplicates_are_wanted_alone_or_not_at_all(word: str, wanted: bool):
+    assert query(duplicates=word).is_duplicate is wanted
+    assert query().is_duplicate is None
+
+
+def test_a_list_has_the_name_that_it_had_before_there_were_sources_and_duplicates():
+    assert query().name == repr(("createdAt", False, None, None, None, None))
+    assert query(source="acme").name == repr(("createdAt", False, None, None, None, None, "acme"))
+    named = [
+        query(**each).name
+        for source in ({}, {"source": "acme"})
+        for each in (source, *(source | {"duplicates": word} for word in ("only", "exclude")))
+    ]
+    assert len({*named}) == 6
 
 
 def test_all_wrong_parameters_are_named_at_once():

@@ -100,7 +100,8 @@ def _store(
                 insert_rows(connection, _placed(connection, rows, slot))
             ids = [row.id for row in rows]
             write.add(connection, ids, slot)
-            by_source.add(connection, rows, slot)
+            for counts in by_source.KINDS:
+                counts.add(connection, rows, slot)
             _complete(connection, ids, beside, kept_out)
         return Inserted(stored=ids, erased=list(kept_out))
     except (SQLAlchemyError, UnicodeError) as error:
@@ -110,7 +111,8 @@ def _store(
         unique = {row.id: row for row in _placed(connection, rows, slot)}
         inserted = _bisect(connection, unique, check)
         write.add(connection, inserted.stored, slot)
-        by_source.add(connection, [unique[each] for each in inserted.stored], slot)
+        for counts in by_source.KINDS:
+            counts.add(connection, [unique[each] for each in inserted.stored], slot)
         _complete(connection, inserted.stored, beside.of(set(inserted.stored)), kept_out)
     inserted.erased.extend(kept_out)
     return inserted

@@ -108,7 +108,8 @@ class Maintenance:
                     break
             with connection.begin():
                 maintain.compact_slots(connection)
-                by_source.merge_slots(connection)
+                for counts in by_source.KINDS:
+                    counts.merge_slots(connection)
         return done
 
 

@@ -43,6 +43,7 @@ def upgrade() -> None:
     steps.add_column("leads", sa.Column("duplicate_of", LEAD_ID))
     steps.add_column("leads", sa.Column("is_duplicate", sa.Boolean, nullable=False, server_default="0"))
     steps.create_index("leads_duplicate", "leads", ["is_duplicate", "id"])
+    steps.create_index("leads_source_duplicate", "leads", ["source", "is_duplicate", "id"])
     steps.add_column("sources", sa.Column("duplicate_days", sa.Integer))
     steps.add_column("sources", sa.Column("refuses_duplicates", sa.Boolean, nullable=False, server_default="0"))
 
@@ -51,6 +52,7 @@ def downgrade() -> None:
     """Drop them: which rows are duplicates is forgotten."""
     steps.drop_column("sources", "refuses_duplicates")
     steps.drop_column("sources", "duplicate_days")
+    steps.drop_index("leads_source_duplicate", "leads")
     steps.drop_index("leads_duplicate", "leads")
     steps.drop_column("leads", "is_duplicate")
     steps.drop_column("leads", "duplicate_of")
