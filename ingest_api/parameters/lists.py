@@ -45,7 +45,7 @@ class ListQuery:
     def name(self) -> str:
         """The list's identity without the page: sort and filters. A cursor carries it."""
         parts = (self.sort, self.ascending, self.email, self.phone, self.created_from, self.created_to)
-        # Without what releases did not know that had none of it, so that their cursors stay good.
+        # A filter that is not used leaves no trace, so that cursors of releases that did not have it stay good.
         if self.is_duplicate is not None:
             return repr((*parts, self.source, self.is_duplicate))
         return repr(parts if self.source is None else (*parts, self.source))

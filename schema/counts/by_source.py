@@ -19,7 +19,7 @@ from schema.lead.lead_id import LeadId
 
 SOURCE_WIDTHS = (DAY, HOUR)  # seconds
 
-# In place of a source's name: duplicates of all, those of users too. How many leads all are schema.counts.totals has.
+# In place of a source's name: all, users too. Of duplicates alone; schema.counts.totals has the number of all leads.
 OF_ALL = ""
 
 # Delay (seconds) between the end of a bucket and the merge of its slots, so that most of its leads are stored by then.
