@@ -124,7 +124,9 @@ local function is_remembered(days)
 end
 
 local function contact_key(contact, period)
-  return FIRST_LEADS_PREFIX .. period .. ':' .. string.format('%02x%02x', string.byte(contact, 1, 2))
+  local first, second, third = string.byte(contact, 1, 3)
+  local bits = math.floor(((first * 256 + second) * 256 + third) / 2 ^ (24 - FIRST_LEADS_BITS))
+  return FIRST_LEADS_PREFIX .. period .. ':' .. bits
 end
 
 -- The second within an id, which begins with the milliseconds since 1970.
@@ -137,7 +139,8 @@ end
 -- The latest first lead of a contact, or nil.
 local function first_lead(contact, days)
   local field = string.sub(contact, 3)
-  for period = math.floor(now / PERIOD), math.floor((now - days * DAY) / PERIOD), -1 do
+  local oldest = now - math.min(days, redis_days) * DAY
+  for period = math.floor(now / PERIOD), math.floor(oldest / PERIOD), -1 do
     local id = redis.call('HGET', contact_key(contact, period), field)
     if id then return id end
   end

@@ -5,6 +5,7 @@ A part of one period is filled, so that each of its hashes has as many contacts 
 
 import argparse
 import os
+import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from schema.database.tables import metadata
 from schema.lead import codec
 from schema.lead.contacts import CONTACT_SIZE
 from schema.lead.lead_id import new_lead_id
-from schema.queue.keys import FIRST_LEADS_PERIOD, FIRST_LEADS_PREFIX, INDEX, STREAM
+from schema.queue.keys import FIRST_LEADS_BITS, FIRST_LEADS_PERIOD, FIRST_LEADS_PREFIX, INDEX, STREAM
 from tests.kit.databases import DATABASES
 from tests.kit.leads import a_lead
 from tests.kit.servers import RedisServer
@@ -28,8 +29,8 @@ DAY = 24 * 60 * 60
 DAYS = 30
 PERIODS = DAYS * DAY // FIRST_LEADS_PERIOD
 
-# Hashes of a period: the first two bytes of a contact choose one.
-HASHES = 1 << 16
+# Hashes of a period.
+HASHES = 1 << FIRST_LEADS_BITS
 
 # Leads in one call of the script, each a request of its own.
 FLUSH = 100
@@ -93,9 +94,10 @@ def _in_database(name: str) -> tuple[str, float]:
 
 def _contacts(leads: int, hashes: int) -> Iterator[bytes]:
     """Yield the two contacts of so many persons, which fall into the first `hashes` of a period."""
+    rest = 8 * CONTACT_SIZE - FIRST_LEADS_BITS
     for _ in range(leads):
-        first, second = ((int.from_bytes(os.urandom(4)) % hashes).to_bytes(2) for _ in range(2))
-        yield first + os.urandom(CONTACT_SIZE - 2) + second + os.urandom(CONTACT_SIZE - 2)
+        firsts = (random.randrange(hashes) << rest | random.getrandbits(rest) for _ in range(2))
+        yield b"".join(each.to_bytes(CONTACT_SIZE) for each in firsts)
 
 
 def _append(client: redis.Redis, contacts: Sequence[bytes], days: int) -> None:

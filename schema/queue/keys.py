@@ -12,6 +12,9 @@ SOURCES_ACCEPTED = "leads:accepted:sources"
 SOURCE_RATE_PREFIX = "leads:source:"
 FIRST_LEADS_PREFIX = "leads:first:"
 FIRST_LEADS_PERIOD = 5 * 24 * 60 * 60  # seconds: a key's contacts are forgotten together
+# Bits of a contact that choose its hash among those of a period: at a million leads a day a hash has 40 contacts, and
+# looking for one takes a microsecond (docs/adr/0019-first-leads-in-small-hashes.md).
+FIRST_LEADS_BITS = 18
 FIRST_LEADS_SINCE = "leads:first:since"
 RATE_PREFIX = "leads:rate:"
 LOGIN_FAILURES_PREFIX = "leads:login:failures:"
@@ -74,7 +77,7 @@ def source_name(source: str) -> str:
 
 def first_leads_name(contact: bytes, period: int) -> str:
     """Return the hash that has a contact's first lead of a period, under the field `contact[2:]`."""
-    return f"{FIRST_LEADS_PREFIX}{period}:{contact[:2].hex()}"
+    return f"{FIRST_LEADS_PREFIX}{period}:{int.from_bytes(contact[:3]) >> 24 - FIRST_LEADS_BITS}"
 
 
 # Key, type, content, writer.
@@ -118,9 +121,9 @@ DOCUMENTED = (
         "the API, in the append",
     ),
     (
-        f"{FIRST_LEADS_PREFIX}<period>:<xxxx>",
+        f"{FIRST_LEADS_PREFIX}<period>:<number>",
         "hash",
-        "Hash of an address or number, as `xxxx` begins it, to the id of its first lead of that period (five days); "
+        "Hash of an address or number, whose first bits are the number, to the id of its first lead in five days; "
         "expires `LEADS_DUPLICATE_REDIS_DAYS` after it.",
         "the API, in the append",
     ),

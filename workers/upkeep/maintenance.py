@@ -12,6 +12,7 @@ from schema.database import first_leads, partitions
 from schema.database.errors import reason_of
 from schema.runtime import logs
 from schema.settings import Settings
+from schema.settings.queue import DUPLICATE_DAYS_MAX
 
 # Longest time (seconds) that one run compacts minutes; the rest is left to the next run.
 COMPACT_TIME_BUDGET = 20.0
@@ -32,7 +33,8 @@ class Maintenance:
         self._engine = engine
         self._retention = settings.retention_months
         self._audit_days = settings.audit_days
-        self._duplicate_days = settings.duplicate_days
+        # A worker that does not look for duplicates forgets nothing that others may look for.
+        self._duplicate_days = settings.duplicate_days or DUPLICATE_DAYS_MAX
 
     def run(self) -> dict[str, int]:
         """Compact, make and remove; return the numbers of minutes, partitions, expired leads, audit events, contacts.
@@ -74,7 +76,7 @@ class Maintenance:
         return self._in_parts(lambda connection: trail.forget(connection, self._audit_days), trail.AUDIT_FORGET_MAX)
 
     def _forget_contacts(self) -> int:
-        """Remove first leads past LEADS_DUPLICATE_DAYS, all when duplicates are no longer looked for."""
+        """Remove first leads past LEADS_DUPLICATE_DAYS."""
         before = _now() - self._duplicate_days * first_leads.DAY_MICROS
         return self._in_parts(
             lambda connection: first_leads.forget(connection, before), first_leads.CONTACTS_FORGOTTEN_MAX
