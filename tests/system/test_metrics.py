@@ -36,7 +36,8 @@ def scraped(
     """A service of its own, and the Prometheus that scrapes it."""
     directory, url = tmp_path_factory.mktemp("scraped"), mysql_server.create_database()
     # Nobody else on its Redis: another service's workers would store its leads elsewhere.
-    with RedisServer() as queue, Service(directory, redis_url=queue.url, database_url=url, http_workers=2) as service:
+    settings = {"database_url": url, "http_workers": 2, "duplicate_days": 30}
+    with RedisServer() as queue, Service(directory, redis_url=queue.url, **settings) as service:
         queue.client().config_set("maxmemory", 512 * 1024 * 1024)
         targets = {
             "leads-api": f"127.0.0.1:{service.port}",
@@ -50,6 +51,7 @@ def scraped(
             until(lambda: prometheus.query("leads_rejected_total"), 30, 0.2)
             until(lambda: prometheus.query("leads_source_refused_total"), 30, 0.2)
             until(lambda: prometheus.query("leads_source_stored_total"), 30, 0.2)
+            until(lambda: prometheus.query("leads_seen_before_total"), 30, 0.2)
             until(lambda: prometheus.query("leads_stored_total > 0"), 30, 0.2)
             use(service, sender, capped)
             for name in ("leads_accepted_total", "leads_stored_total"):
