@@ -76,9 +76,15 @@ def test_the_tasks_page_shows_what_each_ticket_did_and_how_long_it_took(watched:
     open_page(page, watched, "/tasks")
     page.find("input[placeholder*=state]").send_keys("store_leads")
 
-    until(lambda: (found := rows(page)) and all("store_leads" in row for row in found), 30, 0.3)
+    found: list[str] = []
 
-    text = "\n".join(rows(page))
+    def are_filtered() -> bool:
+        found[:] = rows(page)
+        return bool(found) and all("store_leads" in row for row in found)
+
+    until(are_filtered, 30, 0.3)
+
+    text = "\n".join(found)
     assert sum(int(number) for number in STORED.findall(text)) == sum(LEADS)
     assert "SUCCESS" in text
     assert "'duplicates': 0" in text
