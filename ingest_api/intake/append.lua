@@ -28,6 +28,9 @@ if fenced then redis.call('EXPIRE', FENCE, FENCE_TTL) end
 local answer = {0, 0}
 local now = tonumber(redis.call('TIME')[1])
 local most_days, redis_days = tonumber(duplicate_days), tonumber(duplicate_redis_days)
+-- Contacts are remembered in periods of so many days, of which those that are kept reach into three at most.
+local period_days = math.ceil(redis_days / 2)
+local today = math.floor(now / DAY)
 
 local place = FIRST_REST - 1
 local function next_argument()
@@ -107,13 +110,13 @@ end
 local is_remembering
 local remembered
 
--- Since when contacts are remembered here without a gap (s since 1970), and for how many days each. Those that were
--- remembered for fewer days than now are a gap.
+-- Since when contacts are remembered here without a gap (s since 1970), and for how many days each. With another number
+-- of days it begins anew: the periods are others.
 local function memory()
   if not remembered then
     local since, kept = string.match(redis.call('GET', FIRST_LEADS_SINCE) or '', '^(%d+):(%d+)$')
-    if not since or tonumber(kept) < redis_days then since = now end
-    remembered = {since = tonumber(since), is_noted = tonumber(kept) == redis_days}
+    local is_noted = tonumber(kept) == redis_days
+    remembered = {since = is_noted and tonumber(since) or now, is_noted = is_noted}
   end
   return remembered
 end
@@ -123,10 +126,14 @@ local function is_remembered(days)
   return days <= redis_days and now - days * DAY >= memory().since
 end
 
-local function contact_key(contact, period)
+local function first_day_of_period(day)
+  return day - day % period_days
+end
+
+local function contact_key(contact, first_day)
   local first, second, third = string.byte(contact, 1, 3)
   local bits = math.floor(((first * 256 + second) * 256 + third) / 2 ^ (24 - FIRST_LEADS_BITS))
-  return FIRST_LEADS_PREFIX .. period .. ':' .. bits
+  return FIRST_LEADS_PREFIX .. first_day .. ':' .. bits
 end
 
 -- The second within an id, which begins with the milliseconds since 1970.
@@ -139,9 +146,9 @@ end
 -- The latest first lead of a contact, or nil.
 local function first_lead(contact, days)
   local field = string.sub(contact, 3)
-  local oldest = now - math.min(days, redis_days) * DAY
-  for period = math.floor(now / PERIOD), math.floor(oldest / PERIOD), -1 do
-    local id = redis.call('HGET', contact_key(contact, period), field)
+  local oldest = first_day_of_period(today - math.min(days, redis_days))
+  for first_day = first_day_of_period(today), oldest, -period_days do
+    local id = redis.call('HGET', contact_key(contact, first_day), field)
     if id then return id end
   end
 end
@@ -178,12 +185,14 @@ end
 
 -- Writes first leads, by number of the contact, of a lead's contacts.
 local function remember(lead, firsts)
-  local period = math.floor(now / PERIOD)
+  local first_day = first_day_of_period(today)
   for number, first in pairs(firsts) do
     local contact = string.sub(lead.contacts, CONTACT_SIZE * (number - 1) + 1, CONTACT_SIZE * number)
-    local key = contact_key(contact, period)
+    local key = contact_key(contact, first_day)
     redis.call('HSET', key, string.sub(contact, 3), first)
-    if redis.call('HLEN', key) == 1 then redis.call('EXPIREAT', key, (period + 1) * PERIOD + redis_days * DAY) end
+    if redis.call('HLEN', key) == 1 then
+      redis.call('EXPIREAT', key, (first_day + period_days + redis_days) * DAY)
+    end
   end
 end
 

@@ -20,14 +20,16 @@ from schema.database.tables import metadata
 from schema.lead import codec
 from schema.lead.contacts import CONTACT_SIZE
 from schema.lead.lead_id import new_lead_id
-from schema.queue.keys import FIRST_LEADS_BITS, FIRST_LEADS_PERIOD, FIRST_LEADS_PREFIX, INDEX, STREAM
+from schema.queue.keys import FIRST_LEADS_BITS, FIRST_LEADS_PREFIX, INDEX, STREAM
 from tests.kit.databases import DATABASES
 from tests.kit.leads import a_lead
 from tests.kit.servers import RedisServer
 
 DAY = 24 * 60 * 60
 DAYS = 30
-PERIODS = DAYS * DAY // FIRST_LEADS_PERIOD
+# Days of a period, as append.lua has it, and periods before the present one.
+PERIOD = DAYS // 2
+PERIODS = 2
 
 # Hashes of a period.
 HASHES = 1 << FIRST_LEADS_BITS
@@ -50,7 +52,7 @@ def main() -> int:
     parser.add_argument("--leads-a-day", type=int, default=1_000_000, help="rate that the hashes are as full as at")
     parser.add_argument("--database", choices=DATABASES, default="", help="MySQL where there is one, else MariaDB")
     options = parser.parse_args()
-    hashes = round(HASHES * options.leads / (options.leads_a_day * FIRST_LEADS_PERIOD / DAY))
+    hashes = round(HASHES * options.leads / (options.leads_a_day * PERIOD))
     with RedisServer() as server:
         client = server.client()
         without = _seconds_for(client, [b""] * TIMED, days=0)
@@ -64,7 +66,7 @@ def main() -> int:
         print(f"Redis {server.version()}: {2 * options.leads / len(keys):.0f} contacts in a hash ({kind})")
     print(f"a contact          {size:.1f} bytes")
     # A period is forgotten when its last contact is past its days.
-    for days in (DAYS, DAYS + FIRST_LEADS_PERIOD // DAY):
+    for days in (DAYS, DAYS + PERIOD):
         memory = 2 * options.leads_a_day * days * size / 1e9
         print(f"{days} days            {memory:.2f} GB at {options.leads_a_day:,} leads a day, each of another person")
     print(f"a lead, processor  {without * 1e6:.1f} µs without looking, {looking * 1e6:.1f} µs with {DAYS} days")
@@ -135,7 +137,7 @@ def _copy_to_earlier_periods(client: redis.Redis, keys: Sequence[str]) -> None:
     for key in keys:
         period, contact = key.removeprefix(FIRST_LEADS_PREFIX).split(":")
         for earlier in range(1, PERIODS + 1):
-            client.copy(key, f"{FIRST_LEADS_PREFIX}{int(period) - earlier}:{contact}")
+            client.copy(key, f"{FIRST_LEADS_PREFIX}{int(period) - PERIOD * earlier}:{contact}")
 
 
 def _memory(client: redis.Redis) -> int:

@@ -70,10 +70,12 @@ def run(
     ndjson: bool = False,
     status: int = 0,
     keys: bool = False,
+    phone: str = "",
 ) -> Load:
     """Load `url` for `seconds`, at `rate` requests per second; with 0 as fast as it answers.
 
-    With `keys` each request has an Idempotency-Key. Raises BadAnswers when any answer was not 2xx, or with `status` not
+    With `keys` each request has an Idempotency-Key, and with `phone`, the first four characters of a number, each lead
+    a telephone number of its own. Raises BadAnswers when any answer was not 2xx, or with `status` not
     that one, or any connection broke.
     """
     assert len(tag) == TAG
@@ -87,6 +89,7 @@ def run(
         "BENCH_NDJSON": "1" if ndjson else "0",
         "BENCH_STATUS": str(status),
         "BENCH_KEYS": "1" if keys else "0",
+        "BENCH_PHONE": phone,
         "BENCH_BEFORE": before,
         "BENCH_AFTER": after,
     }

@@ -157,11 +157,12 @@ class QueueRemoval:
 
     def forget_contacts(self, contacts: Collection[bytes], leads: Collection[LeadId] | None = None) -> None:
         """Forget contacts where one of `leads` was the first, by default whoever was."""
-        now = int(time.time()) // keys.FIRST_LEADS_PERIOD
-        periods = range(now - DUPLICATE_DAYS_MAX * DAY // keys.FIRST_LEADS_PERIOD - 1, now + 2)
+        today = int(time.time()) // DAY
+        # A period begins on any day, and is kept for one and a half times the days.
+        days = range(today - 2 * DUPLICATE_DAYS_MAX, today + 2)
         for shard, client in self._clients.items():
             for contact in contacts:
-                names = [shard.name(keys.first_leads_name(contact, period)) for period in periods]
+                names = [shard.name(keys.first_leads_name(contact, day)) for day in days]
                 pipeline = client.pipeline(transaction=False)
                 for name in names:
                     pipeline.hget(name, contact[2:])

@@ -11,7 +11,6 @@ ACCEPTED = "leads:accepted"
 SOURCES_ACCEPTED = "leads:accepted:sources"
 SOURCE_RATE_PREFIX = "leads:source:"
 FIRST_LEADS_PREFIX = "leads:first:"
-FIRST_LEADS_PERIOD = 5 * 24 * 60 * 60  # seconds: a key's contacts are forgotten together
 # Bits of a contact that choose its hash among those of a period: at a million leads a day a hash has 40 contacts, and
 # looking for one takes a microsecond (docs/adr/0019-first-leads-in-small-hashes.md).
 FIRST_LEADS_BITS = 18
@@ -75,9 +74,12 @@ def source_name(source: str) -> str:
     return SOURCE_RATE_PREFIX + source
 
 
-def first_leads_name(contact: bytes, period: int) -> str:
-    """Return the hash that has a contact's first lead of a period, under the field `contact[2:]`."""
-    return f"{FIRST_LEADS_PREFIX}{period}:{int.from_bytes(contact[:3]) >> 24 - FIRST_LEADS_BITS}"
+def first_leads_name(contact: bytes, first_day: int) -> str:
+    """Return the hash that has a contact's first lead of a period, under the field `contact[2:]`.
+
+    `first_day` is the period's, in days since 1970; append.lua says how long a period is.
+    """
+    return f"{FIRST_LEADS_PREFIX}{first_day}:{int.from_bytes(contact[:3]) >> 24 - FIRST_LEADS_BITS}"
 
 
 # Key, type, content, writer.
@@ -121,10 +123,10 @@ DOCUMENTED = (
         "the API, in the append",
     ),
     (
-        f"{FIRST_LEADS_PREFIX}<period>:<number>",
+        f"{FIRST_LEADS_PREFIX}<day>:<number>",
         "hash",
-        "Hash of an address or number, whose first bits are the number, to the id of its first lead in five days; "
-        "expires `LEADS_DUPLICATE_REDIS_DAYS` after it.",
+        "Hash of an address or number, whose first bits are `number`, to the id of its first lead in half of "
+        "`LEADS_DUPLICATE_REDIS_DAYS` from that day on; expires as many days after them.",
         "the API, in the append",
     ),
     (

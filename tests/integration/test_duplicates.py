@@ -21,7 +21,7 @@ from schema.lead.lead_id import LeadId
 from schema.lead.source import SourceLimits
 from schema.queue import keys
 from schema.queue.dead_letters import DeadLetters
-from schema.queue.keys import DEAD, FIRST_LEADS_PERIOD, FIRST_LEADS_SINCE, STREAM
+from schema.queue.keys import DEAD, FIRST_LEADS_SINCE, STREAM
 from schema.queue.moving import Moving
 from schema.runtime.redis_clients import async_shards, blocking_shards
 from schema.settings import Settings
@@ -226,14 +226,14 @@ def test_contacts_stand_in_small_hashes_that_expire(backend: Backend):
     submit(backend, sent(lead), duplicate_redis_days=7)
 
     names = [name for name in backend.client.scan_iter(match="leads:first:*") if name != FIRST_LEADS_SINCE.encode()]
-    period = int(time.time()) // FIRST_LEADS_PERIOD
+    today = int(time.time()) // DAY
 
     assert {name.decode() for name in names} == {
-        keys.first_leads_name(contact, period) for contact in (lead.contacts[:10], lead.contacts[10:])
+        keys.first_leads_name(contact, today - today % 4) for contact in (lead.contacts[:10], lead.contacts[10:])
     }
     for name in names:
         assert backend.client.object("encoding", name) == b"listpack"
-        assert 7 * DAY < backend.client.ttl(name) <= 7 * DAY + FIRST_LEADS_PERIOD
+        assert 7 * DAY < backend.client.ttl(name) <= 11 * DAY
         assert list(backend.client.hgetall(name).values()) == [lead.id]
 
 
@@ -349,8 +349,10 @@ def test_old_first_leads_are_forgotten(backend: Backend):
 
 def remembered_in_redis(backend: Backend, *contacts: bytes) -> list[LeadId | None]:
     """Return the first leads of contacts of this period."""
-    period = int(time.time()) // FIRST_LEADS_PERIOD
-    return [backend.client.hget(keys.first_leads_name(each, period), each[2:]) for each in contacts]
+    today = int(time.time()) // DAY
+    return [
+        backend.client.hget(keys.first_leads_name(each, today - today % (DAYS // 2)), each[2:]) for each in contacts
+    ]
 
 
 def test_an_erased_person_is_forgotten_and_others_are_not(backend: Backend):
