@@ -130,10 +130,19 @@ local function first_day_of_period(day)
   return day - day % period_days
 end
 
-local function contact_key(contact, first_day)
-  local first, second, third = string.byte(contact, 1, 3)
+-- What the names of the hashes of a period begin with; its first day is whole periods after 1970.
+local function period_prefix(first_day)
+  return FIRST_LEADS_PREFIX .. first_day .. ':'
+end
+
+local this_period = period_prefix(first_day_of_period(today))
+
+-- The contact of a lead by its number, 1 or 2: what the names of its hashes end with, and its field there.
+local function contact_of(lead, number)
+  local from = CONTACT_SIZE * (number - 1)
+  local first, second, third = string.byte(lead.contacts, from + 1, from + 3)
   local bits = math.floor(((first * 256 + second) * 256 + third) / 2 ^ (24 - FIRST_LEADS_BITS))
-  return FIRST_LEADS_PREFIX .. first_day .. ':' .. bits
+  return {hash = tostring(bits), field = string.sub(lead.contacts, from + 3, from + CONTACT_SIZE)}
 end
 
 -- The second within an id, which begins with the milliseconds since 1970.
@@ -145,12 +154,14 @@ end
 
 -- The latest first lead of a contact, or nil.
 local function first_lead(contact, days)
-  local field = string.sub(contact, 3)
+  local id = redis.call('HGET', this_period .. contact.hash, contact.field)
   local oldest = first_day_of_period(today - math.min(days, redis_days))
-  for first_day = first_day_of_period(today), oldest, -period_days do
-    local id = redis.call('HGET', contact_key(contact, first_day), field)
-    if id then return id end
+  local first_day = first_day_of_period(today) - period_days
+  while not id and first_day >= oldest do
+    id = redis.call('HGET', period_prefix(first_day) .. contact.hash, contact.field)
+    first_day = first_day - period_days
   end
+  return id or nil
 end
 
 -- Finds which leads of a request are duplicates: of the first lead with the same address or number within `days`.
@@ -159,11 +170,9 @@ local function find_duplicates(leads, days, is_refusing)
   local remembered_days = days > 0 and days or most_days
   local here = {}
   for _, lead in ipairs(leads) do
-    local contacts = {}
-    lead.firsts, lead.remembers = {}, {}
-    for number = 1, 2 do
-      local contact = string.sub(lead.contacts, CONTACT_SIZE * (number - 1) + 1, CONTACT_SIZE * number)
-      local first = here[contact] or first_lead(contact, remembered_days)
+    lead.known_by, lead.firsts, lead.remembers = {contact_of(lead, 1), contact_of(lead, 2)}, {}, {}
+    for number, contact in ipairs(lead.known_by) do
+      local first = here[contact.hash .. contact.field] or first_lead(contact, remembered_days)
       if not first then
         -- What the queue that was moved here knows stands behind the contacts.
         local from = 2 * CONTACT_SIZE + #NO_LEAD * (number - 1)
@@ -173,25 +182,25 @@ local function find_duplicates(leads, days, is_refusing)
       if first and second_of(lead.id) - second_of(first) > remembered_days * DAY then first = nil end
       if first ~= lead.id then lead.firsts[number] = first end
       if not first then lead.remembers[number] = lead.id end
-      contacts[number] = contact
     end
     local one, other = lead.firsts[1], lead.firsts[2]
     if days > 0 then lead.duplicate_of = one and other and (one < other and one or other) or one or other end
     if not (is_refusing and lead.duplicate_of) then
-      for number, first in pairs(lead.remembers) do here[contacts[number]] = first end
+      for number, first in pairs(lead.remembers) do
+        here[lead.known_by[number].hash .. lead.known_by[number].field] = first
+      end
     end
   end
 end
 
 -- Writes first leads, by number of the contact, of a lead's contacts.
 local function remember(lead, firsts)
-  local first_day = first_day_of_period(today)
   for number, first in pairs(firsts) do
-    local contact = string.sub(lead.contacts, CONTACT_SIZE * (number - 1) + 1, CONTACT_SIZE * number)
-    local key = contact_key(contact, first_day)
-    redis.call('HSET', key, string.sub(contact, 3), first)
+    local contact = lead.known_by[number]
+    local key = this_period .. contact.hash
+    redis.call('HSET', key, contact.field, first)
     if redis.call('HLEN', key) == 1 then
-      redis.call('EXPIREAT', key, (first_day + period_days + redis_days) * DAY)
+      redis.call('EXPIREAT', key, (first_day_of_period(today) + period_days + redis_days) * DAY)
     end
   end
 end

@@ -217,7 +217,6 @@ first_leads = Table(
     metadata,
     Column("contact", CONTACT, primary_key=True),  # schema.lead.contacts
     Column("lead_id", LEAD_ID, nullable=False),
-    Index("first_leads_lead_id", "lead_id"),
     sqlite_with_rowid=False,
     info=_documented(
         "The first lead of each address and number, as hashes, for when Redis has lost its data. "

@@ -82,8 +82,7 @@ def _remove_rows(connection: Connection, found: Found) -> int:
     for few in _in_parts(sorted(each.id for each in there)):
         connection.execute(delete(leads).where(leads.c.id.in_(few)))
     removal.subtract_erased(connection, there)
-    for few in _in_parts(ids):
-        first_leads.remove(connection, few)
+    first_leads.remove(connection, found.contacts, found.leads)
     for key in found.keys:
         if key.shard is None:
             _remove_key(connection, key)

@@ -31,6 +31,7 @@ from tests.integration.persons import erase
 from tests.integration.test_moving import fence, store
 from tests.integration.workers import Worker
 from tests.kit.servers import RedisServer
+from workers.upkeep.maintenance import Maintenance
 
 DAYS = 30
 
@@ -336,15 +337,21 @@ def test_a_later_first_lead_is_not_replaced_by_one_that_was_stored_late(backend:
     assert contacts_in_database(backend) == {contact: late.id}
 
 
-def test_old_first_leads_are_forgotten(backend: Backend):
-    old, new = a_lead(NOW - 31 * DAY * MICROS), a_lead(NOW - 29 * DAY * MICROS)
+def test_old_first_leads_are_forgotten(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    # Given old and new first leads, of which few are looked at with one statement
+    monkeypatch.setattr(remembered, "LOOKED_AT_MAX", 3)
+    old, new = ([a_lead(NOW - days * DAY * MICROS) for _ in range(10)] for days in (31, 29))
     with backend.engine.begin() as connection:
-        remembered.remember(connection, [FirstLead(each.contacts[:10], each.id) for each in (old, new)])
+        remembered.remember(connection, [FirstLead(each.contacts[:10], each.id) for each in (*old, *new)])
 
-    with backend.engine.begin() as connection:
-        assert remembered.forget(connection, NOW - DAYS * DAY * MICROS) == 1
+    # When maintenance runs
+    done = Maintenance(backend.engine, backend.with_settings(duplicate_days=DAYS)).run()
 
-    assert contacts_in_database(backend) == {new.contacts[:10]: new.id}
+    # Then the old ones are gone, and no others
+    assert done["contacts"] == 10
+    assert contacts_in_database(backend) == {each.contacts[:10]: each.id for each in new}
+    # And a worker that does not look for duplicates removes nothing that others look for
+    assert Maintenance(backend.engine, backend.with_settings(duplicate_days=0)).run()["contacts"] == 0
 
 
 def remembered_in_redis(backend: Backend, *contacts: bytes) -> list[LeadId | None]:

@@ -1,15 +1,16 @@
 """Maintenance: compacts the counts of past minutes, makes partitions ahead, and removes what is past its time."""
 
+import os
 import time
-from collections.abc import Callable
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from schema.audit import trail
 from schema.counts import by_source, maintain, retention
 from schema.database import first_leads, partitions
 from schema.database.errors import reason_of
+from schema.lead.contacts import CONTACT_SIZE
 from schema.runtime import logs
 from schema.settings import Settings
 from schema.settings.queue import DUPLICATE_DAYS_MAX
@@ -17,8 +18,11 @@ from schema.settings.queue import DUPLICATE_DAYS_MAX
 # Longest time (seconds) that one run compacts minutes; the rest is left to the next run.
 COMPACT_TIME_BUDGET = 20.0
 
-# Longest time (seconds) that one run removes audit events, and first leads.
+# Longest time (seconds) that one run removes audit events.
 FORGET_TIME_BUDGET = 10.0
+
+# Longest time (seconds) that one run looks for first leads to remove: some hundred thousand of them.
+CONTACTS_TIME_BUDGET = 1.0
 
 # Most minutes compacted in one transaction.
 MINUTES_MAX = 200
@@ -70,28 +74,32 @@ class Maintenance:
             return retention.expire(connection, self._retention, _now())
 
     def _forget_audit_events(self) -> int:
-        """Remove audit events past LEADS_AUDIT_DAYS."""
-        if not self._audit_days:
-            return 0
-        return self._in_parts(lambda connection: trail.forget(connection, self._audit_days), trail.AUDIT_FORGET_MAX)
-
-    def _forget_contacts(self) -> int:
-        """Remove first leads past LEADS_DUPLICATE_DAYS."""
-        before = _now() - self._duplicate_days * first_leads.DAY_MICROS
-        return self._in_parts(
-            lambda connection: first_leads.forget(connection, before), first_leads.CONTACTS_FORGOTTEN_MAX
-        )
-
-    def _in_parts(self, remove: Callable[[Connection], int], most: int) -> int:
-        """Call `remove`, which removes about `most` rows, until there are fewer; each time in its own transaction."""
+        """Remove audit events past LEADS_AUDIT_DAYS; each batch in a transaction of its own."""
         deadline = time.monotonic() + FORGET_TIME_BUDGET
         done = 0
-        while True:
+        while self._audit_days:
             with self._engine.begin() as connection:
-                removed = remove(connection)
+                removed = trail.forget(connection, self._audit_days)
             done += removed
-            if removed < most or time.monotonic() > deadline:
-                return done
+            if removed < trail.AUDIT_FORGET_MAX or time.monotonic() > deadline:
+                break
+        return done
+
+    def _forget_contacts(self) -> int:
+        """Remove first leads past LEADS_DUPLICATE_DAYS.
+
+        In a large table a run looks at a part: from anywhere to the end, and then from the beginning.
+        """
+        deadline = time.monotonic() + CONTACTS_TIME_BUDGET
+        before = _now() - self._duplicate_days * first_leads.DAY_MICROS
+        done = 0
+        for start in (os.urandom(CONTACT_SIZE), b""):
+            place: bytes | None = start
+            while place is not None and time.monotonic() < deadline:
+                with self._engine.begin() as connection:
+                    place, removed = first_leads.forget(connection, place, before)
+                done += removed
+        return done
 
     def _compact(self) -> int:
         deadline = time.monotonic() + COMPACT_TIME_BUDGET

@@ -28,7 +28,6 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
         **OPTIONS,
     )
-    steps.create_index("first_leads_lead_id", "first_leads", ["lead_id"])
     steps.create_table(
         "duplicate_counts",
         sa.Column("source", sa.String(40), primary_key=True),
