@@ -147,7 +147,7 @@ def rebuild(connection: Connection) -> int:
     connection.execute(delete(dirty_minutes))
     totals.lock(connection)
     before = totals.version(connection)
-    # With what a worker of release 0.1 has left there after migration 0016.
+    # With what a worker of release 0.1 has left there after migration 0015.
     connection.execute(delete(lead_counts))
     for counts in by_source.KINDS:
         counts.remove_all(connection)

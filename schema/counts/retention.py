@@ -21,7 +21,7 @@ def expire(connection: Connection, months: int, now: int) -> int:
     crash: first the cutoff hides the leads and they are subtracted from the counts, then the rows
     are deleted, then the cutoff is removed. Older leads that are stored meanwhile are deleted or
     counted in the last step. Returns 0 while another process changes partitions, or while migration
-    0016 has not run.
+    0015 has not run.
     """
     cutoff = (Month.at(now) + -months).start
     with alone(connection) as is_alone:

@@ -37,7 +37,7 @@ class DataVersion:
 
 _NAMES = ("total_stored", "expired", "revision", "retention_cutoff", "erased")
 
-# Until migration 0016 has run, workers of release 0.1 keep these sums in lead_counts, under width 0.
+# Until migration 0015 has run, workers of release 0.1 keep these sums in lead_counts, under width 0.
 _LEGACY_WIDTH = 0
 _sums = union_all(
     select(*(lead_totals.c[name] for name in _NAMES)),
@@ -120,5 +120,5 @@ def replace(connection: Connection, new: DataVersion) -> None:
 
 
 def is_upgrading(connection: Connection) -> bool:
-    """Tell whether migration 0016 has not run yet, so that workers of release 0.1 may still store."""
+    """Tell whether migration 0015 has not run yet, so that workers of release 0.1 may still store."""
     return connection.execute(select(lead_counts.c.bucket).where(lead_counts.c.width <= 0).limit(1)).first() is not None
