@@ -88,7 +88,6 @@ def run(system: System, servers: dict[str, object], directory: Path, options: ar
         keys=not options.peer,
         phones=phones,
     )
-    clients = Clients([system.url], tokens, directory, number=options.clients, rate=options.rate, keys=not options.peer)
     follower = Follower(system, directory, options.seed) if isinstance(system, Ours) else None
     faults = Faults(system, servers, seed=options.seed, per_minute=options.faults)
     begun = time.monotonic()
