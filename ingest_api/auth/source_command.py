@@ -9,7 +9,7 @@ import click
 from sqlalchemy import Connection
 
 from ingest_api.auth import sources
-from ingest_api.auth.sources import DAILY_CAP_MAX, RATE_MAX, SOURCE_ROLES, Source, SourceError
+from ingest_api.auth.sources import DAILY_CAP_MAX, DEFAULT_DAYS, RATE_MAX, SOURCE_ROLES, Source, SourceError
 from schema.audit import trail
 from schema.audit.event import Action
 from schema.cli import connected
@@ -138,6 +138,7 @@ def show_source(name: str, only_schema: bool) -> None:
 @_duplicates
 @_roles
 @_schema
+@click.option("--no-duplicate-days", "no_days", is_flag=True, help="Let LEADS_DUPLICATE_DAYS hold for it again.")
 @click.option("--no-additional-data-schema", "no_schema", is_flag=True, help="Take any additionalData again.")
 def change_source(
     name: str,
@@ -147,11 +148,14 @@ def change_source(
     duplicates: str | None,
     roles: tuple[str, ...],
     schema_file: IO[bytes] | None,
+    no_days: bool,
     no_schema: bool,
 ) -> None:
     """Give a source other limits, other rules for duplicates, another schema, or these roles and no others."""
     if no_schema and schema_file is not None:
         raise click.UsageError("Give --additional-data-schema or --no-additional-data-schema, not both.")
+    if no_days and duplicate_days is not None:
+        raise click.UsageError("Give --duplicate-days or --no-duplicate-days, not both.")
     given = "" if no_schema else None if schema_file is None else _text(schema_file)
     with _transaction() as connection:
         changed = sources.change(
@@ -160,13 +164,14 @@ def change_source(
             roles=roles,
             rate=rate,
             daily_cap=daily_cap,
-            duplicate_days=duplicate_days,
+            duplicate_days=DEFAULT_DAYS if no_days else duplicate_days,
             refuses_duplicates=None if duplicates is None else duplicates == "refuse",
             additional_data_schema=given,
         )
         if not changed:
             raise click.UsageError(
-                "Give --rate, --daily-cap, --duplicate-days, --duplicates, --role or --additional-data-schema."
+                "Give --rate, --daily-cap, --duplicate-days, --duplicates, --role or --additional-data-schema, "
+                "or --no-duplicate-days or --no-additional-data-schema."
             )
         trail.record(connection, Action.SOURCE_CHANGED, parameters=[*changed, *roles], subject=name)
     click.echo(f"{name} is changed.")

@@ -23,6 +23,10 @@ RATE_MAX = 2**31 - 1
 DAILY_CAP_MAX = 2**53 - 1  # Lua's and JSON's whole numbers
 
 
+# In place of a source's own number of duplicate days: LEADS_DUPLICATE_DAYS holds for it.
+DEFAULT_DAYS = -1
+
+
 class SourceError(Exception):
     """A source cannot be made or changed as asked; the message says why."""
 
@@ -133,6 +137,8 @@ def change(
     values: dict[str, object] = {"roles": _join(roles) if roles else None, "rate": rate, "daily_cap": daily_cap}
     values |= {"duplicate_days": duplicate_days, "refuses_duplicates": refuses_duplicates}
     given = {column: value for column, value in values.items() if value is not None}
+    if duplicate_days == DEFAULT_DAYS:
+        given["duplicate_days"] = None
     if additional_data_schema is not None:
         given["additional_data_schema"] = additional_data_schema or None
     _update(connection, name, **given)

@@ -26,6 +26,13 @@ PAUSE_MAX = 30.0
 # Statuses that are retried. Safe for leads, because of the Idempotency-Key.
 RETRY = {408, 429, 500, 502, 503, 504}
 
+# Why rows that were sent before get another answer.
+CHANGED = "The file has changed since these rows were sent first: --again sends all of it."
+CHANGED_OF_SOURCE = (
+    "The file, or the schema of the source, has changed since these rows were sent first. With the old schema the "
+    "import goes on; --again sends all of the file, and what was accepted is stored again."
+)
+
 # How a 429 is shown.
 LIMITED = "HTTP 429"
 
@@ -125,7 +132,7 @@ class Uploads:
         if status in (400, 409) and errors and all(name.split(".")[0].isdigit() for name in errors):
             return _by_lead(errors, len(leads))
         if status == 409:
-            raise UploadFailed("The file has changed since these rows were sent first: --again sends all of it.")
+            raise UploadFailed(CHANGED_OF_SOURCE if isinstance(self._credentials, ApiKey) else CHANGED)
         raise UploadFailed(f"The API answered {status}: {answer.get('message', '')} {errors or ''}".rstrip())
 
     def _post(self, body: bytes, key: str) -> tuple[int, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Reads stored leads in the order of storing, a bounded step at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +18,12 @@ from schema.lead.lead_id import LeadId
 # Leads of all sources that are looked at in one step for those of one source.
 SOURCE_STEP = 1_000
 
-# Most ids in one IN: from 1,000 on MariaDB makes a subquery of it (in_predicate_conversion_threshold), and scans.
-ROWS_OF_AN_IN = 500
+# Bytes of leads at which an answer ends, whatever its limit: leads may have 16 KiB of additionalData.
+ANSWER_BYTES = 2 * 1024 * 1024
+
+# Rows read with one statement. From 1,000 ids on MariaDB makes a subquery of an IN
+# (in_predicate_conversion_threshold), and scans.
+ROWS_OF_AN_IN = 200
 
 # Retry-After, seconds, while processes of an earlier release may store.
 RETRY_UPGRADE = 15
@@ -55,16 +59,16 @@ def step(connection: Connection, cursor: ChangesCursor, limit: int, source: str 
     most = limit if source is None else max(limit, SOURCE_STEP)
     places = _history(connection, cursor, most)
     places += _behind(connection, ahead, most - len(places))
-    rows = _rows(connection, [each.id for each in places], source)
     found: list[bytes] = []
     history, positions = cursor.history, dict(cursor.positions)
-    is_last = len(places) < most
-    for place in places:
-        if len(found) == limit:
+    size, is_last = 0, len(places) < most
+    for place, row in _with_rows(connection, places, source):
+        if len(found) == limit or size >= ANSWER_BYTES:
             is_last = False
             break
-        if place.id in rows:
-            found.append(orjson.dumps(lead_to_json(rows[place.id])))
+        if row is not None:
+            found.append(orjson.dumps(lead_to_json(row)))
+            size += len(found[-1])
         if place.slot is None:
             history = place.id
         else:
@@ -123,12 +127,15 @@ def _of_slot(slot: int, position: int, number: int) -> Select[Any]:
     )
 
 
-def _rows(connection: Connection, ids: list[LeadId], source: str | None) -> dict[LeadId, Row[Any]]:
-    found: dict[LeadId, Row[Any]] = {}
-    for start in range(0, len(ids), ROWS_OF_AN_IN):
-        wanted = select(leads).where(leads.c.id.in_(ids[start : start + ROWS_OF_AN_IN]))
+def _with_rows(
+    connection: Connection, places: list[_Place], source: str | None
+) -> Iterator[tuple[_Place, Row[Any] | None]]:
+    """Yield each place with its row, or None where that is another source's; reads as many as are asked for."""
+    for start in range(0, len(places), ROWS_OF_AN_IN):
+        few = places[start : start + ROWS_OF_AN_IN]
+        wanted = select(leads).where(leads.c.id.in_([each.id for each in few]))
         if source is not None:
             wanted = wanted.where(leads.c.source == source)
-        rows = connection.execute(wanted.with_hint(leads, "FORCE INDEX (PRIMARY)", "mysql"))
-        found.update((bytes(row.id), row) for row in rows)
-    return found
+        found = connection.execute(wanted.with_hint(leads, "FORCE INDEX (PRIMARY)", "mysql"))
+        rows = {bytes(row.id): row for row in found}
+        yield from ((each, rows.get(each.id)) for each in few)

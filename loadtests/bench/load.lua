@@ -1,8 +1,8 @@
 -- wrk script for all contenders: sends the same lead with a new e-mail address each time, one or many per request.
 -- BENCH_TAG makes a run's addresses unique. BENCH_RATE sets the requests per second; without it each connection sends
 -- as soon as it is answered. BENCH_STATUS is the one status that an answer may have; without it any 2xx will do.
--- BENCH_KEYS=1 gives each request an Idempotency-Key of its own, and BENCH_PHONE, the first four characters of a number,
--- each lead a telephone number of its own. Prints one line of JSON at the end.
+-- BENCH_KEYS=1 gives each request an Idempotency-Key of its own; BENCH_PHONE, the first four characters of a number,
+-- gives each lead its own telephone number. Prints one line of JSON at the end.
 local tag, token = os.getenv("BENCH_TAG"), os.getenv("BENCH_TOKEN")
 local rate = tonumber(os.getenv("BENCH_RATE") or 0)
 local bulk = tonumber(os.getenv("BENCH_BULK") or 0)

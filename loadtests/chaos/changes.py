@@ -47,6 +47,7 @@ class Follower:
         self._over.set()
         for each in self._threads:
             each.join()
+        self._until_it_works(self._system.refuse_none)
 
     def replay_rest(self) -> int:
         """Put the dead letters of the last batches back into the queue, once nothing waits; return how many."""
@@ -71,7 +72,10 @@ class Follower:
             "read more than once": Counter({lead: number - 1 for lead, number in found.items() if number > 1}),
             "read and not stored": Counter(found.keys() - expected.keys()),
         }
-        return [f"{what}: {leads.total()}" for what, leads in problems.items() if leads]
+        wrong = [f"{what}: {leads.total()}" for what, leads in problems.items() if leads]
+        # A run without these proves nothing.
+        seen = {"kills of the reader": self.kills, "replayed leads": self.replayed, "late leads": self.late()}
+        return wrong + [f"no {what}" for what, number in seen.items() if not number]
 
     def read(self) -> int:
         """Return how many leads the reader has."""

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -49,7 +50,11 @@ class Reader:
         while True:
             try:
                 self._read()
-            except (OSError, ValueError) as error:  # no connection, a lost one, half an answer, a timeout
+            except (
+                OSError,
+                ValueError,
+                HTTPException,
+            ) as error:  # no connection, a lost one, half an answer, a timeout
                 if isinstance(error, urllib.error.HTTPError) and error.code in (401, 403):
                     self._token = ""
                 time.sleep(PAUSE)

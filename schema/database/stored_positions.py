@@ -5,7 +5,6 @@ order: whoever has seen one has seen all before it. Across slots they order by t
 """
 
 from collections.abc import Sequence
-from itertools import count
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -39,9 +38,11 @@ def advance(connection: Connection, slot: int, number: int, now: int) -> int:
 
 
 def place(connection: Connection, rows: Sequence[LeadRow], slot: int, now: int) -> list[LeadRow]:
-    """Return `rows`, at least one, with the next positions of a slot, as `advance` gives them out."""
-    positions = count(advance(connection, slot, len(rows), now))
-    return [LeadRow._make((*row[:-2], slot, position)) for row, position in zip(rows, positions, strict=False)]
+    """Return `rows` with the next positions of a slot, as `advance` gives them out."""
+    if not rows:
+        return []
+    first = advance(connection, slot, len(rows), now)
+    return [row._replace(stored_slot=slot, stored_position=position) for position, row in enumerate(rows, first)]
 
 
 def read(connection: Connection) -> dict[int, int]:

@@ -50,6 +50,8 @@ class Tracing:
         # The exporter below has a line of its own for what fails; the SDK has one for each batch and each try.
         logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
         logging.getLogger("opentelemetry.sdk").setLevel(logging.WARNING)
+        # It quotes headers that it cannot parse.
+        logging.getLogger("opentelemetry.util").setLevel(logging.CRITICAL)
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(settings.traces_ratio)),
             resource=Resource.create({SERVICE_NAME: service, SERVICE_VERSION: __version__}),

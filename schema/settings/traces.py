@@ -19,6 +19,7 @@ SDK_NUMBERS = (
     "OTEL_EXPORTER_OTLP_TIMEOUT",
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
 )
+SDK_HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
 SDK_COMPRESSIONS = ("OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION")
 
 # The SDK's defaults, spans (OpenTelemetry specification, "Batch Span Processor").
@@ -47,6 +48,11 @@ def check_sdk_variables(environment: Mapping[str, str]) -> None:
     batch, queue = (environment.get(f"OTEL_BSP_MAX_{part}_SIZE") for part in ("EXPORT_BATCH", "QUEUE"))
     if int(batch or EXPORT_BATCH_SIZE) > int(queue or SPAN_QUEUE_SIZE):
         raise ValueError("OTEL_BSP_MAX_EXPORT_BATCH_SIZE: must not be above OTEL_BSP_MAX_QUEUE_SIZE")
+    for name in SDK_HEADERS:
+        # The SDK would log a wrong one with its value, which is a secret.
+        parts = [each.partition("=") for each in environment.get(name, "").split(",") if each.strip()]
+        if not all(header.strip() and sign for header, sign, _ in parts):
+            raise ValueError(f"{name}: must be name=value, and further ones behind a comma")
     for name in SDK_COMPRESSIONS:
         if environment.get(name, "none").strip().lower() not in ("none", "gzip", "deflate"):
             raise ValueError(f"{name}: must be gzip, deflate or none")
