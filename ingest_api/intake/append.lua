@@ -10,7 +10,8 @@
 -- request and each of its leads, what next_argument() reads.
 -- Returns leads waiting, tickets waiting; then for each request: verdict, what its rate-limit key has used in the
 -- window, ms left of the window, the lead id if the key was used before, what its source's limit has used, the second
--- at which that begins anew, and the first leads of its leads' contacts: ids of 16 bytes, two for each lead, or ''.
+-- at which that begins anew, the first leads of its leads' contacts (ids of 16 bytes, two for each lead, or ''), and
+-- whether duplicates among them were refused.
 
 local most, window, ttl = tonumber(queue_max), tonumber(rate_window), tonumber(key_ttl)
 
@@ -111,7 +112,7 @@ local is_remembering
 local remembered
 
 -- Since when contacts are remembered here without a gap (s since 1970), and for how many days each. With another number
--- of days it begins anew: the periods are others.
+-- of days it begins anew, in other hashes.
 local function memory()
   if not remembered then
     local since, kept = string.match(redis.call('GET', FIRST_LEADS_SINCE) or '', '^(%d+):(%d+)$')
@@ -132,7 +133,7 @@ end
 
 -- What the names of the hashes of a period begin with; its first day is whole periods after 1970.
 local function period_prefix(first_day)
-  return FIRST_LEADS_PREFIX .. first_day .. ':'
+  return FIRST_LEADS_PREFIX .. redis_days .. ':' .. first_day .. ':'
 end
 
 local this_period = period_prefix(first_day_of_period(today))
@@ -164,6 +165,10 @@ local function first_lead(contact, days)
   return id or nil
 end
 
+local function is_over(first, lead, days)
+  return second_of(lead.id) - second_of(first) > days * DAY
+end
+
 -- Finds which leads of a request are duplicates: of the first lead with the same address or number within `days`.
 -- Fills in `firsts`, by number of the contact; `duplicate_of`; and `remembers`, the first leads that Redis has not yet.
 local function find_duplicates(leads, days, is_refusing)
@@ -173,15 +178,14 @@ local function find_duplicates(leads, days, is_refusing)
     lead.known_by, lead.firsts, lead.remembers = {contact_of(lead, 1), contact_of(lead, 2)}, {}, {}
     for number, contact in ipairs(lead.known_by) do
       local first = here[contact.hash .. contact.field] or first_lead(contact, remembered_days)
-      if not first then
+      if not first or is_over(first, lead, remembered_days) then
         -- What the queue that was moved here knows stands behind the contacts.
         local from = 2 * CONTACT_SIZE + #NO_LEAD * (number - 1)
-        local elsewhere = string.sub(lead.contacts, from + 1, from + #NO_LEAD)
-        if elsewhere ~= '' and elsewhere ~= NO_LEAD then first, lead.remembers[number] = elsewhere, elsewhere end
+        first = string.sub(lead.contacts, from + 1, from + #NO_LEAD)
+        if first == '' or first == NO_LEAD or is_over(first, lead, remembered_days) then first = nil end
+        lead.remembers[number] = first or lead.id
       end
-      if first and second_of(lead.id) - second_of(first) > remembered_days * DAY then first = nil end
-      if first ~= lead.id then lead.firsts[number] = first end
-      if not first then lead.remembers[number] = lead.id end
+      lead.firsts[number] = first
     end
     local one, other = lead.firsts[1], lead.firsts[2]
     if days > 0 then lead.duplicate_of = one and other and (one < other and one or other) or one or other end
@@ -193,9 +197,9 @@ local function find_duplicates(leads, days, is_refusing)
   end
 end
 
--- Writes first leads, by number of the contact, of a lead's contacts.
-local function remember(lead, firsts)
-  for number, first in pairs(firsts) do
+-- Writes the first leads of a lead's contacts that Redis has not yet.
+local function remember(lead)
+  for number, first in pairs(lead.remembers) do
     local contact = lead.known_by[number]
     local key = this_period .. contact.hash
     redis.call('HSET', key, contact.field, first)
@@ -223,7 +227,7 @@ local function append(lead, key, digest, days, trace)
     n = 6
   end
   if lead.contacts ~= '' then
-    remember(lead, lead.remembers)
+    remember(lead)
     local marks = lead.remembers[1] == lead.id and EMAIL_MARK or ''
     if lead.remembers[2] == lead.id then marks = marks .. PHONE_MARK end
     if marks ~= '' then
@@ -242,6 +246,18 @@ local function append(lead, key, digest, days, trace)
   is_remembering = lead.contacts ~= ''
 end
 
+-- What is kept under an idempotency key: the id of its first lead, the digest, and what became of duplicates.
+local function key_value(leads, digest, refuses, firsts)
+  return leads[1].id .. digest .. (firsts == '' and '' or refuses .. firsts)
+end
+
+-- What a request that comes again under its key is answered: verdict, id, first leads, and whether those were refused.
+local function known_answer(known, digest)
+  local same = string.sub(known, 17, 16 + #digest) == digest
+  local refuses, firsts = string.sub(known, 17 + #digest, 17 + #digest), string.sub(known, 18 + #digest)
+  return same and DUPLICATE or CONFLICT, string.sub(known, 1, 16), firsts, refuses
+end
+
 local function firsts_of(leads)
   local ids = {}
   for _, lead in ipairs(leads) do
@@ -255,7 +271,7 @@ for _ = 1, tonumber(requests) do
   local rate_key, cost, key, digest = next_argument(), next_argument(), next_argument(), next_argument()
   local source, rate, cap = next_argument(), tonumber(next_argument()), tonumber(next_argument())
   local used_elsewhere = tonumber(next_argument())
-  local days, duplicates = tonumber(next_argument()), tonumber(next_argument())
+  local days, refuses = tonumber(next_argument()), next_argument()
   local absent_in_database, trace = next_argument() == '1', next_argument()
   local leads, taken = {}, {}
   for lead = 1, tonumber(next_argument()) do
@@ -270,17 +286,14 @@ for _ = 1, tonumber(requests) do
     verdict = MOVED
     -- What was accepted here under the key is told as long as the key is remembered.
     local known = key ~= '' and redis.call('GET', key)
-    if known then
-      known_id = string.sub(known, 1, 16)
-      verdict = string.sub(known, 17) == digest and DUPLICATE or CONFLICT
-    end
+    if known then verdict, known_id, firsts, refuses = known_answer(known, digest) end
     -- The next queue counts from here on. Leads of two days go by the one that has more.
     if cap > 0 and #leads > 0 then
       local first, last = leads[1].minute, leads[#leads].minute
       source_used = math.max(accepted_on_day(source, first, 0), accepted_on_day(source, last, 0))
     end
-    if has_contacts then
-      find_duplicates(leads, days, false)
+    if has_contacts and not known then
+      find_duplicates(leads, days, refuses == '1')
       firsts = firsts_of(leads)
     end
   elseif rate_key ~= '' and not count(rate_key, tonumber(cost)) then
@@ -290,26 +303,23 @@ for _ = 1, tonumber(requests) do
   if verdict == APPENDED and #leads > 0 then
     local known = key ~= '' and redis.call('GET', key)
     if known then
-      known_id = string.sub(known, 1, 16)
-      verdict = string.sub(known, 17) == digest and DUPLICATE or CONFLICT
+      verdict, known_id, firsts, refuses = known_answer(known, digest)
       -- A write, so that WAITAOF also waits for the earlier append under this key.
       redis.call('SET', key, known, 'KEEPTTL')
     elseif key ~= '' and not absent_in_database and not remembers_all_keys() then
       verdict = KEY_UNVERIFIED
     else
-      if has_contacts then find_duplicates(leads, days, duplicates == REFUSED) end
+      if has_contacts then find_duplicates(leads, days, refuses == '1') end
       local has_duplicates = false
       for _, lead in ipairs(leads) do
         if lead.duplicate_of then has_duplicates = true end
-        if not (lead.duplicate_of and duplicates == REFUSED) then taken[#taken + 1] = lead end
+        if not (lead.duplicate_of and refuses == '1') then taken[#taken + 1] = lead end
       end
       if has_duplicates then firsts = firsts_of(leads) end
-      if duplicates == LOOKED_UP then
-        verdict = SEEN_BEFORE
-      elseif #taken == 0 then
+      if #taken == 0 then
         verdict = SEEN_BEFORE
         -- A write, so that WAIT and WAITAOF also wait for the append of the first lead.
-        remember(leads[1], leads[1].firsts)
+        redis.call('SET', FIRST_LEADS_SINCE, memory().since .. ':' .. redis_days)
       elseif waiting + #taken > most then
         verdict = FULL
       elseif source ~= '' then
@@ -317,7 +327,7 @@ for _ = 1, tonumber(requests) do
       end
     end
     if verdict == APPENDED then
-      if key ~= '' then redis.call('SET', key, leads[1].id .. digest, 'EX', ttl) end
+      if key ~= '' then redis.call('SET', key, key_value(leads, digest, refuses, firsts), 'EX', ttl) end
       for _, lead in ipairs(taken) do
         append(lead, key, digest, days, trace)
         if source ~= '' then
@@ -336,6 +346,7 @@ for _ = 1, tonumber(requests) do
   answer[n + 1], answer[n + 2] = verdict, used[rate_key] or 0
   answer[n + 3], answer[n + 4] = window_left[rate_key] or 0, known_id
   answer[n + 5], answer[n + 6], answer[n + 7] = source_used, source_until, firsts
+  answer[n + 8] = tonumber(refuses) or 0
 end
 
 -- Few large commands: each command is a record of its own in the append-only file.

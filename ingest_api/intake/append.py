@@ -44,7 +44,7 @@ from schema.settings.shards import WHOLE, Shard
 if TYPE_CHECKING:
     from schema.runtime.tracing import RequestSpan
 
-RESULT_FIELDS = 7  # for each request in the script's answer
+RESULT_FIELDS = 8  # for each request in the script's answer
 
 # In place of an id: a contact that no lead came with before.
 NO_LEAD = b"-" * 16
@@ -62,15 +62,7 @@ class Verdict(enum.IntEnum):
     MOVED = 6  # the queue is elsewhere now: submit there
     SOURCE_RATE = 7
     SOURCE_CAP = 8
-    SEEN_BEFORE = 9  # nothing was appended: all its leads are duplicates and refused, or were only looked up
-
-
-class Duplicates(enum.IntEnum):
-    """What append.lua does with the duplicates of a request."""
-
-    MARKED = 0
-    REFUSED = 1
-    LOOKED_UP = 2  # and nothing is appended: its leads were, under its key
+    SEEN_BEFORE = 9  # nothing was appended: all its leads are duplicates, and refused
 
 
 _VERDICTS = tuple(Verdict)  # by number; a look-up here is faster than Verdict(number)
@@ -107,7 +99,6 @@ def append_script(shard: Shard = WHOLE, prefix: str = "", *, has_tickets: bool =
         ),
         constants={
             **{verdict.name: int(verdict) for verdict in Verdict},
-            **{each.name: int(each) for each in Duplicates},
             "LEAD_FIELD": LEAD_FIELD,
             "KEY_FIELD": KEY_FIELD,
             "DIGEST_FIELD": DIGEST_FIELD,
@@ -158,7 +149,7 @@ class AppendRequest(NamedTuple):
     source: SourceLimits | None = None  # None: a user sends the leads
     source_used_elsewhere: int = 0  # leads of the source's day in the queue that was moved here, as that queue has said
     duplicate_days: int = 0  # within which a lead with the same address or number is a duplicate; 0: none is
-    duplicates: Duplicates = Duplicates.MARKED
+    refuses_duplicates: bool = False
     span: "RequestSpan | None" = None  # of the request, when it is traced
 
 
@@ -174,6 +165,7 @@ class AppendResult(NamedTuple):
     # FIRSTS_SIZE bytes for each lead: the first leads with its address and with its number, or NO_LEAD; empty when no
     # lead is a duplicate.
     firsts: bytes = b""
+    refuses: int = 0  # 1: those duplicates were refused. With a key that was used before both are as they were then
 
 
 def handed_on(request: AppendRequest, result: AppendResult) -> AppendRequest:
@@ -205,7 +197,7 @@ def arguments_of(requests: Iterable[AppendRequest], shard: Shard = WHOLE) -> Ite
         yield from (rate_key, request.cost, key, request.digest)
         trace = "" if request.span is None else request.span.carrier
         yield from (request.source or _NO_SOURCE)[:3]
-        yield from (request.source_used_elsewhere, request.duplicate_days, int(request.duplicates))
+        yield from (request.source_used_elsewhere, request.duplicate_days, int(request.refuses_duplicates))
         yield from (int(request.key_absent_in_database), trace, len(request.leads))
         for lead in request.leads:
             second = lead_id.micros_of(lead.id) // 1_000_000
@@ -224,7 +216,7 @@ def duplicates_of(result: AppendResult, number: int) -> list[LeadId | None]:
 
 def refused_in(request: AppendRequest, result: AppendResult) -> int:
     """Return how many leads of a request were not appended because they are duplicates."""
-    if request.duplicates is not Duplicates.REFUSED or not result.firsts:
+    if not result.refuses or not result.firsts:
         return 0
     return sum(each is not None for each in duplicates_of(result, len(request.leads)))
 

@@ -7,7 +7,7 @@ import falcon
 
 from ingest_api import metrics
 from ingest_api.http.envelope import ApiError
-from ingest_api.intake.append import AppendRequest, AppendResult, Duplicates, duplicates_of
+from ingest_api.intake.append import AppendRequest, AppendResult, duplicates_of
 from schema.lead import lead_id
 from schema.lead.contacts import contacts_of
 from schema.lead.lead_id import LeadId
@@ -43,31 +43,20 @@ class DuplicateRules:
         own = source.duplicate_days if source else None
         days = self._days if own is None else min(own, self._days)
         is_refusing = source is not None and source.refuses_duplicates and days > 0
-        return request._replace(
-            duplicate_days=days, duplicates=Duplicates.REFUSED if is_refusing else Duplicates.MARKED
-        )
+        return request._replace(duplicate_days=days, refuses_duplicates=is_refusing)
 
 
 def taken_of(request: AppendRequest, result: AppendResult) -> list[Taken]:
-    """Return what became of each of a request's leads, and count the duplicates."""
-    taken = _taken(request, duplicates_of(result, len(request.leads)))
-    number = sum(each.duplicate_of is not None for each in taken)
-    if number:
-        metrics.SEEN_BEFORE.labels("refused" if request.duplicates is Duplicates.REFUSED else "marked").inc(number)
-    return taken
-
-
-def again(request: AppendRequest, result: AppendResult) -> list[Taken]:
-    """Return what had become of leads that were sent again under their key, by looking up their contacts."""
+    """Return what became of each of a request's leads: in the append, or the first time under its key."""
     pairs = zip(request.leads, duplicates_of(result, len(request.leads)), strict=True)
-    # A first lead that came later has taken its place since.
-    return _taken(request, [first if first and first < lead.id else None for lead, first in pairs])
+    return [Taken(lead.id, first, bool(result.refuses) and first is not None) for lead, first in pairs]
 
 
-def _taken(request: AppendRequest, firsts: Sequence[LeadId | None]) -> list[Taken]:
-    is_refusing = request.duplicates is Duplicates.REFUSED
-    pairs = zip(request.leads, firsts, strict=True)
-    return [Taken(lead.id, first, is_refusing and first is not None) for lead, first in pairs]
+def count(taken: Sequence[Taken]) -> None:
+    """Count the duplicates among leads that came for the first time."""
+    for each in taken:
+        if each.duplicate_of is not None:
+            metrics.SEEN_BEFORE.labels("refused" if each.is_refused else "marked").inc()
 
 
 def refused(errors: dict[str, list[str]]) -> ApiError:

@@ -99,7 +99,8 @@ class GroupCommit:
             settings.rate_limit_window * 1000,
             settings.idempotency_ttl,
             settings.duplicate_days,
-            settings.duplicate_redis_days,
+            # No longer than they count for anybody.
+            min(settings.duplicate_redis_days, max(settings.duplicate_days, 1)),
         ]
         self._on_flush = on_flush
         self._timeout = settings.redis_timeout

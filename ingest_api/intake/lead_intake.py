@@ -14,9 +14,9 @@ from ingest_api.auth.tokens import Identity
 from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import RETRY_FULL, ApiError, invalid, unavailable
-from ingest_api.intake.append import Appender, AppendRequest, AppendResult, Duplicates, NewLead, Verdict
+from ingest_api.intake.append import Appender, AppendRequest, AppendResult, NewLead, Verdict
 from ingest_api.intake.bulk_limit import BulkLimit
-from ingest_api.intake.duplicates import DuplicateRules, Taken, again, refused, taken_of
+from ingest_api.intake.duplicates import DuplicateRules, Taken, count, refused, taken_of
 from ingest_api.intake.group_commit import QueueUnavailable
 from ingest_api.intake.rate_limit import RateLimit
 from ingest_api.intake.source_limit import check_size, over_limit
@@ -104,17 +104,12 @@ class LeadIntake:
         request = AppendRequest(self._limit.key(req), leads, source=source, span=req.context.span)
         request = self._rules.apply(request, source)
         if key is None:
-            (taken,) = taken_of(request, await self._append(req, request))
+            found = _Keyed(await self._append(req, request), None)
         else:
             found = await self._with_key(req, key, request._replace(digest=hashlib.sha256(payload).digest()))
-            if found.known is None:
-                (taken,) = taken_of(request, found.answer)
-            else:
-                valid = Valid(payload, leads[0].contacts)
-                request = request._replace(leads=_encoded([found.known], [valid], source))
-                (taken,) = await self._look_up(request)
-                # It was accepted, whatever its source has decided on since.
-                taken = taken._replace(is_refused=False)
+        if found.known is not None:
+            request = request._replace(leads=_encoded([found.known], [Valid(payload, leads[0].contacts)], source))
+        (taken,) = self._taken(request, found)
         if taken.is_refused:
             raise refused(taken.errors)
         encoded = request.leads[0].payload
@@ -132,27 +127,41 @@ class LeadIntake:
         counted = self._rules.apply(counted, source)
         if key is None:
             request = counted._replace(leads=_encoded([new_lead_id() for _ in batch], batch, source))
-            return taken_of(request, await self._append(req, request))
+            return self._taken(request, _Keyed(await self._append(req, request), None))
         digest = hashlib.sha256(b"[%b]" % b",".join(each.fields for each in batch)).digest()
         request = counted._replace(leads=_encoded(new_lead_ids(key, len(batch)), batch, source), digest=digest)
         found = await self._with_key(req, key, request)
-        if found.known is None:
-            return taken_of(request, found.answer)
-        ids = same_lead_ids(found.known, key, len(batch))
-        request = request._replace(leads=_encoded(ids, batch, source))
+        if found.known is not None:
+            ids = same_lead_ids(found.known, key, len(batch))
+            request = request._replace(leads=_encoded(ids, batch, source))
         if found.is_forgotten:
             # Leads of the batch that were still in the stream are lost with Redis's data: append them again.
-            stored = await self._primary.in_snapshot(_stored, ids)
+            stored = await self._primary.in_snapshot(_stored, [each.id for each in request.leads])
             lost = tuple(each for each in request.leads if each.id not in stored)
             if lost:
-                # They were within the source's limits when they came.
+                # They were within the source's limits when they came. None is refused: which ones were is lost as well.
                 free = source and source._replace(rate=0, daily_cap=0)
                 name = IDEMPOTENCY_PREFIX + key.hex()
-                lost_request = request._replace(
-                    rate_key="", leads=lost, key=name, key_absent_in_database=True, source=free
+                await self._append(
+                    req,
+                    request._replace(
+                        rate_key="",
+                        leads=lost,
+                        key=name,
+                        key_absent_in_database=True,
+                        source=free,
+                        refuses_duplicates=False,
+                    ),
                 )
-                await self._append(req, lost_request)
-        return await self._look_up(request)
+        return self._taken(request, found)
+
+    @staticmethod
+    def _taken(request: AppendRequest, found: "_Keyed") -> list[Taken]:
+        """Return what became of a request's leads, which have the ids that they were accepted with."""
+        taken = taken_of(request, found.answer)
+        if found.known is None:
+            count(taken)
+        return taken
 
     async def _with_key(self, req: Request, key: bytes, request: AppendRequest) -> "_Keyed":
         """Append the request's leads under their key, unless some were before."""
@@ -167,13 +176,6 @@ class LeadIntake:
                 return _Keyed(answer, stored.lead, is_forgotten=True)
             answer = await self._append(req, request._replace(rate_key="", key_absent_in_database=True))
         return _Keyed(answer, answer.id if answer.verdict is Verdict.DUPLICATE else None)
-
-    async def _look_up(self, request: AppendRequest) -> list[Taken]:
-        """Return what had become of leads that are sent again. Raises QueueUnavailable."""
-        if not request.leads[0].contacts:
-            return [Taken(each.id, None, is_refused=False) for each in request.leads]
-        looked_up = request._replace(rate_key="", key="", duplicates=Duplicates.LOOKED_UP, source=None)
-        return again(request, await self._commit.submit(looked_up))
 
     async def _append(self, req: Request, request: AppendRequest) -> AppendResult:
         try:

@@ -59,7 +59,7 @@ def main() -> int:
         before = _memory(client)
         _append(client, list(_contacts(options.leads, hashes)), DAYS)
         size = (_memory(client) - before) / (2 * options.leads)
-        keys = [each.decode() for each in client.scan_iter(f"{FIRST_LEADS_PREFIX}*:*", count=10_000)]
+        keys = [each.decode() for each in client.scan_iter(f"{FIRST_LEADS_PREFIX}*:*:*", count=10_000)]
         kind = client.object("encoding", keys[0]).decode()
         _copy_to_earlier_periods(client, keys)
         looking = _seconds_for(client, list(_contacts(TIMED, hashes)), DAYS)
@@ -135,9 +135,9 @@ def _seconds_for(client: redis.Redis, contacts: Sequence[bytes], days: int) -> f
 def _copy_to_earlier_periods(client: redis.Redis, keys: Sequence[str]) -> None:
     """Fill the periods before with contacts that nobody comes with."""
     for key in keys:
-        period, contact = key.removeprefix(FIRST_LEADS_PREFIX).split(":")
+        days, period, contact = key.removeprefix(FIRST_LEADS_PREFIX).split(":")
         for earlier in range(1, PERIODS + 1):
-            client.copy(key, f"{FIRST_LEADS_PREFIX}{int(period) - PERIOD * earlier}:{contact}")
+            client.copy(key, f"{FIRST_LEADS_PREFIX}{days}:{int(period) - PERIOD * earlier}:{contact}")
 
 
 def _memory(client: redis.Redis) -> int:

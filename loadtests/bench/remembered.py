@@ -84,7 +84,7 @@ def fill(client: redis.Redis, persons: int) -> float:
     # As append.lua has them: the present one, and two that reach back to the first of the days.
     periods = range(today - today % PERIOD, today - DAYS - PERIOD, -PERIOD)
     contacts = 2 * persons // (len(periods) << FIRST_LEADS_BITS)
-    names = (f"{FIRST_LEADS_PREFIX}{day}:{bits}" for day in periods for bits in range(1 << FIRST_LEADS_BITS))
+    names = (f"{FIRST_LEADS_PREFIX}{DAYS}:{day}:{bits}" for day in periods for bits in range(1 << FIRST_LEADS_BITS))
     lead = at(now * 1_000_000)
     while some := list(islice(names, HASHES_AT_ONCE)):
         pipeline = client.pipeline(transaction=False)

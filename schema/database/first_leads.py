@@ -88,5 +88,8 @@ def forget(connection: Connection, after: bytes, before: int) -> tuple[bytes | N
     rows = connection.execute(behind.limit(LOOKED_AT_MAX)).all()
     oldest = lead_id.at(before)
     old = [bytes(row.contact) for row in rows if bytes(row.lead_id) < oldest]
-    remove_contacts(connection, old)
+    for start in range(0, len(old), CONTACTS_AT_ONCE):
+        few = table.c.contact.in_(old[start : start + CONTACTS_AT_ONCE])
+        # Again, because a worker may have put a new first lead there meanwhile.
+        connection.execute(delete(table).where(few, table.c.lead_id < oldest))
     return (bytes(rows[-1].contact) if len(rows) == LOOKED_AT_MAX else None), len(old)

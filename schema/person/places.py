@@ -178,7 +178,7 @@ def _values_of(place: ShardClient, names: list[bytes], ids: Collection[LeadId]) 
         except ValueError:
             continue
         if value:
-            yield from _key_of(Remembered(key, value[16:], value[:16]), ids, place.shard)
+            yield from _key_of(Remembered(key, value[16 : 16 + entries.DIGEST_SIZE], value[:16]), ids, place.shard)
 
 
 def _keys_in_database(connection: Connection, ids: Collection[LeadId]) -> Iterator[Key]:

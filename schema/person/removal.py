@@ -10,7 +10,6 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from schema.counts import removal, totals
 from schema.counts.by_source import CountedLead
-from schema.counts.widths import DAY
 from schema.database import first_leads
 from schema.database.tables import dropped_leads, erased_leads, idempotency_keys, leads
 from schema.lead.lead_id import LeadId
@@ -18,7 +17,6 @@ from schema.person.places import OVERWRITTEN, Found, Key
 from schema.queue import keys, request_pages
 from schema.queue.script import Script
 from schema.runtime.redis_clients import ShardClient
-from schema.settings.queue import DUPLICATE_DAYS_MAX
 from schema.settings.shards import Shard
 
 _HERE = Path(__file__).parent
@@ -40,6 +38,9 @@ REPLACE_PAGE = Script(
 )
 
 UNFINISHED = "an upgrade is not finished: run python -m schema migrate once its last old process has ended"
+
+# Keys that one SCAN looks at, more or less.
+SCAN_COUNT = 10_000
 
 # Most ids in one IN.
 IDS_AT_ONCE = 1_000
@@ -156,18 +157,16 @@ class QueueRemoval:
 
     def forget_contacts(self, contacts: Collection[bytes], leads: Collection[LeadId] | None = None) -> None:
         """Forget contacts where one of `leads` was the first, by default whoever was."""
-        today = int(time.time()) // DAY
-        # A period begins on any day, and is kept for one and a half times the days.
-        days = range(today - 2 * DUPLICATE_DAYS_MAX, today + 2)
         for shard, client in self._clients.items():
+            prefix = shard.name(keys.FIRST_LEADS_PREFIX)
+            names = client.scan_iter(match=f"{prefix}*:*:*", count=SCAN_COUNT)
+            periods = {each.decode().removeprefix(prefix).rpartition(":")[0] for each in names}
             for contact in contacts:
-                names = [shard.name(keys.first_leads_name(contact, day)) for day in days]
-                pipeline = client.pipeline(transaction=False)
-                for name in names:
-                    pipeline.hget(name, contact[2:])
-                for name, first in zip(names, pipeline.execute(), strict=True):
+                for period in periods:
+                    name, field = shard.name(keys.first_leads_name(contact, period)), contact[2:]
+                    first = client.hget(name, field)
                     if first is not None and (leads is None or first in leads):
-                        client.hdel(name, contact[2:])
+                        client.hdel(name, field)
 
     def remove_entries(self, found: Found) -> int:
         """Remove entries and dead letters; return how many. Call it after `remove_rows`."""

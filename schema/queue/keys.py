@@ -74,12 +74,13 @@ def source_name(source: str) -> str:
     return SOURCE_RATE_PREFIX + source
 
 
-def first_leads_name(contact: bytes, first_day: int) -> str:
+def first_leads_name(contact: bytes, period: str) -> str:
     """Return the hash that has a contact's first lead of a period, under the field `contact[2:]`.
 
-    `first_day` is the period's, in days since 1970; append.lua says how long a period is.
+    `period` is `<days>:<first day>`: how many days are remembered, and the period's first one in days since 1970.
+    append.lua says how long a period is.
     """
-    return f"{FIRST_LEADS_PREFIX}{first_day}:{int.from_bytes(contact[:3]) >> 24 - FIRST_LEADS_BITS}"
+    return f"{FIRST_LEADS_PREFIX}{period}:{int.from_bytes(contact[:3]) >> 24 - FIRST_LEADS_BITS}"
 
 
 # Key, type, content, writer.
@@ -123,10 +124,10 @@ DOCUMENTED = (
         "the API, in the append",
     ),
     (
-        f"{FIRST_LEADS_PREFIX}<day>:<number>",
+        f"{FIRST_LEADS_PREFIX}<days>:<day>:<number>",
         "hash",
         "Hash of an address or number, whose first bits are `number`, to the id of its first lead in half of "
-        "`LEADS_DUPLICATE_REDIS_DAYS` from that day on; expires as many days after them.",
+        "`days` from that day on; expires `days` after them. `days` are `LEADS_DUPLICATE_REDIS_DAYS`.",
         "the API, in the append",
     ),
     (
@@ -163,7 +164,8 @@ DOCUMENTED = (
     (
         f"{IDEMPOTENCY_PREFIX}<sha-256>",
         "string",
-        "Lead id and SHA-256 of the validated fields that an Idempotency-Key came with. TTL: `LEADS_IDEMPOTENCY_TTL`.",
+        "Lead id and SHA-256 of the validated fields that an Idempotency-Key came with, and which were duplicates. "
+        "TTL: `LEADS_IDEMPOTENCY_TTL`.",
         "the API, in the append",
     ),
     (

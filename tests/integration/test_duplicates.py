@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from ingest_api.intake.append import NO_LEAD, AppendRequest, AppendResult, Duplicates, NewLead, Verdict, duplicates_of
+from ingest_api.intake.append import NO_LEAD, AppendRequest, AppendResult, NewLead, Verdict, duplicates_of
 from ingest_api.intake.shard_router import ShardRouter
 from schema.counts.widths import DAY, MICROS
 from schema.database import first_leads as remembered
@@ -21,7 +21,7 @@ from schema.lead.lead_id import LeadId
 from schema.lead.source import SourceLimits
 from schema.queue import keys
 from schema.queue.dead_letters import DeadLetters
-from schema.queue.keys import DEAD, FIRST_LEADS_SINCE, STREAM
+from schema.queue.keys import DEAD, FIRST_LEADS_SINCE, IDEMPOTENCY_PREFIX, STREAM
 from schema.queue.moving import Moving
 from schema.runtime.redis_clients import async_shards, blocking_shards
 from schema.settings import Settings
@@ -165,8 +165,8 @@ def test_refused_leads_are_not_appended_and_not_remembered(backend: Backend):
     answers = submit(
         backend,
         sent(first),
-        sent(again(first), new, changed, again(new), duplicates=Duplicates.REFUSED),
-        sent(again(first), duplicates=Duplicates.REFUSED),
+        sent(again(first), new, changed, again(new), refuses_duplicates=True),
+        sent(again(first), refuses_duplicates=True),
         sent(a_lead(phone=codec.decode(changed.payload)["phone"])),
     )
 
@@ -189,7 +189,7 @@ def test_refused_leads_count_against_no_cap(backend: Backend):
     answers = submit(
         backend,
         sent(first, source=acme),
-        sent(again(first), again(first), new, source=acme, duplicates=Duplicates.REFUSED),
+        sent(again(first), again(first), new, source=acme, refuses_duplicates=True),
         sent(a_lead(), source=acme),
     )
 
@@ -206,19 +206,23 @@ def test_what_the_cap_refuses_is_not_remembered(backend: Backend):
     assert duplicates_of(answers[2], 1) == [None]
 
 
-def test_looking_up_appends_nothing_and_finds_what_was_said(backend: Backend):
-    first = a_lead()
-    second = again(first)
+def test_under_a_used_key_the_answer_is_that_of_the_first_time(backend: Backend):
+    # Given a request with a key, some of whose leads are refused duplicates
+    first, new = a_lead(), a_lead()
+    key = {"key": f"{IDEMPOTENCY_PREFIX}{'0' * 64}", "digest": bytes(32), "key_absent_in_database": True}
+    keyed = sent(again(first), new, refuses_duplicates=True, **key)
+    before = submit(backend, sent(first), keyed)[1]
 
-    answers = submit(
-        backend,
-        sent(first),
-        sent(second),
-        sent(first, second, a_lead(), duplicates=Duplicates.LOOKED_UP),
-    )
+    # When the first lead is forgotten, and it comes again, with rules that are others now
+    forget_all(backend)
+    repeated = [submit(backend, keyed, sent(*keyed.leads, **key), sent(*keyed.leads, days=0, **key))]
 
-    assert answers[2].verdict is Verdict.SEEN_BEFORE
-    assert duplicates_of(answers[2], 3) == [None, first.id, None]
+    # Then its answer is the same
+    assert duplicates_of(before, 2) == [first.id, None]
+    for answer in repeated[0]:
+        assert answer.verdict is Verdict.DUPLICATE
+        assert (answer.firsts, answer.refuses) == (before.firsts, 1)
+        assert answer.id == keyed.leads[0].id
     assert backend.waiting() == 2
 
 
@@ -228,9 +232,10 @@ def test_contacts_stand_in_small_hashes_that_expire(backend: Backend):
 
     names = [name for name in backend.client.scan_iter(match="leads:first:*") if name != FIRST_LEADS_SINCE.encode()]
     today = int(time.time()) // DAY
+    period = f"7:{today - today % 4}"
 
     assert {name.decode() for name in names} == {
-        keys.first_leads_name(contact, today - today % 4) for contact in (lead.contacts[:10], lead.contacts[10:])
+        keys.first_leads_name(contact, period) for contact in (lead.contacts[:10], lead.contacts[10:])
     }
     for name in names:
         assert backend.client.object("encoding", name) == b"listpack"
@@ -301,6 +306,69 @@ def test_the_database_counts_the_same_days(backend: Backend):
     assert contacts_in_database(backend)[first.contacts[:10]] == beyond.id
 
 
+def test_a_chain_over_the_days_of_redis_is_not_lost(backend: Backend):
+    # Given days that Redis does not keep, and a person who comes again and again
+    days, kept = 90, {"duplicate_days": 90, "duplicate_redis_days": 30}
+    first = a_lead(NOW - 110 * DAY * MICROS)
+    later = [again(first, each) for each in (65, 95, 110)]
+    worker = Worker(backend)
+    for lead in (first, later[0]):
+        # When Redis has forgotten the first lead before the next one comes, but not the one before the third
+        forget_all(backend)
+        submit(backend, sent(lead, days=days), **kept)
+        worker.drain(backend)
+    submit(backend, sent(later[1], days=days), **kept)
+    worker.drain(backend)
+    forget_all(backend)
+    submit(backend, sent(later[2], days=days), **kept)
+    worker.drain(backend)
+
+    # Then each row names one that came within the days
+    assert rows(backend) == {
+        first.id: None,
+        later[0].id: first.id,
+        later[1].id: later[0].id,
+        later[2].id: later[0].id,
+    }
+
+
+def test_with_another_number_of_days_redis_begins_anew(backend: Backend):
+    # Given a contact that is remembered for ten days
+    first = a_lead()
+    submit(backend, sent(first), duplicate_redis_days=10)
+
+    # When thirty are wanted: its hash expires too early, though the periods may begin on the same day
+    second = again(first)
+    assert found(backend, second, duplicate_redis_days=30) == [None]
+
+    # Then it is remembered anew, and the database is asked
+    assert look_days(backend) == [b"30", b"30"]
+    lives = [backend.client.ttl(name) for name in backend.client.scan_iter(match="leads:first:30:*")]
+    assert len(lives) == 2
+    assert min(lives) > 30 * DAY
+
+
+def test_what_a_moving_queue_refuses_is_nobodys_first_lead(backend: Backend):
+    with RedisServer() as other:
+        settings = backend.with_settings(duplicate_days=DAYS, queue_next_url=other.url, queue_next_shards=1)
+        shards = blocking_shards(settings, timeout=10)
+
+        # Given a queue that moves, and a person in it
+        person = a_lead()
+        route(settings, sent(person))
+        fence(backend, Moving(shards[:1], shards[1:], settings))
+
+        # When a request that has duplicates refused holds the person with a new number, and then that number alone
+        email, phone = (codec.decode(each.payload)[name] for each, name in ((person, "email"), (a_lead(), "phone")))
+        (answer,) = route(
+            settings, sent(a_lead(email=email, phone=phone), a_lead(phone=phone), refuses_duplicates=True)
+        )
+
+        # Then the second is new
+        assert duplicates_of(answer, 2) == [person.id, None]
+        assert int(other.client().xlen(STREAM)) == 1
+
+
 def test_a_replayed_lead_stays_what_it_was(backend: Backend):
     # Given a first lead that becomes a dead letter, and a duplicate of it that is stored
     backend.refuse(POISON)
@@ -340,7 +408,7 @@ def test_a_later_first_lead_is_not_replaced_by_one_that_was_stored_late(backend:
 def test_old_first_leads_are_forgotten(backend: Backend, monkeypatch: pytest.MonkeyPatch):
     # Given old and new first leads, of which few are looked at with one statement
     monkeypatch.setattr(remembered, "LOOKED_AT_MAX", 3)
-    old, new = ([a_lead(NOW - days * DAY * MICROS) for _ in range(10)] for days in (31, 29))
+    old, new = ([a_lead(NOW - days * DAY * MICROS) for _ in range(10)] for days in (38, 36))
     with backend.engine.begin() as connection:
         remembered.remember(connection, [FirstLead(each.contacts[:10], each.id) for each in (*old, *new)])
 
@@ -357,9 +425,8 @@ def test_old_first_leads_are_forgotten(backend: Backend, monkeypatch: pytest.Mon
 def remembered_in_redis(backend: Backend, *contacts: bytes) -> list[LeadId | None]:
     """Return the first leads of contacts of this period."""
     today = int(time.time()) // DAY
-    return [
-        backend.client.hget(keys.first_leads_name(each, today - today % (DAYS // 2)), each[2:]) for each in contacts
-    ]
+    period = f"{DAYS}:{today - today % (DAYS // 2)}"
+    return [backend.client.hget(keys.first_leads_name(each, period), each[2:]) for each in contacts]
 
 
 def test_an_erased_person_is_forgotten_and_others_are_not(backend: Backend):

@@ -208,6 +208,26 @@ def test_an_import_goes_on_over_rows_that_are_refused(service: Service, tmp_path
     assert [each["id"] for each in service.walk(email=known["email"])] == [first]
 
 
+def test_a_bulk_with_refused_leads_is_answered_the_same_again(service: Service):
+    # Given a bulk with a key of a source that has duplicates refused
+    name = f"partner-{next(_numbers)}"
+    source = service.run("ingest_api", "source", "create", name, "--duplicates", "refuse").stdout.strip()
+    until(lambda: service.statuses("POST", "/api/leads", source, {}) == {400}, 15, 0.1)
+    person = a_person()
+    post(service, person)
+    batch, key = [person, a_person(), person], {"Idempotency-Key": f"refused-{next(_numbers)}"}
+    data = assert_success(service.post("/api/leads/bulk", batch, source, **key), 202)
+    assert ["errors" in each for each in data["results"]] == [True, False, True]
+
+    # When it comes again after the source has decided otherwise
+    assert service.run("ingest_api", "source", "change", name, "--duplicates", "mark").returncode == 0
+    until(lambda: "duplicateOf" in service.post("/api/leads", person, source).json().get("data", {}), 15, 0.2)
+    again = assert_success(service.post("/api/leads/bulk", batch, source, **key), 202)
+
+    # Then what was refused is still refused
+    assert again == data
+
+
 def test_a_source_may_have_days_of_its_own(service: Service):
     unmarked = a_source(service, "--duplicate-days", "0")
     person = a_person()
@@ -215,6 +235,16 @@ def test_a_source_may_have_days_of_its_own(service: Service):
 
     assert "duplicateOf" not in post(service, person, unmarked)
     assert post(service, person)["duplicateOf"] == first
+
+
+def test_days_of_its_own_may_be_taken_back(service: Service):
+    name = f"partner-{next(_numbers)}"
+    service.run("ingest_api", "source", "create", name, "--duplicate-days", "7")
+    assert "within 7 days" in service.run("ingest_api", "source", "show", name).stdout
+
+    assert service.run("ingest_api", "source", "change", name, "--no-duplicate-days").returncode == 0
+
+    assert "duplicates as for users, marked" in service.run("ingest_api", "source", "show", name).stdout
 
 
 def test_without_the_setting_nothing_is_a_duplicate(embedded: Service):

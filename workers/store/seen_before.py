@@ -35,9 +35,14 @@ def find(connection: Connection, leads: Sequence[tuple[Entry, LeadRow]]) -> tupl
             rows.append(marked)
         else:
             rows.append(row)
-        if entry.first_of:
+        if row.id in of_lead:
             opened = entry.contacts_opened(*of_lead[row.id])
-            firsts += [FirstLead(each, row.id) for each in opened if each not in earlier]
+            # Of which the database has no first lead, though Redis has one: in its place, for when Redis has not.
+            missing = [each for each in of_lead[row.id] if entry.look_days and each not in earlier]
+            first = row.duplicate_of or row.id
+            firsts += [
+                FirstLead(each, row.id if each in opened else first) for each in {*opened, *missing} - {*earlier}
+            ]
     return rows, firsts
 
 

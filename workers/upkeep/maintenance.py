@@ -24,6 +24,9 @@ FORGET_TIME_BUDGET = 10.0
 # Longest time (seconds) that one run looks for first leads to remove: some hundred thousand of them.
 CONTACTS_TIME_BUDGET = 1.0
 
+# Days for which a first lead stays beyond those that count: leads that wait are compared by the time they came.
+BACKLOG_DAYS = 7
+
 # Most minutes compacted in one transaction.
 MINUTES_MAX = 200
 
@@ -91,7 +94,7 @@ class Maintenance:
         In a large table a run looks at a part: from anywhere to the end, and then from the beginning.
         """
         deadline = time.monotonic() + CONTACTS_TIME_BUDGET
-        before = _now() - self._duplicate_days * first_leads.DAY_MICROS
+        before = _now() - (self._duplicate_days + BACKLOG_DAYS) * first_leads.DAY_MICROS
         done = 0
         for start in (os.urandom(CONTACT_SIZE), b""):
             place: bytes | None = start
