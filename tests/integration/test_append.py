@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from ingest_api.intake.append import AppendRequest, AppendResult, Duplicates, NewLead, Verdict, duplicates_of
+from ingest_api.intake.append import AppendRequest, AppendResult, NewLead, Verdict, duplicates_of
 from schema.lead import codec, lead_id
 from schema.lead.contacts import contacts_of
 from schema.lead.lead_id import LeadId, micros_of, new_lead_id
@@ -287,7 +287,7 @@ def test_what_is_refused_is_not_the_first_lead_of_what_is_new_in_it(backend: Bac
             of_person(refused, "ada@example.com", "+12025550123"),
             of_person(other, "grace@example.com", "+12025550123"),
         )
-        return await line.submit(AppendRequest(leads=bulk, duplicate_days=30, duplicates=Duplicates.REFUSED))
+        return await line.submit(AppendRequest(leads=bulk, duplicate_days=30, refuses_duplicates=True))
 
     result = run(backend, work, duplicate_days=30)
 
