@@ -108,22 +108,22 @@ local function check_source(source, rate, cap, used_elsewhere, leads)
 end
 
 -- Whether the last lead that was appended is remembered by its contacts; nil when none was appended.
-local is_remembering
-local remembered
+local has_written_firsts
+local noted_memory
 
 -- Since when contacts are remembered here without a gap (s since 1970), and for how many days each. With another number
 -- of days it begins anew, in other hashes.
 local function memory()
-  if not remembered then
+  if not noted_memory then
     local since, kept = string.match(redis.call('GET', FIRST_LEADS_SINCE) or '', '^(%d+):(%d+)$')
     local is_noted = tonumber(kept) == redis_days
-    remembered = {since = is_noted and tonumber(since) or now, is_noted = is_noted}
+    noted_memory = {since = is_noted and tonumber(since) or now, is_noted = is_noted}
   end
-  return remembered
+  return noted_memory
 end
 
 -- Whether all first leads of these days are in Redis.
-local function is_remembered(days)
+local function knows_first_leads(days)
   return days <= redis_days and now - days * DAY >= memory().since
 end
 
@@ -170,12 +170,12 @@ local function is_over(first, lead, days)
 end
 
 -- Finds which leads of a request are duplicates: of the first lead with the same address or number within `days`.
--- Fills in `firsts`, by number of the contact; `duplicate_of`; and `remembers`, the first leads that Redis has not yet.
+-- Fills in `firsts`, by number of the contact; `duplicate_of`; and `new_firsts`, the first leads that Redis has not yet.
 local function find_duplicates(leads, days, is_refusing)
   local remembered_days = days > 0 and days or most_days
   local here = {}
   for _, lead in ipairs(leads) do
-    lead.known_by, lead.firsts, lead.remembers = {contact_of(lead, 1), contact_of(lead, 2)}, {}, {}
+    lead.known_by, lead.firsts, lead.new_firsts = {contact_of(lead, 1), contact_of(lead, 2)}, {}, {}
     for number, contact in ipairs(lead.known_by) do
       local first = here[contact.hash .. contact.field] or first_lead(contact, remembered_days)
       if not first or is_over(first, lead, remembered_days) then
@@ -183,14 +183,14 @@ local function find_duplicates(leads, days, is_refusing)
         local from = 2 * CONTACT_SIZE + #NO_LEAD * (number - 1)
         first = string.sub(lead.contacts, from + 1, from + #NO_LEAD)
         if first == '' or first == NO_LEAD or is_over(first, lead, remembered_days) then first = nil end
-        lead.remembers[number] = first or lead.id
+        lead.new_firsts[number] = first or lead.id
       end
       lead.firsts[number] = first
     end
     local one, other = lead.firsts[1], lead.firsts[2]
     if days > 0 then lead.duplicate_of = one and other and (one < other and one or other) or one or other end
     if not (is_refusing and lead.duplicate_of) then
-      for number, first in pairs(lead.remembers) do
+      for number, first in pairs(lead.new_firsts) do
         here[lead.known_by[number].hash .. lead.known_by[number].field] = first
       end
     end
@@ -198,8 +198,8 @@ local function find_duplicates(leads, days, is_refusing)
 end
 
 -- Writes the first leads of a lead's contacts that Redis has not yet.
-local function remember(lead)
-  for number, first in pairs(lead.remembers) do
+local function write_firsts(lead)
+  for number, first in pairs(lead.new_firsts) do
     local contact = lead.known_by[number]
     local key = this_period .. contact.hash
     redis.call('HSET', key, contact.field, first)
@@ -227,14 +227,14 @@ local function append(lead, key, digest, days, trace)
     n = 6
   end
   if lead.contacts ~= '' then
-    remember(lead)
-    local marks = lead.remembers[1] == lead.id and EMAIL_MARK or ''
-    if lead.remembers[2] == lead.id then marks = marks .. PHONE_MARK end
+    write_firsts(lead)
+    local marks = lead.new_firsts[1] == lead.id and EMAIL_MARK or ''
+    if lead.new_firsts[2] == lead.id then marks = marks .. PHONE_MARK end
     if marks ~= '' then
       fields[n + 1], fields[n + 2] = FIRST_OF_FIELD, marks
       n = n + 2
     end
-    if days > 0 and not is_remembered(days) then
+    if days > 0 and not knows_first_leads(days) then
       fields[n + 1], fields[n + 2] = LOOK_FIELD, days
       n = n + 2
     end
@@ -243,7 +243,7 @@ local function append(lead, key, digest, days, trace)
   index_updates[#index_updates + 1] = lead.id
   index_updates[#index_updates + 1] = redis.call('XADD', STREAM, '*', unpack(fields))
   accepted_in_minute[lead.minute] = (accepted_in_minute[lead.minute] or 0) + 1
-  is_remembering = lead.contacts ~= ''
+  has_written_firsts = lead.contacts ~= ''
 end
 
 -- What is kept under an idempotency key: the id of its first lead, the digest, and what became of duplicates.
@@ -377,9 +377,9 @@ if next(accepted_in_minute) then
   end
 end
 
-if is_remembering and not memory().is_noted then
+if has_written_firsts and not memory().is_noted then
   redis.call('SET', FIRST_LEADS_SINCE, memory().since .. ':' .. redis_days)
-elseif is_remembering == false then
+elseif has_written_firsts == false then
   -- What is appended without contacts is a gap.
   redis.call('DEL', FIRST_LEADS_SINCE)
 end
