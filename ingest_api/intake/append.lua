@@ -170,7 +170,7 @@ local function is_over(first, lead, days)
 end
 
 -- Finds which leads of a request are duplicates: of the first lead with the same address or number within `days`.
--- Fills in `firsts`, by number of the contact; `duplicate_of`; and `new_firsts`, the first leads that Redis has not yet.
+-- Fills in `firsts`, by number of the contact; `duplicate_of`; and `new_firsts`, those that Redis has not yet.
 local function find_duplicates(leads, days, is_refusing)
   local remembered_days = days > 0 and days or most_days
   local here = {}
