@@ -100,8 +100,8 @@ def test_moving_the_sums_can_be_cut_short_between_any_two_statements(url: str, d
     killed, number = True, -1
     while killed:
         number += 1
-        downgrade(url, "0004")
-        migrate(url, before)
+        # The way back has put the sums where release 0.1 reads them, if `before` is one of its revisions.
+        downgrade(url, before)
 
         # When a run is killed, and another one goes on
         killed = killed_before_change(number, direction, url, after)
