@@ -31,14 +31,14 @@ class ChangesWatch:
     def __init__(self, reader: DatabaseReader, stopping: asyncio.Event) -> None:
         """Take what is set when the process begins to stop: then nobody waits any more."""
         self._reader = reader
-        self._stopping = stopping
+        self._stop_event = stopping
         self._waiting: set[_Waiting] = set()
         self._query: asyncio.Task[None] | None = None
 
     @property
     def is_stopping(self) -> bool:
         """Whether the process has begun to stop."""
-        return self._stopping.is_set()
+        return self._stop_event.is_set()
 
     async def wait(self, cursor: ChangesCursor, deadline: float, is_gone: Callable[[], bool]) -> None:
         """Return when something was stored behind `cursor`, at `deadline` (the loop's time), or when waiting is over.
@@ -66,11 +66,11 @@ class ChangesWatch:
 
     async def _repeat(self) -> None:
         """Query every CHANGES_INTERVAL while somebody waits; wake all when the process begins to stop."""
-        while self._waiting and not self._stopping.is_set():
+        while self._waiting and not self._stop_event.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(CHANGES_INTERVAL):
-                    await self._stopping.wait()
-            if self._waiting and not self._stopping.is_set():
+                    await self._stop_event.wait()
+            if self._waiting and not self._stop_event.is_set():
                 await self._look()
         self._query = None
         self._wake(lambda _: True)

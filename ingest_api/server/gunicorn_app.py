@@ -73,7 +73,7 @@ class DrainingServer(UvicornServer):
     def __init__(self, config: Config, drain: float, stopping: asyncio.Event) -> None:
         super().__init__(config)
         self._drain = drain  # seconds
-        self._stopping = stopping
+        self._stop_event = stopping
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain: serve open connections until they close, `drain` seconds at most; then stop as uvicorn does."""
@@ -94,7 +94,7 @@ class DrainingServer(UvicornServer):
             opened = waiting
             await asyncio.sleep(0)  # lets the event loop accept
         self.server_state.default_headers.append((b"connection", b"close"))
-        self._stopping.set()
+        self._stop_event.set()
         await asyncio.sleep(DRAIN_CHECK)  # so that the connections accepted last are in server_state
         end = time.monotonic() + self._drain
         while self.server_state.connections and time.monotonic() < end:
@@ -154,7 +154,7 @@ class Server(BaseApplication):
         `stopping` is set in a process that begins to stop, once it lets nobody else in.
         """
         self._settings = settings
-        self._stopping = stopping
+        self._stop_event = stopping
         self._make_app = make_app
         super().__init__()
 
@@ -163,7 +163,7 @@ class Server(BaseApplication):
         settings = self._settings
         Worker.drain = settings.http_drain
         Worker.send_timeout = settings.http_send_timeout
-        Worker.stopping = self._stopping
+        Worker.stopping = self._stop_event
         options: dict[str, Any] = {
             "bind": [f"{_bracketed(settings.http_host)}:{settings.http_port}"] * LISTENERS,
             "workers": settings.http_workers,

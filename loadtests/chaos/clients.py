@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
@@ -56,12 +57,9 @@ class Clients:
         context = multiprocessing.get_context("spawn")
         self._stop = context.Event()
         self._files = [directory / f"ledger-{each}" for each in range(number)]
+        load = _Load(urls, tokens, phones, rate / number, keys)
         self._processes = [
-            context.Process(
-                target=_client,
-                args=(urls, tokens, phones, str(file), rate / number, keys, self._stop, each),
-                daemon=True,
-            )
+            context.Process(target=_client, args=(load, str(file), self._stop, each), daemon=True)
             for each, file in enumerate(self._files)
         ]
 
@@ -124,38 +122,27 @@ class Addresses:
         self._left_out[url] = time.monotonic() + LEFT_OUT
 
 
-def _client(
-    urls: Sequence[str],
-    tokens: Sequence[str],
-    phones: Sequence[str],
-    file: str,
-    rate: float,
-    keys: bool,
-    stop: object,
-    number: int,
-) -> None:
-    asyncio.run(_Client(urls, tokens, phones, file, rate, keys, stop, number).run())
+class _Load(NamedTuple):
+    """What one client sends, and where."""
+
+    urls: Sequence[str]
+    tokens: Sequence[str]
+    phones: Sequence[str]
+    rate: float  # leads a second
+    keys: bool
+
+
+def _client(load: _Load, file: str, stop: object, number: int) -> None:
+    asyncio.run(_Client(load, file, stop, number).run())
 
 
 class _Client:
-    def __init__(
-        self,
-        urls: Sequence[str],
-        tokens: Sequence[str],
-        phones: Sequence[str],
-        file: str,
-        rate: float,
-        keys: bool,
-        stop: object,
-        number: int,
-    ) -> None:
-        self._addresses = Addresses([f"{url}/api/leads" for url in urls])
-        self._tokens = tokens
-        self._phones = phones
+    def __init__(self, load: _Load, file: str, stop: object, number: int) -> None:
+        self._addresses = Addresses([f"{url}/api/leads" for url in load.urls])
+        self._load = load
         self._ledger = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._file = file
-        self._interval = CONNECTIONS / rate
-        self._keys = keys
+        self._interval = CONNECTIONS / load.rate
         self._stop = stop
         self._name = f"{os.getpid()}-{number}"
         self._sent = 0
@@ -165,7 +152,7 @@ class _Client:
         limits = httpx.Limits(max_connections=CONNECTIONS)
         async with httpx.AsyncClient(timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT), limits=limits) as http:
             await asyncio.gather(
-                *(self._send_leads(http, keyed=self._keys and not each % 2) for each in range(CONNECTIONS))
+                *(self._send_leads(http, keyed=self._load.keys and not each % 2) for each in range(CONNECTIONS))
             )
         Path(f"{self._file}.requests").write_text(
             "".join(f"{name} {number}\n" for name, number in self._outcomes.items())
@@ -176,8 +163,8 @@ class _Client:
             begun = time.monotonic()
             self._sent += 1
             email = f"{self._name}-{self._sent}@example.com"
-            phone = random.choice(self._phones)
-            headers = {"Authorization": f"Bearer {random.choice(self._tokens)}"}
+            phone = random.choice(self._load.phones)
+            headers = {"Authorization": f"Bearer {random.choice(self._load.tokens)}"}
             # Without a key a client must not retry, because the first request may have been accepted.
             if keyed:
                 headers["Idempotency-Key"] = email
