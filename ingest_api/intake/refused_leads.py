@@ -17,7 +17,7 @@ from schema.runtime.redis_clients import AsyncShardClient
 WRITE_INTERVAL = 1.0
 
 # Most minutes that a process keeps while Redis is away; beyond that the oldest are dropped.
-MINUTES_MAX = 60
+REFUSED_MINUTES_MAX = 60
 
 
 class RefusedLeads:
@@ -84,5 +84,5 @@ class RefusedLeads:
             await pipeline.execute()
         except (RedisError, OSError):
             counts.update(self._counts)
-            self._counts = Counter(dict(sorted(counts.items())[-MINUTES_MAX:]))
+            self._counts = Counter(dict(sorted(counts.items())[-REFUSED_MINUTES_MAX:]))
             self._schedule()

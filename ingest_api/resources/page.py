@@ -11,8 +11,8 @@ from ingest_api.http.envelope import success
 from schema import __version__
 
 ROOM = Path(__file__).parents[1] / "page"
-INDEX = "index.html"
-KINDS = {
+INDEX_FILE = "index.html"
+FILE_KINDS = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -43,7 +43,7 @@ class PageFiles:
     """The page's files, read once."""
 
     def __init__(self) -> None:
-        self._files = {path.name: (path.read_bytes(), KINDS[path.suffix]) for path in ROOM.iterdir()}
+        self._files = {path.name: (path.read_bytes(), FILE_KINDS[path.suffix]) for path in ROOM.iterdir()}
         self._tags = {name: hashlib.sha256(data).hexdigest()[:16] for name, (data, _) in self._files.items()}
 
     def answer(self, req: Request, resp: Response, name: str) -> None:
@@ -72,7 +72,7 @@ class Root:
         resp.append_header("Vary", "Accept")
         kinds = ("application/json", "text/html")
         if self._files is not None and req.accept != "*/*" and req.client_prefers(kinds) == "text/html":
-            self._files.answer(req, resp, INDEX)
+            self._files.answer(req, resp, INDEX_FILE)
         else:
             success(resp, 200, "Lead Ingest", {"version": __version__, "links": LINKS})
 

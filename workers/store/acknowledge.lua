@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Removes stored leads from the queue, and notes how long the first of them took. allow-oom: it only frees memory, so it must run when Redis is out of memory.
+-- Removes stored leads from the queue, and notes how long the first of them took.
+-- allow-oom: it frees memory, so it must run when Redis is out of memory.
 --
 -- scripts.py declares the names.
 -- Arguments: the group, the number of entries, then the entries' names, then lead ids (16 bytes).
