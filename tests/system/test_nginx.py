@@ -10,7 +10,8 @@ import pytest
 
 from tests.kit.leads import a_lead
 from tests.kit.nginx import Nginx
-from tests.kit.servers import free_port, program
+from tests.kit.ports import free_port
+from tests.kit.servers import program
 from tests.kit.service import Service
 
 
