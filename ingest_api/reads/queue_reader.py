@@ -58,12 +58,13 @@ class QueueReader:
         task.add_done_callback(self._asked.discard)
         return task
 
-    async def accepted(self) -> list[Accepted]:
+    async def accepted(self, width: int, start: int, end: int) -> list[Accepted]:
         """Return the counts of accepted leads that Redis holds, of each shard.
 
-        Raises RedisError.
+        They are those of the buckets of `width` that begin in [start, end), in seconds. Raises RedisError.
         """
-        hashes = await asyncio.gather(*(_accepted(*each) for each in self._shards))
+        fields = [keys.EPOCH_FIELD, *(f"{width}:{first}" for first in range(start, end, width))]
+        hashes = await asyncio.gather(*(_accepted(*each, fields) for each in self._shards))
         return [Accepted.parse(each) for each in hashes]
 
     async def accepted_by_source(self) -> list[AcceptedBySource]:
@@ -101,8 +102,9 @@ async def _find(shard: Shard, client: Any, lead_id: LeadId) -> bytes | None:
     return parse(*entries[0]).payload if entries else None
 
 
-async def _accepted(shard: Shard, client: Any) -> Any:
-    return await client.hgetall(shard.name(keys.ACCEPTED))
+async def _accepted(shard: Shard, client: Any, fields: list[str]) -> dict[bytes, bytes]:
+    numbers = await client.hmget(shard.name(keys.ACCEPTED), fields)
+    return {field.encode(): number for field, number in zip(fields, numbers, strict=True) if number is not None}
 
 
 async def _accepted_by_source(shard: Shard, client: Any) -> tuple[bytes | None, dict[bytes, bytes]]:
