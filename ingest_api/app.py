@@ -31,6 +31,7 @@ from ingest_api.intake.duplicates import DuplicateRules
 from ingest_api.intake.group_commit import QueueUnavailable, TraceFlush, untraced
 from ingest_api.intake.lead_intake import LeadIntake
 from ingest_api.intake.rate_limit import RateLimit
+from ingest_api.intake.refused_leads import RefusedLeads
 from ingest_api.intake.shard_router import ShardRouter
 from ingest_api.intake.tickets import TicketPublisher
 from ingest_api.reads.changes_feed import ChangesFeed
@@ -40,6 +41,7 @@ from ingest_api.reads.database_servers import DatabaseServers
 from ingest_api.reads.ledger import LedgerReader
 from ingest_api.reads.lists import Lists
 from ingest_api.reads.queue_reader import QueueReader
+from ingest_api.reads.service_state import StateReader
 from ingest_api.request_log.collector import RequestLog
 from ingest_api.resources.bulk import Bulk
 from ingest_api.resources.changes import Changes
@@ -50,7 +52,9 @@ from ingest_api.resources.health import Live, Metrics, Ready
 from ingest_api.resources.lead import Lead
 from ingest_api.resources.leads import Leads
 from ingest_api.resources.login import Login
+from ingest_api.resources.page import PageFile, PageFiles, Root
 from ingest_api.resources.stats import Stats
+from ingest_api.resources.status import Status
 from ingest_api.server.early_start import AsgiCallable, start_before_body
 from schema.database import engines
 from schema.queue.dead_letters import DeadLetters
@@ -76,6 +80,12 @@ LOOKUP_READERS = 2
 
 # Redis connections for the counts of failed log-ins.
 LOGIN_CONNECTIONS = 2
+
+# Redis connections for the counts of refused leads.
+REFUSED_CONNECTIONS = 2
+
+# Longest time (seconds) that a stopping process spends on writing the last counts of refused leads.
+REFUSED_STOP_TIMEOUT = 1.0
 
 # Longest time (seconds) that a request waits for a replica before it asks the primary.
 REPLICA_TIMEOUT = 1.0
@@ -103,6 +113,7 @@ class _Lifespan:
     access_log: AccessLog
     request_log: RequestLog
     audit: AuditTrail
+    refused: RefusedLeads
     periodic: tuple[PeriodicRead[Any], ...]
     login_check: LoginCheck
     traces: "Traces | None"
@@ -125,6 +136,9 @@ class _Lifespan:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REQUEST_LOG_STOP_TIMEOUT):
                 await self.request_log.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REFUSED_STOP_TIMEOUT):
+                await self.refused.close()
         for watch in self.watches:
             watch.cancel()
         await self.login_check.close()
@@ -177,6 +191,8 @@ def create(settings: Settings, stopping: asyncio.Event) -> AsgiCallable:
         blocking_broker(settings, timeout=settings.redis_timeout),
     )
     database_servers = DatabaseServers(ledger_pool, replica)
+    state = StateReader(reader, queue, ledgers, database_servers)
+    refused = RefusedLeads(_home_shard(settings, connections=REFUSED_CONNECTIONS))
     letters = DeadLetters(blocking_shards(settings, timeout=settings.redis_timeout))
     failures = LoginFailures(_home_shard(settings, connections=LOGIN_CONNECTIONS), private, settings.login_failures)
     hash_writer = engines.writer(settings.primary_url, timeout=settings.database_read_timeout)
@@ -193,7 +209,7 @@ def create(settings: Settings, stopping: asyncio.Event) -> AsgiCallable:
     app = AsgiApp(media_type=JSON, request_type=Request)
     if traces is not None:
         app.add_middleware(traces)
-    app.add_middleware(RequestMiddleware(limit, requests, access_log, request_log))
+    app.add_middleware(RequestMiddleware(limit, requests, access_log, request_log, refused))
     periodic = (
         PeriodicRead(lookup_pool, token_versions.read, versions.replace),
         PeriodicRead(lookup_pool, known_keys.read, known_keys.replace),
@@ -210,6 +226,7 @@ def create(settings: Settings, stopping: asyncio.Event) -> AsgiCallable:
             access_log,
             request_log,
             audit,
+            refused,
             periodic,
             login_check,
             traces,
@@ -224,15 +241,20 @@ def create(settings: Settings, stopping: asyncio.Event) -> AsgiCallable:
     app.add_route("/api/leads/export", Export(callers, export_reader, audit))
     app.add_route("/api/leads/changes", Changes(callers, ChangesFeed(reader, stopping), audit))
     app.add_route("/api/leads/bulk", Bulk(callers, intake, duplicates, body_timeout))
-    app.add_route("/api/leads/stats", Stats(callers, reader, queue))
+    app.add_route("/api/leads/stats", Stats(callers, reader, queue, refused))
     app.add_route("/api/leads/{lead}", Lead(callers, reader, lookup_pool, queue, audit))
     app.add_route("/api/dead-letters", Letters(tokens, letters, audit))
     app.add_route("/api/dead-letters/replay", Replay(tokens, letters, body_timeout, audit))
+    app.add_route("/api/status", Status(settings, tokens, state, ledgers, refused))
     app.add_route("/api/openapi.json", OpenApi(settings))
     app.add_route("/api/docs", Page())
     app.add_route("/api/docs/{name}", Assets())
+    page = PageFiles() if settings.page else None
+    app.add_route("/", Root(page))
+    if page is not None:
+        app.add_route("/page/{name}", PageFile(page))
     app.add_route("/health/live", Live())
-    app.add_route("/health/ready", Ready(reader, queue, ledgers, database_servers))
+    app.add_route("/health/ready", Ready(state))
     app.add_route("/metrics", Metrics(ledgers, database_servers, requests))
     return start_before_body(app)
 

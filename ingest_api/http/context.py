@@ -19,6 +19,7 @@ class RequestContext(falcon.util.Context):
     user: str = ""  # from the token; "" until it is checked
     body: bytes | None = None  # raw, for the request log
     reason: str = ""  # error code of the response; "" for none
+    refused: int = 0  # leads of a bulk request that were refused
     waited: float = 0.0  # seconds for which the client asked to wait, and which are no work
     span: "RequestSpan | None" = None  # when the request is traced
 

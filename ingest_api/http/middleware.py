@@ -17,6 +17,9 @@ from schema.lead.lead_id import to_text
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
+# Where leads come in.
+LEADS_IN = ("/api/leads", "/api/leads/bulk")
+
 # Paths that may answer in media types other than JSON.
 OTHER_TYPES = ("/api/docs", "/api/leads/export", "/api/leads/changes")
 
@@ -41,16 +44,29 @@ class RequestLog(Protocol):
         """Buffer one answered request."""
 
 
+class RefusedLeads(Protocol):
+    """Counts refused leads; implemented by ingest_api.intake.refused_leads."""
+
+    def note(self, number: int) -> None:
+        """Buffer so many leads that were refused now."""
+
+
 class RequestMiddleware:
     """Runs before and after each resource."""
 
     def __init__(
-        self, limit: RequestLimit, requests: metrics.Requests, access_log: AccessLog, request_log: RequestLog
+        self,
+        limit: RequestLimit,
+        requests: metrics.Requests,
+        access_log: AccessLog,
+        request_log: RequestLog,
+        refused: RefusedLeads,
     ) -> None:
         self._limit = limit
         self._requests = requests
         self._access_log = access_log
         self._request_log = request_log
+        self._refused = refused
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Set the request id. Raises the 406 when the client does not accept JSON."""
@@ -91,6 +107,9 @@ class RequestMiddleware:
         self._requests.note(route, req.method, status, took - req.context.waited)
         if req.context.reason:
             metrics.REJECTED.labels(req.context.reason).inc()
+        if route in LEADS_IN and req.method == "POST" and (status >= 400 or req.context.refused):
+            # A bulk request that is refused before its items are read counts as one lead.
+            self._refused.note(req.context.refused or 1)
         user = user_id(req.context.user) if req.context.user else ""
         self._access_log.note(req.context.request_id, user, req.method, route, status, req.context.reason, took)
         if req.path.startswith("/api"):

@@ -29,7 +29,7 @@ TAGS = {
     "Log-in": "Tokens",
     "Leads": "In with role `ingest`, out with role `read`, all of them in one file with role `export`",
     "Dead letters": "Leads that cannot be stored; role `admin`",
-    "Operation": "For those who run it. No token",
+    "Operation": "For those who run it",
 }
 
 

@@ -128,14 +128,14 @@ def bulk_with_refused() -> dict[str, Any]:
 def stats() -> dict[str, Any]:
     """Return the counts of two hours."""
     items = [
-        {"time": "2026-11-22T08:00:00Z", "accepted": 1200, "stored": 1200, "duplicates": 36},
-        {"time": "2026-11-22T09:00:00Z", "accepted": 800, "stored": 790, "duplicates": 21},
+        {"time": "2026-11-22T08:00:00Z", "accepted": 1200, "stored": 1200, "refused": 3, "duplicates": 36},
+        {"time": "2026-11-22T09:00:00Z", "accepted": 800, "stored": 790, "refused": 0, "duplicates": 21},
     ]
     return {"interval": "hour", "from": items[0]["time"], "to": "2026-11-22T10:00:00Z", **_sums(items), "items": items}
 
 
 def _sums(items: list[dict[str, Any]]) -> dict[str, int]:
-    return {name: sum(item[name] for item in items) for name in ("accepted", "stored", "duplicates")}
+    return {name: sum(item[name] for item in items) for name in ("accepted", "stored", "refused", "duplicates")}
 
 
 def letters() -> dict[str, Any]:
@@ -148,7 +148,7 @@ def letters() -> dict[str, Any]:
         "id": ID_EXAMPLE,
         "lead": kept,
     }
-    return {"items": [letter], "total": 1, "next": None}
+    return {"items": [letter], "total": 1, "reasons": {letter["reason"]: 1}, "next": None}
 
 
 def ready() -> dict[str, Any]:
@@ -161,6 +161,20 @@ def ready() -> dict[str, Any]:
         "database": {"primary": "db1:3306", "replica_lag_seconds": 0.1},
     }
     return {"queue": True, "database": True, "ledger": ledger, "servers": servers}
+
+
+def status() -> dict[str, Any]:
+    """Return the answer of a service whose leads are being stored."""
+    return {
+        "time": "2026-11-22T09:41:08.001Z",
+        "embedded": False,
+        "waiting": 10,
+        "oldest_age_seconds": 0.12,
+        "dead_letters": 0,
+        "storing_delay_seconds": 0.18,
+        "refused_today": 3,
+        **ready(),
+    }
 
 
 QUEUE_AWAY = (

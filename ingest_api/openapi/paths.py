@@ -30,7 +30,7 @@ from ingest_api.openapi.parts import (
     response,
     with_examples,
 )
-from ingest_api.parameters.dead_letters import LettersQuerySchema
+from ingest_api.parameters.dead_letters import REASONS_OF, LettersQuerySchema
 from ingest_api.parameters.export import CSV, ExportQuerySchema
 from ingest_api.parameters.lists import ListQuerySchema
 from ingest_api.parameters.stats import BUCKETS_DEFAULT, BUCKETS_MAX, INTERVALS, StatsQuerySchema
@@ -261,10 +261,11 @@ def _add_export(spec: APISpec) -> None:
 
 def _add_stats(spec: APISpec) -> None:
     numbers = {"accepted": COUNT, "stored": COUNT}
-    duplicates = {
-        "duplicates": {**COUNT, "description": "Stored leads that are duplicates; left out with `interval=minute`"}
+    some = {
+        "refused": {**COUNT, "description": "Leads answered with an error; of all sources together"},
+        "duplicates": {**COUNT, "description": "Stored leads that are duplicates; left out with `interval=minute`"},
     }
-    bucket = object_of({"time": SECOND, **numbers, **duplicates}, "time", *numbers)
+    bucket = object_of({"time": SECOND, **numbers, **some}, "time", *numbers)
     stats = {
         "interval": {"type": "string", "enum": list(INTERVALS)},
         "from": SECOND,
@@ -280,7 +281,8 @@ def _add_stats(spec: APISpec) -> None:
                 "summary": "Count leads over time",
                 "description": f"At most {BUCKETS_MAX} buckets; without a range the last {BUCKETS_DEFAULT}. "
                 "By source, and of duplicates, there are hours and days. To an API key these are the counts of its "
-                "own source.",
+                "own source. Refused leads are counted in the queue's Redis alone, minutes for a day, hours for two "
+                "months: for the eye, not to the last one.",
                 "operationId": "countLeads",
                 "tags": ["Leads"],
                 "security": TOKEN_OR_KEY,
@@ -288,7 +290,7 @@ def _add_stats(spec: APISpec) -> None:
                 "responses": {
                     "200": response(
                         "Leads by bucket",
-                        envelope(200, object_of({**stats, **duplicates, **source}, *stats)),
+                        envelope(200, object_of({**stats, **some, **source}, *stats)),
                         success(200, "Statistics", examples.stats()),
                     ),
                     **refused("400", "503", *WITH_TOKEN),
@@ -311,6 +313,11 @@ def _add_dead_letters(spec: APISpec) -> None:
     letters = {
         "items": {"type": "array", "items": letter},
         "total": COUNT,
+        "reasons": {
+            "type": "object",
+            "description": f"How many there are of each reason, of the oldest {REASONS_OF}",
+            "additionalProperties": COUNT,
+        },
         "next": {"type": ["string", "null"], "description": "`after` of the next page; null on the last"},
     }
     spec.path(

@@ -2,13 +2,19 @@
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validates_schema
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from ingest_api.parameters.kinds import UNKNOWN_PARAMETER, WholeNumber
 from schema.lead.rules import NOT_OBJECT
 from schema.queue.dead_letters import LETTER_NAME_RULE, is_name
 
 LETTERS_LIMIT_MAX = 100
+
+# Most letters whose reasons are counted in one answer, the oldest: each is read from Redis.
+REASONS_OF = 10_000
+
+# Longest reason, characters; those that there are come from the database or from the worker, and are shorter.
+REASON_MAX = 500
 
 
 def _name(text: str) -> None:
@@ -22,6 +28,11 @@ class LettersQuerySchema(Schema):
     error_messages = {"unknown": UNKNOWN_PARAMETER}
 
     limit = WholeNumber(1, LETTERS_LIMIT_MAX, load_default=10, metadata={"description": "Dead letters on a page"})
+    reason = fields.String(
+        load_default=None,
+        validate=validate.Length(1, REASON_MAX),
+        metadata={"description": "Those of one reason alone"},
+    )
     after = fields.String(
         load_default=None, validate=_name, metadata={"description": "`next` of the page before", **LETTER_NAME_RULE}
     )

@@ -72,6 +72,7 @@ class Bulk:
             charged = len(spans)
             checked = await _check(content, spans, kind, identity.additional_data, self._rules.contacts)
             if not checked.valid:
+                req.context.refused = len(checked.errors)
                 raise invalid(_flattened(checked.errors))
         except ApiError:
             await self._intake.refuse_bulk(identity.user, charged)
@@ -79,9 +80,10 @@ class Bulk:
         taken = await self._intake.accept_bulk(req, identity, checked.valid, charged)
         results = checked.results(taken)
         number = sum(not each.is_refused for each in taken)
+        req.context.refused = len(results) - number
         if not number:
             raise refused(_flattened({each["index"]: each["errors"] for each in results}))
-        rejected = len(results) - number
+        rejected = req.context.refused
         metrics.REJECTED.labels("bulk_item").inc(rejected)
         data = {"accepted": number, "rejected": rejected, "results": results}
         success(resp, 202, "Leads accepted", data)

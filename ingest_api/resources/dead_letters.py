@@ -1,6 +1,7 @@
 """/api/dead-letters: GET a list, POST to replay; for users with the role `admin`."""
 
 import asyncio
+from collections import Counter
 from itertools import islice
 from typing import Any
 
@@ -15,7 +16,7 @@ from ingest_api.http import body
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import ApiError, forbid_storing, success, validation_failed
 from ingest_api.parameters import kinds
-from ingest_api.parameters.dead_letters import LETTERS_QUERY, REPLAY_BODY
+from ingest_api.parameters.dead_letters import LETTERS_QUERY, REASONS_OF, REPLAY_BODY
 from schema.audit.event import Action
 from schema.lead import lead_id
 from schema.lead.rules import NOT_OBJECT
@@ -38,18 +39,23 @@ class Letters:
         except ValidationError as error:
             raise validation_failed(error) from None
         forbid_storing(resp)
-        page = await asyncio.to_thread(self._page, query["limit"], query["after"])
+        page = await asyncio.to_thread(self._page, query["limit"], query["after"], query["reason"])
         await self._audit.write(req, Action.DEAD_LETTERS_SHOWN, parameters=req.params, row_count=len(page["items"]))
         success(resp, 200, "Dead letters", page)
 
     on_head = on_get
 
-    def _page(self, limit: int, after: str | None) -> dict[str, Any]:
-        found = list(islice(self._letters.walk(after, limit + 1), limit + 1))
+    def _page(self, limit: int, after: str | None, reason: str | None) -> dict[str, Any]:
+        if reason is None:
+            letters = self._letters.walk(after, limit + 1)
+        else:
+            letters = (each for each in self._letters.walk(after) if each.reason == reason)
+        found = list(islice(letters, limit + 1))
         more = len(found) > limit
         return {
             "items": [_shown(letter) for letter in found[:limit]],
             "total": self._letters.count(),
+            "reasons": dict(Counter(each.reason for each in islice(self._letters, REASONS_OF)).most_common()),
             "next": found[limit - 1].name if more else None,
         }
 

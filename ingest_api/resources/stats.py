@@ -11,6 +11,7 @@ from ingest_api.auth.callers import Callers
 from ingest_api.database.reader_pool import DatabaseReader
 from ingest_api.http.context import Request
 from ingest_api.http.envelope import success, validation_failed
+from ingest_api.intake.refused_leads import RefusedLeads
 from ingest_api.parameters import kinds
 from ingest_api.parameters.stats import INTERVALS, STATS_QUERY, StatsQuery
 from ingest_api.reads.queue_reader import QueueReader
@@ -22,12 +23,13 @@ from schema.queue.accepted_counts import Accepted
 
 
 class Stats:
-    """Accepted and stored leads, and duplicates, over time, of all or of one source, from the counts alone."""
+    """Accepted, stored and refused leads, and duplicates, over time, of all or of one source, from the counts alone."""
 
-    def __init__(self, callers: Callers, reader: DatabaseReader, queue: QueueReader) -> None:
+    def __init__(self, callers: Callers, reader: DatabaseReader, queue: QueueReader, refused: RefusedLeads) -> None:
         self._callers = callers
         self._reader = reader
         self._queue = queue
+        self._refused = refused
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Answer the numbers of each bucket, including empty ones."""
@@ -40,7 +42,8 @@ class Stats:
         except ValidationError as error:
             raise validation_failed(error) from None
         if source is None:
-            data = await self._reader.in_snapshot(_of_all, await self._queue.accepted(), query)
+            refused = await self._refused.by_bucket(query.width, query.start, query.end)
+            data = await self._reader.in_snapshot(_of_all, await self._queue.accepted(), refused, query)
         else:
             fresh = await self._queue.accepted_by_source()
             data = await self._reader.in_snapshot(_of_source, fresh, query, source)
@@ -49,10 +52,12 @@ class Stats:
     on_head = on_get
 
 
-def _of_all(connection: Connection, fresh: list[Accepted], query: StatsQuery) -> dict[str, Any]:
+def _of_all(
+    connection: Connection, fresh: list[Accepted], refused: dict[int, int], query: StatsQuery
+) -> dict[str, Any]:
     width, start, end = query.width, query.start, query.end
     came = accepted_counts.by_bucket(connection, fresh, width, start, end)
-    numbers = {"accepted": came, "stored": lookup.by_bucket(connection, width, start, end)}
+    numbers = {"accepted": came, "stored": lookup.by_bucket(connection, width, start, end), "refused": refused}
     if width in SOURCE_WIDTHS:
         numbers["duplicates"] = DUPLICATE_COUNTS.by_bucket(connection, OF_ALL, width, start, end)
     return _shown(query, numbers)

@@ -9,6 +9,8 @@ DEAD = "leads:dead"
 INDEX = "leads:index"
 ACCEPTED = "leads:accepted"
 SOURCES_ACCEPTED = "leads:accepted:sources"
+REFUSED_PREFIX = "leads:refused:"
+STORING_DELAY = "leads:storing:delay"
 SOURCE_RATE_PREFIX = "leads:source:"
 FIRST_LEADS_PREFIX = "leads:first:"
 # Bits of a contact that choose its hash among those of a period: at a million leads a day a hash has 40 contacts, and
@@ -116,6 +118,18 @@ DOCUMENTED = (
         "`<width>:<first second>:<source>` to the leads accepted of a source in that bucket, its daily cap among them; "
         f"behind `{MOVED_MARK}` those of the queue that was moved here.",
         "the API, in the append",
+    ),
+    (
+        f"{REFUSED_PREFIX}<width>:<first second>",
+        "string",
+        "Leads refused in that bucket, for the statistics; expires with the longest range that they can be asked for.",
+        "the API, each second",
+    ),
+    (
+        STORING_DELAY,
+        "string",
+        "Milliseconds from the append of the last batch's first lead to its acknowledgement; expires after 15 minutes.",
+        "workers, as they acknowledge",
     ),
     (
         f"{SOURCE_RATE_PREFIX}<name>",

@@ -20,10 +20,11 @@ LARGEST = ("oldest", "audit_oldest", "consumers", "replica_lag")
 def read_queue(shards: Sequence[ShardClient], broker: redis.Redis) -> dict[str, float]:
     """Return the numbers of leads, dead letters, tickets, sweeps, audit events and consumers by name.
 
-    `oldest` and `audit_oldest` are the ages of the lead and the event that wait longest, in seconds; `memory` and
-    `memory_max` are in bytes, of each server once for each of its shards; `replicas` are those of the shard that has
-    the fewest, and `replica_lag` is in bytes. Without tickets and sweeps when the broker
-    does not answer, which may be another server.
+    `oldest` and `audit_oldest` are the ages of the lead and the event that wait longest, in seconds; `storing_delay` is
+    the time from acceptance to acknowledgement in the last batch, in seconds, left out when there was none lately;
+    `memory` and `memory_max` are in bytes, of each server once for each of its shards; `replicas` are those of the
+    shard that has the fewest, and `replica_lag` is in bytes. Without tickets and sweeps when the broker does not
+    answer, which may be another server.
 
     Of several shards those that are away are left out. Raises RedisError when all are.
     """
@@ -38,6 +39,9 @@ def read_queue(shards: Sequence[ShardClient], broker: redis.Redis) -> dict[str, 
     numbers = {name: sum(each[name] for each in found) for name in ADDED}
     numbers |= {name: max(each[name] for each in found) for name in LARGEST}
     numbers["replicas"] = min(each["replicas"] for each in found)
+    delays = [each["storing_delay"] for each in found if "storing_delay" in each]
+    if delays:
+        numbers["storing_delay"] = max(delays)
     pipeline: Any = broker.pipeline(transaction=False)
     with suppress(RedisError):
         numbers["tickets"], numbers["sweeps"] = pipeline.llen(keys.TICKETS).llen(keys.SWEEPS).execute()
@@ -56,12 +60,13 @@ def read_shard(shard: Shard, client: redis.Redis) -> dict[str, float]:
     pipeline.xrange(audit_stream, count=1)
     pipeline.info("memory")
     pipeline.info("replication")
+    pipeline.get(shard.name(keys.STORING_DELAY))
     pipeline.xinfo_groups(stream)
     *answers, groups = pipeline.execute(raise_on_error=False)
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
-    waiting, oldest, (seconds, micros), dead, audit, audit_oldest, memory, replication = answers
+    waiting, oldest, (seconds, micros), dead, audit, audit_oldest, memory, replication, delay = answers
     replicas = replicas_in(replication)
     if isinstance(groups, ResponseError):
         groups = []  # no stream yet, because no lead was ever accepted
@@ -69,7 +74,7 @@ def read_shard(shard: Shard, client: redis.Redis) -> dict[str, float]:
         raise groups
     group: dict[str, Any] = next((each for each in groups if each["name"] == keys.GROUP.encode()), {})
     now = seconds + micros / 1_000_000
-    return {
+    numbers = {
         "waiting": waiting,
         "pending": group.get("pending", 0),
         "oldest": _age(oldest, now),
@@ -82,6 +87,7 @@ def read_shard(shard: Shard, client: redis.Redis) -> dict[str, float]:
         "replicas": len(replicas),
         "replica_lag": max((each.lag_bytes for each in replicas), default=0),
     }
+    return numbers if delay is None else numbers | {"storing_delay": int(delay) / 1000}
 
 
 def _age(oldest: list[tuple[bytes, Any]], now: float) -> float:

@@ -64,6 +64,9 @@ class HttpSettings:
     trusted_proxies: tuple[Network, ...] = setting(
         (), "Networks whose `X-Forwarded-For` is believed, comma-separated CIDR.", kind="networks"
     )
+    page: bool = setting(
+        True, "Whether `/` is the page for people. If not, it answers everybody with the links.", kind="bool"
+    )
     list_max_age: int = number(
         0,
         "Time a client may show a list again without asking. 0: it asks each time, and gets 304 while nothing was "

@@ -235,8 +235,8 @@ def test_metrics_are_not_for_the_outside():
 
     (rule,) = chart.find(objects, "Ingress", "")["spec"]["rules"]
     (route,) = chart.find(objects, "HTTPRoute", "")["spec"]["rules"]
-    assert [each["path"] for each in rule["http"]["paths"]] == ["/api", "/health"]
-    assert [each["path"]["value"] for each in route["matches"]] == ["/api", "/health"]
+    assert [each["path"] for each in rule["http"]["paths"]] == ["/api", "/health", "/page", "/"]
+    assert [each["path"]["value"] for each in route["matches"]] == ["/api", "/health", "/page", "/"]
 
 
 def test_the_chart_is_of_the_codes_version():

@@ -36,6 +36,8 @@ STATUSES = {
     ("get", "/health/live"): {"200", "405", "500"},
     ("get", "/health/ready"): {"200", "405", "500", "503"},
     ("get", "/metrics"): {"200", "405", "500"},
+    ("get", "/"): {"200", "405", "500"},
+    ("get", "/api/status"): {"200"} | TOKEN | UNDER_API,
     ("get", "/api/openapi.json"): {"200"} | UNDER_API,
     ("get", "/api/docs"): {"200", "405", "429", "500"},
 }

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Removes stored leads from the queue. allow-oom: it only frees memory, so it must run when Redis is out of memory.
+-- Removes stored leads from the queue, and notes how long the first of them took.
+-- allow-oom: it frees memory, so it must run when Redis is out of memory.
 --
 -- scripts.py declares the names.
 -- Arguments: the group, the number of entries, then the entries' names, then lead ids (16 bytes).
@@ -19,3 +20,9 @@ local last_entry = FIRST_REST - 1 + tonumber(entries)
 remove(FIRST_REST, last_entry, 'XACK', STREAM, group)
 remove(FIRST_REST, last_entry, 'XDEL', STREAM)
 remove(last_entry + 1, #ARGV, 'HDEL', INDEX)
+
+-- An entry's name begins with the time of the append, in milliseconds by this clock.
+local now = redis.call('TIME')
+local appended = tonumber(string.match(ARGV[FIRST_REST], '^%d+'))
+local delay = math.max(0, now[1] * 1000 + math.floor(now[2] / 1000) - appended)
+redis.call('SET', STORING_DELAY, string.format('%.0f', delay), 'EX', DELAY_TTL)

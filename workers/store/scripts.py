@@ -2,12 +2,20 @@
 
 from pathlib import Path
 
-from schema.queue.keys import DEAD, DEAD_PREFIX, INDEX, REASON_FIELD, STREAM
+from schema.queue.keys import DEAD, DEAD_PREFIX, INDEX, REASON_FIELD, STORING_DELAY, STREAM
 from schema.queue.script import Script
 
 _HERE = Path(__file__).parent
 
-ACKNOWLEDGE = Script(_HERE / "acknowledge.lua", keys={"STREAM": STREAM, "INDEX": INDEX}, arguments=("group", "entries"))
+# How long, seconds, the delay of the last batch is shown when no other follows.
+DELAY_TTL = 900
+
+ACKNOWLEDGE = Script(
+    _HERE / "acknowledge.lua",
+    keys={"STREAM": STREAM, "INDEX": INDEX, "STORING_DELAY": STORING_DELAY},
+    arguments=("group", "entries"),
+    constants={"DELAY_TTL": DELAY_TTL},
+)
 DEAD_LETTER = Script(
     _HERE / "dead_letter.lua",
     keys={"STREAM": STREAM, "DEAD": DEAD, "INDEX": INDEX},
