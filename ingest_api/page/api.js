@@ -34,7 +34,15 @@ export function logOut() {
   token = user = ended = null;
 }
 
-// Returns {data, status, requestId, date}, the last by the server's clock; raises a Problem, or the AbortError of `signal`.
+// Keeps integers that JavaScript's numbers cannot hold, where the browser can: additionalData may have any of 64 bits.
+export function parseJson(text) {
+  return JSON.parse(text, (name, value, context) =>
+    JSON.rawJSON && Number.isInteger(value) && !Number.isSafeInteger(value) ? JSON.rawJSON(context.source) : value,
+  );
+}
+
+// Returns {data, status, requestId, date}, the last by the server's clock.
+// Raises a Problem, or the AbortError of `signal`.
 export async function ask(path, options = {}) {
   const response = await send(path, options);
   const answer = await json(response);
@@ -100,7 +108,7 @@ async function refused(response) {
 
 async function json(response) {
   try {
-    return await response.json();
+    return parseJson(await response.text());
   } catch {
     return null;
   }

@@ -12,9 +12,17 @@ export function exportPart(query) {
   const text = h("p", { id: "export-text", role: "status" });
   const place = h("div", { id: "export-problem" });
   const buttons = ["csv", "ndjson"].map((format) =>
-    h("button", { id: `export-${format}`, type: "button", on: { click: () => run(format) } }, `Export as ${format.toUpperCase()}`),
+    h(
+      "button",
+      { id: `export-${format}`, type: "button", on: { click: () => run(format) } },
+      `Export as ${format.toUpperCase()}`,
+    ),
   );
-  const cancel = h("button", { id: "export-cancel", type: "button", hidden: true, on: { click: () => controller.abort() } }, "Cancel");
+  const cancel = h(
+    "button",
+    { id: "export-cancel", type: "button", hidden: true, on: { click: () => controller.abort() } },
+    "Cancel",
+  );
   let controller = null;
 
   async function run(format) {
@@ -31,7 +39,8 @@ export function exportPart(query) {
     } catch (problem) {
       text.textContent = controller.signal.aborted ? "The export was cancelled." : "There is no file.";
       if (problem.fields) place.replaceChildren(problemBox(problem));
-      else if (!controller.signal.aborted) text.textContent = "The connection broke within the export. There is no file.";
+      else if (!controller.signal.aborted)
+        text.textContent = "The connection broke within the export. There is no file.";
     }
     for (const each of buttons) each.disabled = false;
     cancel.hidden = true;
@@ -41,7 +50,7 @@ export function exportPart(query) {
     let file = new Blob([], { type: response.headers.get("Content-Type") });
     let pieces = [];
     let held = 0;
-    for (const reader = response.body.getReader(); ; ) {
+    for (const reader = response.body.getReader(); ;) {
       const { done, value } = await reader.read();
       if (value) {
         pieces.push(value);

@@ -7,11 +7,34 @@ import { count, moment, NOTHING, number } from "./format.js";
 import { pageLinks } from "./pages.js";
 import { problemBox, showProblem } from "./problem.js";
 
-const COLUMNS = { createdAt: "Created", firstName: "First name", lastName: "Last name", email: "E-mail address", phone: "Phone", source: "Source" };
+const COLUMNS = {
+  createdAt: "Created",
+  firstName: "First name",
+  lastName: "Last name",
+  email: "E-mail address",
+  phone: "Phone",
+  source: "Source",
+};
 const SORTS = ["createdAt", "firstName", "lastName", "email"];
 const SIZES = [10, 25, 50, 100];
-const DEFAULTS = { sort: "createdAt", order: "DESC", page: "1", limit: "25", source: "", duplicates: "", from: "", to: "" };
-const IDS = { email: "filter-email", phone: "filter-phone", source: "filter-source", duplicates: "filter-duplicates", createdFrom: "filter-from", createdTo: "filter-to" };
+const DEFAULTS = {
+  sort: "createdAt",
+  order: "DESC",
+  page: "1",
+  limit: "25",
+  source: "",
+  duplicates: "",
+  from: "",
+  to: "",
+};
+const IDS = {
+  email: "filter-email",
+  phone: "filter-phone",
+  source: "filter-source",
+  duplicates: "filter-duplicates",
+  createdFrom: "filter-from",
+  createdTo: "filter-to",
+};
 const LEAD_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 // Filters that name a person stay in memory: they never come into the address or the history.
@@ -46,7 +69,13 @@ export function showLeads(main, route) {
   }
 
   function filters() {
-    return { ...person, source: state.source, duplicates: state.duplicates, createdFrom: state.from, createdTo: state.to };
+    return {
+      ...person,
+      source: state.source,
+      duplicates: state.duplicates,
+      createdFrom: state.from,
+      createdTo: state.to,
+    };
   }
 
   function exportQuery() {
@@ -76,7 +105,8 @@ export function showLeads(main, route) {
   }
 
   function showControls() {
-    for (const [name, input] of Object.entries(page.inputs)) input.value = person[name] ?? shownValue(name, state[name]);
+    for (const [name, input] of Object.entries(page.inputs))
+      input.value = person[name] ?? shownValue(name, state[name]);
     page.size.value = state.limit;
     for (const name of SORTS) {
       const isSorted = state.sort === name;
@@ -89,13 +119,27 @@ export function showLeads(main, route) {
   function showList({ items, pagination }) {
     const { total, page: at, total_pages: last } = pagination;
     const isFiltered = Object.values(filters()).some(Boolean);
-    setText(page.total, `${count(total, "lead")}${isFiltered ? " match" : ""}${last > 1 ? `, page ${number(at)} of ${number(last)}` : ""}`);
+    setText(
+      page.total,
+      `${count(total, "lead")}${isFiltered ? " match" : ""}${last > 1 ? `, page ${number(at)} of ${number(last)}` : ""}`,
+    );
     page.rows.replaceChildren(...items.map(row));
     page.table.hidden = !items.length;
-    const empty = total ? "This page is past the last one." : isFiltered ? "No stored lead matches. One that still waits is found by its id." : "No lead is stored yet.";
+    const empty = total
+      ? "This page is past the last one."
+      : isFiltered
+        ? "No stored lead matches. One that still waits is found by its id."
+        : "No lead is stored yet.";
     setText(page.empty, items.length ? "" : empty);
     const hadFocus = page.pages.contains(document.activeElement);
-    page.pages.replaceChildren(...pageLinks(at, Math.max(1, last), (each) => hash({ page: each }), (each) => go({ page: each })));
+    page.pages.replaceChildren(
+      ...pageLinks(
+        at,
+        Math.max(1, last),
+        (each) => hash({ page: each }),
+        (each) => go({ page: each }),
+      ),
+    );
     if (hadFocus) page.total.focus();
   }
 
@@ -160,7 +204,9 @@ const utc = (text) => (text ? new Date(text).toISOString() : "");
 function shownValue(name, value) {
   if (!["from", "to"].includes(name) || !value) return value;
   const time = new Date(value);
-  return Number.isNaN(time.valueOf()) ? "" : new Date(time - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+  return Number.isNaN(time.valueOf())
+    ? ""
+    : new Date(time - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }
 
 function row(lead) {
@@ -170,19 +216,33 @@ function row(lead) {
   return h(
     "tr",
     { "data-lead": lead.id },
-    Object.entries(COLUMNS).map(([name, label]) => h("td", { "data-label": label }, h("span", {}, cells[name] ?? lead[name]))),
+    Object.entries(COLUMNS).map(([name, label]) =>
+      h("td", { "data-label": label }, h("span", {}, cells[name] ?? lead[name])),
+    ),
   );
 }
 
 function build(state, exporting) {
   const page = { heads: {}, arrows: {} };
   page.find = h("input", { id: "find-text", type: "text", autocomplete: "off", spellcheck: "false" });
-  page.findForm = h("form", { id: "find", class: "inline", role: "search", novalidate: true }, h("label", { for: "find-text" }, "Lead id or e-mail address"), page.find, h("button", { class: "primary" }, "Find"));
+  page.findForm = h(
+    "form",
+    { id: "find", class: "inline", role: "search", novalidate: true },
+    h("label", { for: "find-text" }, "Lead id or e-mail address"),
+    page.find,
+    h("button", { class: "primary" }, "Find"),
+  );
   page.inputs = {
     email: h("input", { type: "email", autocomplete: "off" }),
     phone: h("input", { type: "tel", autocomplete: "off" }),
     source: h("input", { type: "text", autocomplete: "off" }),
-    duplicates: h("select", {}, h("option", { value: "" }, "with others"), h("option", { value: "exclude" }, "left out"), h("option", { value: "only" }, "alone")),
+    duplicates: h(
+      "select",
+      {},
+      h("option", { value: "" }, "with others"),
+      h("option", { value: "exclude" }, "left out"),
+      h("option", { value: "only" }, "alone"),
+    ),
     from: h("input", { type: "datetime-local" }),
     to: h("input", { type: "datetime-local" }),
   };
@@ -205,26 +265,50 @@ function build(state, exporting) {
   );
   page.total = h("p", { id: "leads-total", tabindex: "-1", role: "status" });
   page.again = h("button", { id: "leads-again", type: "button" }, "Refresh");
-  page.size = h("select", { id: "page-size" }, SIZES.map((each) => h("option", { value: each }, each)));
+  page.size = h(
+    "select",
+    { id: "page-size" },
+    SIZES.map((each) => h("option", { value: each }, each)),
+  );
   page.problem = h("div", { id: "leads-problem" });
   page.rows = h("tbody");
   for (const [name, label] of Object.entries(COLUMNS)) {
     const arrow = (page.arrows[name] = h("span", { "aria-hidden": "true" }));
-    const content = SORTS.includes(name) ? h("button", { id: `sort-${name}`, type: "button" }, label, " ", arrow) : label;
+    const content = SORTS.includes(name)
+      ? h("button", { id: `sort-${name}`, type: "button" }, label, " ", arrow)
+      : label;
     page.heads[name] = h("th", { scope: "col" }, content);
   }
-  page.table = h("table", { id: "leads-table", class: "cards" }, h("caption", { class: "unseen" }, "Leads"), h("thead", {}, h("tr", {}, Object.values(page.heads))), page.rows);
+  page.table = h(
+    "table",
+    { id: "leads-table", class: "cards", hidden: true },
+    h("caption", { class: "unseen" }, "Leads"),
+    h("thead", {}, h("tr", {}, Object.values(page.heads))),
+    page.rows,
+  );
   page.empty = h("p", { id: "leads-empty" });
   page.pages = h("nav", { id: "pages", "aria-label": "Pages" });
   page.results = h("div", { id: "results" }, page.problem, page.table, page.empty, page.pages);
-  const isOpen = matchMedia("(min-width: 48rem)").matches || Object.values({ ...person, ...state, sort: "", order: "", page: "", limit: "" }).some(Boolean);
+  const isOpen =
+    matchMedia("(min-width: 48rem)").matches ||
+    Object.values({ ...person, ...state, sort: "", order: "", page: "", limit: "" }).some(Boolean);
   page.sections = [
     heading("Leads"),
-    h("section", { class: "card", "aria-label": "Find" }, page.findForm, h("details", { open: isOpen }, h("summary", {}, "Filters"), page.filterForm)),
+    h(
+      "section",
+      { class: "card", "aria-label": "Find" },
+      page.findForm,
+      h("details", { open: isOpen }, h("summary", {}, "Filters"), page.filterForm),
+    ),
     h(
       "section",
       { class: "card", "aria-label": "Leads" },
-      h("div", { class: "title" }, page.total, h("div", { class: "buttons" }, h("label", { for: "page-size" }, "On a page"), page.size, page.again)),
+      h(
+        "div",
+        { class: "title" },
+        page.total,
+        h("div", { class: "buttons" }, h("label", { for: "page-size" }, "On a page"), page.size, page.again),
+      ),
       page.results,
       exporting?.element,
     ),

@@ -8,7 +8,15 @@ export function pageLinks(page, last, link, go) {
   const numbers = [...new Set(wanted.filter((each) => each >= 1 && each <= last))].sort((a, b) => a - b);
   const items = numbers.map((each, index) => [
     index && each > numbers[index - 1] + 1 ? h("li", { "aria-hidden": "true" }, "…") : null,
-    h("li", {}, h("a", { href: link(each), "aria-label": `Page ${number(each)}`, "aria-current": each === page ? "page" : null }, number(each))),
+    h(
+      "li",
+      {},
+      h(
+        "a",
+        { href: link(each), "aria-label": `Page ${number(each)}`, "aria-current": each === page ? "page" : null },
+        number(each),
+      ),
+    ),
   ]);
   const input = h("input", { id: "page-number", type: "number", min: 1, max: last, required: true });
   const onSubmit = (event) => {
@@ -17,6 +25,14 @@ export function pageLinks(page, last, link, go) {
   };
   return [
     h("ol", {}, items),
-    last > 7 ? h("form", { id: "go-to-page", class: "inline", novalidate: true, on: { submit: onSubmit } }, h("label", { for: "page-number" }, "Page"), input, h("button", {}, "Go")) : null,
+    last > 7
+      ? h(
+          "form",
+          { id: "go-to-page", class: "inline", novalidate: true, on: { submit: onSubmit } },
+          h("label", { for: "page-number" }, "Page"),
+          input,
+          h("button", {}, "Go"),
+        )
+      : null,
   ];
 }

@@ -1,9 +1,12 @@
 // Shows an error as the API says it, with the request id.
 
 import { h, symbol } from "./dom.js";
+import { poll } from "./poll.js";
 
 export function problemBox(problem, again = null, fields = problem.fields) {
-  const named = Object.entries(fields).map(([name, messages]) => h("li", {}, h("b", {}, name), ` ${messages.join(" ")}`));
+  const named = Object.entries(fields).map(([name, messages]) =>
+    h("li", {}, h("b", {}, name), ` ${messages.join(" ")}`),
+  );
   const text = h(
     "div",
     {},
@@ -19,6 +22,12 @@ export function problemBox(problem, again = null, fields = problem.fields) {
 export function showProblem(place, problem, again) {
   const isPassing = problem.status === 0 || problem.status === 429 || problem.status >= 502;
   place.replaceChildren(problemBox(problem, again));
-  const timer = isPassing ? setTimeout(again, (problem.retryAfter ?? 5) * 1000) : 0;
-  return () => clearTimeout(timer);
+  if (!isPassing) return () => {};
+  let isFirst = true;
+  return poll(async () => {
+    if (!isFirst) again();
+    const seconds = isFirst ? (problem.retryAfter ?? 5) : null;
+    isFirst = false;
+    return seconds;
+  });
 }
