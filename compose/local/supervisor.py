@@ -33,6 +33,9 @@ CONFLICT_DELAY = 0.05
 READY_TIMEOUT = 60
 STOP_TIMEOUT = 3.5
 
+# Longest wait (seconds) for a worker's answer to one ping; a later answer is lost.
+PING_TIMEOUT = 1.0
+
 # Size (bytes) above which a log file's content is moved to `<name>.log.1`, and the interval of that check.
 LOG_MAX = 64 * 1024 * 1024
 LOG_CHECK = 10  # seconds
@@ -119,7 +122,7 @@ class Supervisor:
         flower = f"http://{_reachable(settings.flower_host)}:{settings.flower_port}/healthcheck"
         questions: tuple[Callable[[], bool], ...] = (
             lambda: _answers(api),
-            lambda: bool(app.control.ping(timeout=0.3)),
+            lambda: bool(app.control.ping(timeout=PING_TIMEOUT, limit=1)),
             lambda: _answers(flower),
         )
         for question in questions:

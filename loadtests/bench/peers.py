@@ -16,8 +16,9 @@ from loadtests.bench.processes import family
 from loadtests.bench.wrk import BadAnswers
 from loadtests.peers.ending import end_all
 from tests.kit.databases import DatabaseServer
+from tests.kit.ports import free_port
 from tests.kit.servers import RedisServer, until
-from tests.kit.service import ROOT, free_port
+from tests.kit.service import ROOT
 
 
 class CannotInstall(Exception):

@@ -14,8 +14,9 @@ from loadtests.chaos.systems import children_of
 from loadtests.peers import bento
 from loadtests.peers.ending import end_all
 from tests.kit.databases import DatabaseServer
+from tests.kit.ports import free_port
 from tests.kit.servers import RedisServer, until
-from tests.kit.service import ROOT, free_port
+from tests.kit.service import ROOT
 
 
 class Peer:

@@ -21,8 +21,9 @@ from loadtests.reads.storing import lists_while_storing
 from schema.database import engines
 from schema.database.migrations.runner import migrate
 from tests.kit.databases import DATABASES, chosen
+from tests.kit.ports import free_port
 from tests.kit.servers import RedisServer, until
-from tests.kit.service import ROOT, Service, free_port
+from tests.kit.service import ROOT, Service
 
 # Buffer pool of a small server, and a packet size that the import needs.
 OPTIONS = ("--innodb-buffer-pool-size=2G", "--max-allowed-packet=64M")

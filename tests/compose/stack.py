@@ -13,8 +13,9 @@ import httpx
 
 from tests.kit import load
 from tests.kit.leads import a_lead
+from tests.kit.ports import free_port
 from tests.kit.servers import until
-from tests.kit.service import READY_MAX_AGE, free_port
+from tests.kit.service import READY_MAX_AGE
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "lead-ingest-test"

@@ -11,8 +11,8 @@ from typing import Any, Self
 import httpx
 
 from tests.helm.chart import ROOT, Manifest
+from tests.kit.ports import free_port
 from tests.kit.servers import until
-from tests.kit.service import free_port
 
 # What the image sets, and runs where a container names no command (compose/production/Dockerfile).
 DATA_DIR = "/var/lib/lead-ingest"

@@ -15,7 +15,8 @@ from schema.queue.keys import STREAM
 from schema.runtime.redis_clients import async_redis
 from schema.settings import Settings, SettingsError
 from tests.integration.flushes import with_key
-from tests.kit.servers import ValkeyServer, free_port, until
+from tests.kit.ports import free_port
+from tests.kit.servers import ValkeyServer, until
 
 pytestmark = pytest.mark.hosts
 

@@ -1,13 +1,12 @@
 """A Redis Cluster for the tests: three primaries with two replicas each or others, private processes on free ports."""
 
-import random
-import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Self
 
 import redis
 
+from tests.kit.ports import free_port
 from tests.kit.servers import RedisServer, until
 
 PRIMARIES = 3
@@ -18,24 +17,20 @@ REPLICAS = 2
 # Milliseconds without an answer after which the others take a node for down.
 NODE_TIMEOUT = 1000
 
-# Distance of a node's port for the other nodes from the one for clients. Redis's default of 10,000 leads into the
-# ephemeral range, where an outgoing connection may have it.
-BUS_OFFSET = 1000
-
 
 class Node(RedisServer):
     """One node. Its part in the cluster outlives a restart."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.port = _free_pair()
+        self.bus_port = free_port()  # for the other nodes
 
     def command(self) -> list[str]:
         """Return the command that runs the server in the foreground."""
         return [
             *super().command(),
             *("--cluster-enabled", "yes", "--cluster-config-file", str(self.directory / "nodes.conf")),
-            *("--cluster-node-timeout", str(NODE_TIMEOUT), "--cluster-port", str(self.port + BUS_OFFSET)),
+            *("--cluster-node-timeout", str(NODE_TIMEOUT), "--cluster-port", str(self.bus_port)),
             # A shard without a primary leaves the others as they are.
             *("--cluster-require-full-coverage", "no"),
             *("--repl-diskless-sync-delay", "0", "--repl-timeout", "5"),
@@ -132,7 +127,7 @@ class ClusterSet:
         for number, node in enumerate(self.nodes, 1):
             node.cluster("SET-CONFIG-EPOCH", number)
         for node in others:
-            first.cluster("MEET", "127.0.0.1", node.port, node.port + BUS_OFFSET)
+            first.cluster("MEET", "127.0.0.1", node.port, node.bus_port)
         until(lambda: all(len(each.cluster("NODES").splitlines()) == len(self.nodes) for each in self.nodes), 60, 0.1)
         bounds = [part * 16384 // self._primaries for part in range(self._primaries + 1)]
         primaries, replicas = self.nodes[: self._primaries], self.nodes[self._primaries :]
@@ -143,20 +138,3 @@ class ClusterSet:
             replica.cluster("REPLICATE", primary.id)
         until(lambda: all(str(each.cluster("INFO")).startswith("cluster_state:ok") for each in self.nodes), 60, 0.1)
         self.wait_until_whole()
-
-
-def _free_pair() -> int:
-    """Return a port that is free together with the one for the other nodes, both below the ephemeral range."""
-    while True:
-        port = random.randint(20_000, 30_000)
-        if all(_is_free(each) for each in (port, port + BUS_OFFSET)):
-            return port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

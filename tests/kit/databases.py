@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Self
 
 import pymysql
 
-from tests.kit.servers import Server, find_program, free_port, program
+from tests.kit.ports import free_port
+from tests.kit.servers import Server, find_program, program
 
 SYNTAX_ERROR = 1064
 

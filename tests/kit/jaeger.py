@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.kit.servers import Server, find_program, free_port, until
+from tests.kit.ports import free_port
+from tests.kit.servers import Server, find_program, until
 
 # Where tests/install-jaeger puts it.
 BUILT = Path(__file__).parents[2] / ".jaeger" / "bin" / "jaeger"

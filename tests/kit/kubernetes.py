@@ -15,7 +15,8 @@ from typing import Any, Self
 
 import pytest
 
-from tests.kit.servers import Server, free_port, until
+from tests.kit.ports import free_port
+from tests.kit.servers import Server, until
 
 # Where tests/install-kubernetes puts what it builds.
 BUILT = Path(__file__).parents[2] / ".kubernetes"

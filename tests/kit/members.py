@@ -14,7 +14,7 @@ import pymysql
 import pytest
 
 from tests.kit.databases import DatabaseServer, MySQLServer, mysqld
-from tests.kit.service import free_port
+from tests.kit.ports import free_port
 
 REPLICATION_USER, ROUTER_ADMIN = "replication", "router_admin"
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.kit.servers import Server, free_port, program
+from tests.kit.ports import free_port
+from tests.kit.servers import Server, program
 from tests.kit.service import ROOT
 
 # Longest time (seconds) for nginx to end: at SIGTERM it does not wait for its clients.

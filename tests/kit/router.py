@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.kit.members import ROUTER_ADMIN, Member, Place
+from tests.kit.ports import free_port
 from tests.kit.servers import Server, program
-from tests.kit.service import free_port
 
 METADATA = Path(__file__).with_name("router_metadata.sql")
 

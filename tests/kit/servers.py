@@ -8,7 +8,6 @@ without warning (SIGKILL), `start` starts it again on the same data and address,
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,8 @@ from typing import Any, Self, TypeVar
 import httpx
 import pytest
 import redis
+
+from tests.kit.ports import free_port
 
 T = TypeVar("T")
 
@@ -46,13 +47,6 @@ def until(condition: Callable[[], T], within: float = 30.0, every: float = 0.01)
         # Backoff: most conditions are a request, and polls take the processor from what they wait for.
         every = max(every, min(1.3 * every, PAUSE_MAX))
     return found
-
-
-def free_port() -> int:
-    """Return a TCP port on the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def find_program(name: str, *, newest: bool = False, takes: Callable[[str], bool] = lambda path: True) -> str | None:

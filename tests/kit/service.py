@@ -1,9 +1,7 @@
 """The whole service, started as by `make run`, and a client for it."""
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +12,7 @@ from typing import Any, Self
 import httpx
 import psutil
 
+from tests.kit.ports import free_port
 from tests.kit.servers import until
 
 ROOT = Path(__file__).parents[2]
@@ -35,18 +34,6 @@ COMMAND_LINES = {
     "flower": "workers.app --quiet flower",
     "queue": "valkey-server",
 }
-
-
-def free_port() -> int:
-    """Return a free port below the ephemeral range, so that no outgoing connection takes it before a restart."""
-    while True:
-        port = random.randint(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
 
 
 class Service:
@@ -126,9 +113,15 @@ class Service:
     def start(self) -> Self:
         """Start the service and wait for its banner."""
         process = self.launch()
-        until(lambda: "is ready" in self.output or process.poll() is not None, START_DEADLINE, 0.02)
-        assert process.poll() is None, f"ended with {process.returncode}: {self.errors}"
+        # Longer than the service itself waits, and stops then: it says why.
+        until(lambda: "is ready" in self.output or process.poll() is not None, START_DEADLINE + 2 * STOP_DEADLINE, 0.02)
+        assert process.poll() is None, f"ended with {process.returncode}: {self.errors}{self.last_lines()}"
         return self
+
+    def last_lines(self) -> str:
+        """Return the last lines of each process's log."""
+        logs = sorted((self.data / "logs").glob("*.log"))
+        return "".join(f"\n== {log.name}\n" + "\n".join(log.read_text().splitlines()[-15:]) for log in logs)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send the signal and return the exit status. Raises TimeoutExpired after STOP_DEADLINE."""

@@ -11,7 +11,8 @@ import pytest
 
 from tests.kit.leads import a_lead
 from tests.kit.nginx import Nginx
-from tests.kit.servers import free_port, program, until
+from tests.kit.ports import free_port
+from tests.kit.servers import program, until
 from tests.kit.service import Service
 
 from . import raw

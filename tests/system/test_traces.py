@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from tests.kit.leads import a_lead
-from tests.kit.servers import RedisServer, free_port, until
+from tests.kit.ports import free_port
+from tests.kit.servers import RedisServer, until
 from tests.kit.service import PASSWORD, Service
 from tests.kit.traces import Span, TraceReceiver
 

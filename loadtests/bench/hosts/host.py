@@ -12,8 +12,9 @@ import psutil
 from loadtests.bench.hosts.bound import Bound, Hierarchy
 from loadtests.bench.hosts.process import Process
 from tests.kit.cluster import Node
+from tests.kit.ports import free_port
 from tests.kit.servers import until
-from tests.kit.service import START_DEADLINE, Service, free_port
+from tests.kit.service import START_DEADLINE, Service
 
 # A histogram's sum and count in the text of /metrics.
 _SAMPLE = re.compile(r"^(\w+)_(sum|count) (\S+)$", re.MULTILINE)
