@@ -79,7 +79,7 @@ function noteStatus(status) {
   const before = `${isEmbedded} ${deadLetters}`;
   isEmbedded = status.embedded ?? isEmbedded;
   deadLetters = status.dead_letters ?? deadLetters;
-  if (shown && before !== `${isEmbedded} ${deadLetters}` && !nav.contains(document.activeElement))
+  if (shown && before !== `${isEmbedded} ${deadLetters}` && !nav.parentElement.contains(document.activeElement))
     showFrame(shown.name);
 }
 

@@ -69,6 +69,8 @@ export function showFieldErrors(ids, errors) {
     const text = name in ids ? messages.join(" ") : `${name}: ${messages.join(" ")}`;
     place.textContent = [place.textContent, text].filter(Boolean).join(" ");
   }
-  document.querySelector('[aria-invalid="true"]')?.focus();
+  const first = document.querySelector('[aria-invalid="true"]');
+  first?.closest("details")?.setAttribute("open", "");
+  first?.focus();
   return rest;
 }

@@ -10,6 +10,7 @@ const PIECE = 8e6; // bytes that are put into the file at once
 // `query` returns the filters of the list.
 export function exportPart(query) {
   const text = h("p", { id: "export-text", role: "status" });
+  const progress = h("span", { id: "export-progress" }); // read out it would be too much
   const place = h("div", { id: "export-problem" });
   const buttons = ["csv", "ndjson"].map((format) =>
     h(
@@ -44,6 +45,7 @@ export function exportPart(query) {
     }
     for (const each of buttons) each.disabled = false;
     cancel.hidden = true;
+    progress.textContent = "";
   }
 
   async function received(response) {
@@ -55,7 +57,7 @@ export function exportPart(query) {
       if (value) {
         pieces.push(value);
         held += value.length;
-        text.textContent = `${bytes(file.size + held)} received …`;
+        progress.textContent = `${bytes(file.size + held)} received …`;
       }
       if (done || held > PIECE) {
         // The browser may keep a large Blob on disk, pieces never.
@@ -66,7 +68,7 @@ export function exportPart(query) {
     }
   }
 
-  const element = h("div", { id: "export" }, h("div", { class: "buttons" }, buttons, cancel, text), place);
+  const element = h("div", { id: "export" }, h("div", { class: "buttons" }, buttons, cancel, progress, text), place);
   return { element, stop: () => controller?.abort() };
 }
 

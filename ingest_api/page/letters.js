@@ -21,7 +21,7 @@ export function showLetters(main, route, noteStatus) {
   );
   const again = h("button", { id: "letters-again", type: "button", on: { click: () => load() } }, "Refresh");
   const all = h("div", { id: "replay-all-part", class: "buttons" });
-  const result = h("p", { id: "replay-result", role: "status" });
+  const result = h("div", { id: "replay-result", role: "status" });
   let reason = null;
   let next = null;
   let known = 0;
@@ -33,7 +33,7 @@ export function showLetters(main, route, noteStatus) {
     h(
       "p",
       {},
-      "Leads that cannot be stored. They are kept until somebody replays them here, or drops them with the command line.",
+      "They could not be stored, and are kept until somebody replays them here, or drops them with the command line.",
     ),
     place,
     h("div", { class: "title" }, total, h("div", { class: "buttons" }, again, all)),
@@ -140,8 +140,7 @@ export function showLetters(main, route, noteStatus) {
       setText(result, `${said}, back in the queue.`);
       if (has("read")) stops.add(followAll(data.replayed, before, date, said));
     } catch (problem) {
-      setText(result, "");
-      place.replaceChildren(problemBox(problem));
+      result.replaceChildren(problemBox(problem));
     }
     load();
   }
@@ -152,7 +151,7 @@ export function showLetters(main, route, noteStatus) {
       try {
         const { data } = await ask("api/status", { signal });
         const passed = (Date.parse(data.time) - ended) / 1000 - 1;
-        const dead = Math.min(replayed, Math.max(0, (data.dead_letters ?? 0) - (before - replayed)));
+        const dead = Math.min(replayed, Math.max(0, (data.dead_letters ?? 0) - Math.max(0, before - replayed)));
         if (data.queue && passed > 0 && (data.waiting === 0 || data.oldest_age_seconds < passed)) {
           setText(result, `${said}: ${number(replayed - dead)} stored, ${number(dead)} dead again.`);
           load();
@@ -169,7 +168,7 @@ export function showLetters(main, route, noteStatus) {
   }
 
   function item(letter) {
-    const outcome = h("p", { class: "outcome", role: "status" });
+    const outcome = h("div", { class: "outcome", role: "status" });
     const { lead } = letter;
     const who = lead ? `${lead.firstName} ${lead.lastName}` : "a lead that is not readable";
     const button = h(

@@ -5,13 +5,13 @@ import { barAt, described, drawChart } from "./chart.js";
 import { h, setText, symbol } from "./dom.js";
 import { Flow, RANGES, SERIES } from "./flow.js";
 import { clock, duration, hour, NOTHING, number, rate } from "./format.js";
-import { panels, serverList } from "./panels.js";
+import { panels, serverList } from "./now_panels.js";
 import { poll } from "./poll.js";
 import { findings, LedgerWatch } from "./state.js";
 
 const REFRESH = 2; // seconds between two readings
 const STALE = 8; // seconds after which the last reading is not current
-const WORDS = { ok: "Good", warn: "Look", bad: "Alarm", unknown: "Unknown" };
+const WORDS = { ok: "Good", warn: "Attention", bad: "Alarm", unknown: "Unknown" };
 
 export function showNow(main, route, noteStatus) {
   const flow = new Flow();
@@ -36,7 +36,9 @@ export function showNow(main, route, noteStatus) {
       problem = null;
       readAt = freshFrom = Date.now();
       if (flow.take(data) || status === null) {
+        const isBack = status !== null && !status.database && data.database;
         status = data;
+        if (isBack) readStatsAgain();
         noteStatus(data);
         showReading();
       }
@@ -52,6 +54,7 @@ export function showNow(main, route, noteStatus) {
   }
 
   async function readStats(signal) {
+    if (status === null) return 0.2;
     const from = new Date(flow.start(range) * 1000).toISOString();
     const asked = flow.now;
     chartProblem = null;
@@ -64,7 +67,7 @@ export function showNow(main, route, noteStatus) {
     }
     showChart();
     showTable();
-    return chartProblem ? (chartProblem.retryAfter ?? RANGES[range].refresh) : RANGES[range].refresh;
+    return Math.max(RANGES[range].refresh, chartProblem?.retryAfter ?? 0);
   }
 
   function showReading() {
@@ -89,7 +92,7 @@ export function showNow(main, route, noteStatus) {
     main.dataset.stale = isStale;
     setText(page.asOf, readAt ? `as of ${clock(readAt)}` : "");
     if (!isStale) {
-      if (page.state.dataset.kind === "stale") showReading();
+      if (page.state.dataset.kind === "stale" && status !== null) showReading();
       return;
     }
     const sentence = readAt ? `Not current since ${clock(readAt)}: the API does not answer` : "The API does not answer";

@@ -23,16 +23,9 @@ export function pageLinks(page, last, link, go) {
     event.preventDefault();
     go(Math.min(last, Math.max(1, Math.trunc(input.value) || 1)));
   };
-  return [
-    h("ol", {}, items),
-    last > 7
-      ? h(
-          "form",
-          { id: "go-to-page", class: "inline", novalidate: true, on: { submit: onSubmit } },
-          h("label", { for: "page-number" }, "Page"),
-          input,
-          h("button", {}, "Go"),
-        )
-      : null,
-  ];
+  const list = h("ol", {}, items);
+  if (last <= 7) return [list];
+  const label = h("label", { for: "page-number" }, "Page");
+  const form = { id: "go-to-page", class: "inline", novalidate: true, on: { submit: onSubmit } };
+  return [list, h("form", form, label, input, h("button", {}, "Go"))];
 }

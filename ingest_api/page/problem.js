@@ -11,6 +11,7 @@ export function problemBox(problem, again = null, fields = problem.fields) {
     "div",
     {},
     h("p", {}, problem.status ? h("b", {}, `${problem.status} `) : null, problem.message),
+    problem.retryAfter ? h("p", {}, `It asks to wait ${problem.retryAfter} s.`) : null,
     named.length ? h("ul", {}, named) : null,
     problem.requestId ? h("p", { class: "request-id" }, "Request ", h("code", {}, problem.requestId)) : null,
     again ? h("button", { type: "button", class: "again", on: { click: again } }, "Try again") : null,

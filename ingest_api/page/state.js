@@ -110,8 +110,8 @@ function serversAway({ queue = [], database = {} }) {
     away.length && away.length < queue.length
       ? [
           {
-            sentence: `${away.length} of ${queue.length} queue servers away`,
-            detail: "Its leads wait on its disk, the others go on.",
+            sentence: `${away.length} of ${queue.length} queue servers ${away.length === 1 ? "is" : "are"} away`,
+            detail: "What they hold waits on their disks, the others go on.",
           },
         ]
       : [];

@@ -95,7 +95,7 @@ function oneLead(stops) {
         "Accepted, and on disk. Request ",
         h("code", {}, requestId),
       ]),
-      step("step-queued", "ok", "queued", ["It waits for a worker as ", h("a", { href: `#lead/${data.id}` }, data.id)]),
+      step("step-queued", "ok", "queued", ["In the queue as ", h("a", { href: `#lead/${data.id}` }, data.id)]),
     );
     const last = step("step-stored", "unknown", "not stored yet", ["Asking …"]);
     line.append(last);

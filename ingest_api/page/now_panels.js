@@ -21,7 +21,7 @@ export function panels(range) {
   page.detail = h("p", { id: "state-detail" });
   page.also = h("p", { id: "state-also" });
   page.toLetters = h("a", { id: "to-letters", href: "#letters", hidden: true }, "Show the dead letters");
-  page.toTry = h("a", { id: "to-try", href: "#try", hidden: true }, "Send some");
+  page.toTry = h("a", { id: "to-try", href: "#try", hidden: true }, "Send some leads");
   page.live = h("p", { id: "state-live", class: "unseen", role: "status", "aria-live": "polite" });
   page.asOf = h("span", { id: "as-of" });
   page.state = h(
