@@ -172,6 +172,7 @@ def status() -> dict[str, Any]:
         "oldest_age_seconds": 0.12,
         "dead_letters": 0,
         "storing_delay_seconds": 0.18,
+        "storing_problem": None,
         "refused_today": 3,
         **ready(),
     }

@@ -87,6 +87,10 @@ def _add_status(spec: APISpec) -> None:
             **seconds,
             "description": "Time from acceptance to row in the last batch; null: none in a quarter of an hour",
         },
+        "storing_problem": {
+            "type": ["string", "null"],
+            "description": "Why workers could not store the last batch; null while they store",
+        },
         "refused_today": {**count, "description": "Leads answered with an error since midnight, UTC"},
         "ledger": {**_LEDGER, "type": ["object", "null"]},
         "servers": _SERVERS,

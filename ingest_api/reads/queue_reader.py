@@ -75,6 +75,11 @@ class QueueReader:
         found = await asyncio.gather(*(_accepted_by_source(*each) for each in self._shards))
         return [AcceptedBySource.parse(int(epoch or 0), numbers) for epoch, numbers in found]
 
+    async def storing_problem(self) -> str | None:
+        """Return why workers do not store the leads of a shard, or None. Raises RedisError."""
+        found = await asyncio.gather(*(_storing_problem(*each) for each in self._shards))
+        return next((each.decode() for each in found if each is not None), None)
+
     async def servers(self, timeout: float) -> list[dict[str, Any]]:
         """Return who has each shard and how far its replicas are, as /health/ready shows it. Raises nothing.
 
@@ -105,6 +110,11 @@ async def _find(shard: Shard, client: Any, lead_id: LeadId) -> bytes | None:
 async def _accepted(shard: Shard, client: Any, fields: list[str]) -> dict[bytes, bytes]:
     numbers = await client.hmget(shard.name(keys.ACCEPTED), fields)
     return {field.encode(): number for field, number in zip(fields, numbers, strict=True) if number is not None}
+
+
+async def _storing_problem(shard: Shard, client: Any) -> bytes | None:
+    found: bytes | None = await client.get(shard.name(keys.STORING_PROBLEM))
+    return found
 
 
 async def _accepted_by_source(shard: Shard, client: Any) -> tuple[bytes | None, dict[bytes, bytes]]:

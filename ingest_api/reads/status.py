@@ -7,6 +7,7 @@ import orjson
 
 from ingest_api.intake.refused_leads import RefusedLeads
 from ingest_api.reads.ledger import LedgerReader
+from ingest_api.reads.queue_reader import QueueReader
 from ingest_api.reads.service_state import StateReader, or_none
 from schema.queue.keys import STATUS
 from schema.runtime.redis_clients import AsyncShardClient
@@ -26,6 +27,7 @@ class StatusReader:
         self,
         settings: Settings,
         shard: AsyncShardClient,
+        queue: QueueReader,
         state: StateReader,
         ledgers: LedgerReader,
         refused: RefusedLeads,
@@ -34,6 +36,7 @@ class StatusReader:
         self._is_embedded = settings.embedded_redis and not settings.database_url
         self._name = shard.shard.name(STATUS)
         self._redis = shard.client
+        self._queue = queue
         self._state = state
         self._ledgers = ledgers
         self._refused = refused
@@ -52,6 +55,7 @@ class StatusReader:
         state = await self._state.read()
         numbers = await or_none(self._ledgers.queue()) if state.queue else None
         refused = await or_none(self._refused.today()) if state.queue else None
+        problem = await or_none(self._queue.storing_problem()) if state.queue else None
         queue: dict[str, float] = numbers or {}
         age = queue.get("oldest")
         return {
@@ -63,6 +67,7 @@ class StatusReader:
             "oldest_age_seconds": None if age is None else round(age, 3),
             "dead_letters": queue.get("dead"),
             "storing_delay_seconds": queue.get("storing_delay"),
+            "storing_problem": problem if queue.get("waiting") else None,
             "refused_today": refused,
             "ledger": state.ledger,
             "servers": state.servers,

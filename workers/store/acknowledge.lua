@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Removes stored leads from the queue, and notes how long the first of them took.
+-- Removes stored leads from the queue, notes how long the first of them took, and that storing goes on.
 -- allow-oom: it frees memory, so it must run when Redis is out of memory.
 --
 -- scripts.py declares the names.
@@ -26,3 +26,4 @@ local now = redis.call('TIME')
 local appended = tonumber(string.match(ARGV[FIRST_REST], '^%d+'))
 local delay = math.max(0, now[1] * 1000 + math.floor(now[2] / 1000) - appended)
 redis.call('SET', STORING_DELAY, string.format('%.0f', delay), 'EX', DELAY_TTL)
+redis.call('DEL', STORING_PROBLEM)

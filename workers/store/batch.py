@@ -95,6 +95,9 @@ class BatchStore:
         try:
             with metrics.batch(batch):
                 return self._claim_and_store(most, batch)
+        except (DatabaseAway, DeadLetterLimitReached, StoringFailed) as error:
+            self._consumer.note_problem(str(error))
+            raise
         finally:
             outcome.add(batch)
 
