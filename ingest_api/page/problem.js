@@ -1,0 +1,24 @@
+// Shows an error as the API says it, with the request id.
+
+import { h, symbol } from "./dom.js";
+
+export function problemBox(problem, again = null, fields = problem.fields) {
+  const named = Object.entries(fields).map(([name, messages]) => h("li", {}, h("b", {}, name), ` ${messages.join(" ")}`));
+  const text = h(
+    "div",
+    {},
+    h("p", {}, problem.status ? h("b", {}, `${problem.status} `) : null, problem.message),
+    named.length ? h("ul", {}, named) : null,
+    problem.requestId ? h("p", { class: "request-id" }, "Request ", h("code", {}, problem.requestId)) : null,
+    again ? h("button", { type: "button", class: "again", on: { click: again } }, "Try again") : null,
+  );
+  return h("div", { class: "problem", role: "alert", "data-level": "bad" }, symbol("bad"), text);
+}
+
+// Shows the problem in `place`, and asks again by itself when that may help. Returns what calls that off.
+export function showProblem(place, problem, again) {
+  const isPassing = problem.status === 0 || problem.status === 429 || problem.status >= 502;
+  place.replaceChildren(problemBox(problem, again));
+  const timer = isPassing ? setTimeout(again, (problem.retryAfter ?? 5) * 1000) : 0;
+  return () => clearTimeout(timer);
+}
