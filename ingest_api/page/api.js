@@ -32,12 +32,14 @@ export function logOut() {
   token = user = ended = null;
 }
 
-// Returns {data, status, requestId}; raises a Problem, or the AbortError of `signal`.
+// Returns {data, status, requestId, date}, the last by the server's clock; raises a Problem, or the AbortError of `signal`.
 export async function ask(path, options = {}) {
   const response = await send(path, options);
   const answer = await json(response);
   if (answer === null) throw new Problem("The answer is not JSON.", { status: response.status });
-  return { data: answer.data, status: response.status, requestId: response.headers.get("X-Request-Id") ?? "" };
+  const { status, headers } = response;
+  const date = Date.parse(headers.get("Date")) || Date.now();
+  return { data: answer.data, status, date, requestId: headers.get("X-Request-Id") ?? "" };
 }
 
 // Returns the response itself, whose body may be long: `timeout` is for its head.

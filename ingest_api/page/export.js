@@ -1,0 +1,68 @@
+// Exports what is filtered as a file.
+
+import { open } from "./api.js";
+import { h } from "./dom.js";
+import { bytes } from "./format.js";
+import { problemBox } from "./problem.js";
+
+const PIECE = 8e6; // bytes that are put into the file at once
+
+// `query` returns the filters of the list.
+export function exportPart(query) {
+  const text = h("p", { id: "export-text", role: "status" });
+  const place = h("div", { id: "export-problem" });
+  const buttons = ["csv", "ndjson"].map((format) =>
+    h("button", { id: `export-${format}`, type: "button", on: { click: () => run(format) } }, `Export as ${format.toUpperCase()}`),
+  );
+  const cancel = h("button", { id: "export-cancel", type: "button", hidden: true, on: { click: () => controller.abort() } }, "Cancel");
+  let controller = null;
+
+  async function run(format) {
+    controller = new AbortController();
+    for (const each of buttons) each.disabled = true;
+    cancel.hidden = false;
+    place.replaceChildren();
+    text.textContent = "Asking for the export …";
+    try {
+      const response = await open("api/leads/export", { query: { ...query(), format }, signal: controller.signal });
+      const file = await received(response);
+      save(file, `leads-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.${format}`);
+      text.textContent = `${bytes(file.size)} exported.`;
+    } catch (problem) {
+      text.textContent = controller.signal.aborted ? "The export was cancelled." : "There is no file.";
+      if (problem.fields) place.replaceChildren(problemBox(problem));
+      else if (!controller.signal.aborted) text.textContent = "The connection broke within the export. There is no file.";
+    }
+    for (const each of buttons) each.disabled = false;
+    cancel.hidden = true;
+  }
+
+  async function received(response) {
+    let file = new Blob([], { type: response.headers.get("Content-Type") });
+    let pieces = [];
+    let held = 0;
+    for (const reader = response.body.getReader(); ; ) {
+      const { done, value } = await reader.read();
+      if (value) {
+        pieces.push(value);
+        held += value.length;
+        text.textContent = `${bytes(file.size + held)} received …`;
+      }
+      if (done || held > PIECE) {
+        // The browser may keep a large Blob on disk, pieces never.
+        file = new Blob([file, ...pieces], { type: file.type });
+        [pieces, held] = [[], 0];
+      }
+      if (done) return file;
+    }
+  }
+
+  const element = h("div", { id: "export" }, h("div", { class: "buttons" }, buttons, cancel, text), place);
+  return { element, stop: () => controller?.abort() };
+}
+
+function save(file, name) {
+  const url = URL.createObjectURL(file);
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}

@@ -1,0 +1,72 @@
+// The view of one lead.
+
+import { ask } from "./api.js";
+import { h, heading, symbol } from "./dom.js";
+import { moment } from "./format.js";
+import { wayBack } from "./leads.js";
+import { poll } from "./poll.js";
+import { showProblem } from "./problem.js";
+
+const LABELS = {
+  id: "Id", firstName: "First name", lastName: "Last name", email: "E-mail address", phone: "Phone", dateOfBirth: "Date of birth", source: "Source",
+  createdAt: "Created", updatedAt: "Updated", duplicateOf: "Duplicate of", consent: "Consent", additionalData: "Additional data",
+};
+const STATES = {
+  stored: ["ok", "Stored", "It is a row of the table."],
+  queued: ["warn", "Queued", "It waits for a worker, or is a dead letter."],
+};
+
+export function showLead(main, route) {
+  const place = h("div", { id: "lead-problem" });
+  const content = h("div", { id: "lead" });
+  main.replaceChildren(h("p", {}, h("a", { id: "back", href: wayBack() }, "Back to the list")), heading("Lead"), place, content);
+  let callOff = () => {};
+  let stop = () => {};
+  let state = null;
+
+  function load() {
+    stop();
+    stop = poll(async (signal) => {
+      try {
+        const { data } = await ask(`api/leads/${encodeURIComponent(route.id)}`, { signal });
+        place.replaceChildren();
+        if (data.state !== state) content.replaceChildren(...shown(data));
+        state = data.state;
+        return state === "stored" ? null : 2;
+      } catch (problem) {
+        if (!signal.aborted) callOff = showProblem(place, problem, load);
+        return null;
+      }
+    });
+  }
+
+  load();
+  return {
+    stop() {
+      stop();
+      callOff();
+    },
+  };
+}
+
+function shown(lead) {
+  const [level, word, text] = STATES[lead.state];
+  const names = Object.keys(LABELS).filter((name) => lead[name] !== undefined && lead[name] !== null);
+  return [
+    h("p", { id: "lead-state", class: "note", role: "status", "data-level": level }, symbol(level), h("span", {}, h("b", {}, word), ` ${text}`)),
+    h("dl", { class: "card facts" }, names.map((name) => h("div", {}, h("dt", {}, LABELS[name]), h("dd", { id: `lead-${name}` }, value(name, lead[name]))))),
+  ];
+}
+
+function value(name, of) {
+  if (name === "createdAt" || name === "updatedAt") return moment(of);
+  if (name === "duplicateOf") return h("a", { href: `#lead/${of}` }, of);
+  if (name === "additionalData") return h("pre", {}, JSON.stringify(of, null, 2));
+  if (name !== "consent") return of;
+  const items = Object.entries(of).map(([each, text]) => h("div", {}, h("dt", {}, each), h("dd", {}, each === "url" ? witness(text) : text)));
+  return h("dl", { class: "facts" }, items);
+}
+
+function witness(url) {
+  return url.startsWith("https://") ? h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, url) : url;
+}
