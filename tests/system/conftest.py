@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
+from tests.kit.page import LeadPage, add_admin, lead_page
 from tests.kit.servers import RedisServer
 from tests.kit.service import Service
 
@@ -34,7 +35,7 @@ def _shared_service(item: pytest.Item) -> str | None:
         return f"on_{parameters['database_server']}"
     if "service" in parameters:
         return str(parameters["service"])
-    return next((name for name in (*SERVICES, "strict") if name in getattr(item, "fixturenames", ())), None)
+    return next((name for name in (*SERVICES, "strict", "seen") if name in getattr(item, "fixturenames", ())), None)
 
 
 @pytest.fixture(scope="session")
@@ -92,3 +93,26 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     limits = {"rate_limit": 20, "queue_max": 100, "http_body_timeout": 1}
     with Service(directory, http_workers=3, trusted_proxies="127.0.0.1/32", **limits) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The embedded service that is looked at through its page; ADMIN may see all of it."""
+    with Service(tmp_path_factory.mktemp("seen")) as service:
+        add_admin(service)
+        yield service
+
+
+@pytest.fixture(scope="session")
+def started_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LeadPage]:
+    """The browser that tests of the page share."""
+    with lead_page(tmp_path_factory.mktemp("browser")) as page:
+        yield page
+
+
+@pytest.fixture
+def page(started_page: LeadPage) -> Iterator[LeadPage]:
+    """The shared browser, as if it were new: `visit` opens the page, with nobody logged in."""
+    started_page.reset()
+    yield started_page
+    started_page.reset()

@@ -21,6 +21,9 @@ from tests.kit.servers import program
 # Seconds for a page to do what is expected of it, on a busy machine.
 TIMEOUT = 30
 
+# Schemes of what a browser asks itself.
+OWN = ("chrome:", "data:", "blob:")
+
 
 class Browser:
     """A browser with one page."""
@@ -53,6 +56,13 @@ class Browser:
     def run(self, script: str, *arguments: object) -> Any:
         """Run JavaScript in the page, and return what it returns."""
         return self.driver.execute_script(script, *arguments)
+
+    def reset(self) -> None:
+        """Undo `resize` and `prefer`, and forget what was requested and written to the console."""
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        self.prefer()
+        self.requests()
+        self.errors()
 
     def press(self, *keys: str) -> None:
         """Press keys, at whatever has the focus."""
@@ -97,10 +107,10 @@ class Browser:
         self.driver.execute_cdp_cmd("Browser.setWindowBounds", bounds)
 
     def requests(self) -> list[str]:
-        """Return the requests since the last call, each as "METHOD URL"."""
+        """Return the requests since the last call, each as "METHOD URL", without those for the browser's own pages."""
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         sent = [each["params"]["request"] for each in events if each["method"] == "Network.requestWillBeSent"]
-        return [f"{each['method']} {each['url']}" for each in sent]
+        return [f"{each['method']} {each['url']}" for each in sent if not each["url"].startswith(OWN)]
 
     def errors(self) -> list[str]:
         """Return what the page wrote to its console as errors."""

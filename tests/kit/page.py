@@ -7,9 +7,8 @@ from pathlib import Path
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
+from tests.kit.browser import Browser, browser
 from tests.kit.service import EMAIL, PASSWORD, Service
-
-from .browser import Browser, browser
 
 # What stands for a number that is not known.
 NOTHING = "–"
