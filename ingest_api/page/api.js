@@ -6,6 +6,8 @@ let expiry = null;
 
 export let user = null; // {email, roles}
 
+export const SILENT = "The API does not answer.";
+
 // An answer that is no success, or none at all: `status` is then 0.
 export class Problem extends Error {
   constructor(message, { status = 0, fields = {}, requestId = "", retryAfter = null } = {}) {
@@ -74,7 +76,7 @@ async function send(path, { method = "GET", query = {}, body, headers = {}, sign
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new Problem(late.signal.aborted ? `The API has not answered for ${timeout} s.` : "The API does not answer.");
+    throw new Problem(late.signal.aborted ? `The API has not answered for ${timeout} s.` : SILENT);
   } finally {
     clearTimeout(timer);
   }
@@ -84,7 +86,7 @@ async function send(path, { method = "GET", query = {}, body, headers = {}, sign
 
 async function refused(response) {
   const answer = await json(response);
-  const message = answer?.message ?? `${response.status} ${response.statusText}`.trim();
+  const message = answer?.message ?? (response.statusText || "The answer is not the API's.");
   const problem = new Problem(message, {
     status: response.status,
     fields: answer?.errors ?? {},

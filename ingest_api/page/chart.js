@@ -15,9 +15,10 @@ export function drawChart(element, bars, pointed) {
   const up = Math.max(0, ...known.map(([accepted, stored]) => Math.max(accepted, stored)));
   const down = Math.max(0, ...known.map((each) => each[2]));
   const step = niceStep((up + down) / GRID_LINES);
-  const [top, bottom] = [Math.max(1, Math.ceil(up / step)) * step, Math.ceil(down / step) * step];
+  const top = Math.max(1, Math.ceil(up / step)) * step;
+  const bottom = down && Math.max(1.1 * down, top / 20);
   const texts = [];
-  for (let value = -bottom; value <= top + step / 2; value += step) texts.push([value, rate(Math.abs(value))]);
+  for (let value = -Math.floor(bottom / step) * step; value <= top + step / 2; value += step) texts.push([value, rate(Math.abs(value))]);
 
   const left = em * (0.8 + 0.6 * Math.max(...texts.map(([, text]) => text.length)));
   const plot = { left, top: em, right: width - 2, bottom: height - 1.8 * em };

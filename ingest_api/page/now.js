@@ -1,6 +1,6 @@
 // The view Now: how the service is, refreshed while it is seen.
 
-import { ask, has, pause } from "./api.js";
+import { ask, has, pause, SILENT } from "./api.js";
 import { barAt, drawChart } from "./chart.js";
 import { h, heading, setText, symbol } from "./dom.js";
 import { Flow, RANGES, SERIES } from "./flow.js";
@@ -100,9 +100,7 @@ export function showNow(main, route, noteStatus) {
       return;
     }
     const sentence = readAt ? `Not current since ${clock(readAt)}: the API does not answer` : "The API does not answer";
-    const said = problem === null ? "" : problem.status ? `${problem.status}: ${problem.message}` : problem.message;
-    const id = problem?.requestId ? ` (request ${problem.requestId})` : "";
-    showState([{ level: "unknown", kind: "stale", sentence, detail: `${said}${id} The page goes on asking.`.trim() }]);
+    showState([{ level: "bad", kind: "stale", sentence, detail: `${said(problem)}The page goes on asking.` }]);
   }
 
   function showState(found) {
@@ -139,7 +137,7 @@ export function showNow(main, route, noteStatus) {
     const highest = most[1] ? ` Most accepted: ${rate(most[0])} at ${hour(most[1].start * 1000)}.` : "";
     const label = `Leads a second over ${RANGES[range].label}. Now accepted ${rates[0]}, of these stored ${rates[1]}, refused ${rates[2]}.${highest}`;
     page.chart.setAttribute("aria-label", label);
-    const note = chartProblem ? `${chartProblem.message} What this page has counted itself is shown.` : "";
+    const note = chartProblem ? `${said(chartProblem)}The last bars are what this page has counted itself.` : "";
     setText(page.chartNote, note);
   }
 
@@ -199,6 +197,13 @@ export function showNow(main, route, noteStatus) {
   };
 }
 
+// What the API said, as a sentence before another one.
+function said(problem) {
+  if (problem === null || problem.message === SILENT) return "";
+  const id = problem.requestId ? `, request ${problem.requestId}` : "";
+  return problem.status ? `It said ${problem.status}${id}: ${problem.message.replace(/\.?$/, ".")} ` : `${problem.message} `;
+}
+
 function build(range) {
   const page = { tiles: {}, legend: {} };
   page.symbol = h("div", { class: "state-symbol" }, symbol("unknown"));
@@ -255,7 +260,7 @@ function build(range) {
     page.live,
     page.state,
     h("dl", { id: "tiles" }, tiles),
-    h("section", { class: "card", "aria-label": "Ledger" }, page.ledger),
+    h("section", { class: "card ledger", "aria-labelledby": "ledger-heading" }, h("h2", { id: "ledger-heading" }, "Ledger"), page.ledger),
     h(
       "div",
       { class: "beside" },

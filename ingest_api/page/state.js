@@ -18,7 +18,7 @@ export class LedgerWatch {
     const time = Date.parse(status.time) / 1000;
     if (ledger === null) {
       this.#since = null;
-      return { level: "unknown", text: `The ledger is unknown: ${missing(status)}.`, imbalance: 0, seconds: 0 };
+      return { level: "unknown", text: `unknown: ${missing(status)}`, imbalance: 0, seconds: 0 };
     }
     const { imbalance } = ledger;
     if (imbalance === 0) this.#since = null;
@@ -80,7 +80,7 @@ export function findings(status, ledger, rates) {
 
 function left(waiting, rates) {
   const shrinking = rates ? rates.stored - rates.accepted : 0;
-  if (rates && !rates.stored) return "None is being stored. Does a worker run?";
+  if (rates && !rates.stored) return "None is being stored. Do the workers run? Their log says what stops them.";
   return shrinking > 0 ? `${rate(rates.stored)} a second are stored: about ${duration(waiting / shrinking)} to go.` : "";
 }
 

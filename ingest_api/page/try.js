@@ -18,7 +18,7 @@ export function showTry(main) {
   const many = thousandLeads(stops);
   main.replaceChildren(
     heading("Try it"),
-    h("p", {}, "Leads that nobody means. They are stored like all others; ", h("a", { href: "#now" }, "Now"), " shows them come in."),
+    h("p", {}, "Send made-up leads and follow them. They are stored like all others: ", h("a", { href: "#now" }, "Now"), " shows them come in."),
     h("div", { class: "beside even" }, one, many),
   );
   return { update() {}, stop: () => stops.forEach((stop) => stop()) };
@@ -28,7 +28,7 @@ function oneLead(stops) {
   const inputs = Object.fromEntries(Object.keys(NAMES).map((name) => [name, h("input", { name, autocomplete: "off" })]));
   inputs.additionalData = h("textarea", { name: "additionalData", rows: 3, spellcheck: "false" });
   const place = h("div", { id: "try-problem" });
-  const line = h("ol", { id: "try-timeline", class: "timeline", role: "status" });
+  const line = h("ol", { id: "try-timeline", class: "timeline" });
   const send = h("button", { id: "try-send", class: "primary" }, "Send the lead");
   let unanswered = null; // {body, key} of a request that may have been accepted
   let stop = null;
@@ -111,7 +111,7 @@ function oneLead(stops) {
       h("div", { class: "buttons" }, send),
     ),
     place,
-    line,
+    h("div", { role: "status" }, line),
   );
 }
 
