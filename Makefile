@@ -101,7 +101,7 @@ postman-test: $(VENV)/.test-installed newman ## Run the Postman collection with 
 
 ##@ Measure
 
-.PHONY: chaos chaos-hosts faults bench bench-hosts bench-read load-test load-test-sustained load-test-spike
+.PHONY: chaos chaos-hosts faults bench bench-hosts bench-page bench-read load-test load-test-sustained load-test-spike
 
 # The database of what measures and proves: MySQL where there is one.
 ON = $(if $(DATABASE),--database $(DATABASE))
@@ -124,6 +124,9 @@ bench: $(VENV)/.test-installed servers ## Measure ours, its peers and the limits
 bench-hosts: $(VENV)/.test-installed servers ## Measure one to four hosts of a share of a core each, as root (ARGS="--share 0.25 --hosts 1,4 --rounds 5")
 	@tests/install-servers wrk
 	@$(BIN)/python -m loadtests.bench.hosts $(ON) $(ARGS)
+
+bench-page: $(VENV)/.test-installed ## Measure what the page for people costs the API: 20 of them for a minute (ARGS="--tabs 5 --seconds 20")
+	@$(BIN)/python -m loadtests.page_cost $(ARGS)
 
 bench-read: $(VENV)/.test-installed servers ## Measure lists over ROWS leads beside the usual endpoint (ROWS=10000000 for ten million, DATABASE=mariadb)
 	@tests/install-servers wrk
