@@ -42,6 +42,7 @@ from ingest_api.reads.ledger import LedgerReader
 from ingest_api.reads.lists import Lists
 from ingest_api.reads.queue_reader import QueueReader
 from ingest_api.reads.service_state import StateReader
+from ingest_api.reads.status import StatusReader
 from ingest_api.request_log.collector import RequestLog
 from ingest_api.resources.bulk import Bulk
 from ingest_api.resources.changes import Changes
@@ -81,8 +82,8 @@ LOOKUP_READERS = 2
 # Redis connections for the counts of failed log-ins.
 LOGIN_CONNECTIONS = 2
 
-# Redis connections for the counts of refused leads.
-REFUSED_CONNECTIONS = 2
+# Redis connections for the counts of refused leads and the status that the processes share.
+HOME_CONNECTIONS = 4
 
 # Longest time (seconds) that a stopping process spends on writing the last counts of refused leads.
 REFUSED_STOP_TIMEOUT = 1.0
@@ -192,7 +193,9 @@ def create(settings: Settings, stopping: asyncio.Event) -> AsgiCallable:
     )
     database_servers = DatabaseServers(ledger_pool, replica)
     state = StateReader(reader, queue, ledgers, database_servers)
-    refused = RefusedLeads(_home_shard(settings, connections=REFUSED_CONNECTIONS))
+    home = _home_shard(settings, connections=HOME_CONNECTIONS)
+    refused = RefusedLeads(home)
+    status = StatusReader(settings, home, state, ledgers, refused)
     letters = DeadLetters(blocking_shards(settings, timeout=settings.redis_timeout))
     failures = LoginFailures(_home_shard(settings, connections=LOGIN_CONNECTIONS), private, settings.login_failures)
     hash_writer = engines.writer(settings.primary_url, timeout=settings.database_read_timeout)
@@ -245,7 +248,7 @@ def create(settings: Settings, stopping: asyncio.Event) -> AsgiCallable:
     app.add_route("/api/leads/{lead}", Lead(callers, reader, lookup_pool, queue, audit))
     app.add_route("/api/dead-letters", Letters(tokens, letters, audit))
     app.add_route("/api/dead-letters/replay", Replay(tokens, letters, body_timeout, audit))
-    app.add_route("/api/status", Status(settings, tokens, state, ledgers, refused))
+    app.add_route("/api/status", Status(tokens, status))
     app.add_route("/api/openapi.json", OpenApi(settings))
     app.add_route("/api/docs", Page())
     app.add_route("/api/docs/{name}", Assets())

@@ -20,6 +20,7 @@ def banner(settings: Settings, *, test_user: bool, warning: str) -> str:
         "",
         "  Lead Ingest is ready.",
         "",
+        *([f"  Page      {api}/"] if settings.page else []),
         f"  API       {api}/api/leads",
         f"  Health    {api}/health/ready",
         f"  Flower    http://{settings.flower_host}:{settings.flower_port}"

@@ -93,7 +93,7 @@ def _add_status(spec: APISpec) -> None:
     }
     operation = {
         "summary": "How the service is (role `read`)",
-        "description": "Answers while a part is away too: what cannot be read is null. At most a second old.",
+        "description": "Answers while a part is away too: what cannot be read is null. At most three seconds old.",
         "operationId": "status",
         "tags": ["Operation"],
         "security": TOKEN_ALONE,

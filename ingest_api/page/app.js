@@ -30,13 +30,14 @@ let shown = null; // {name, stop, update?}
 function route() {
   const [path, query] = location.hash.slice(1).split("?");
   const [name, id] = path.split("/");
-  return { name, id: id && decodeURIComponent(id), query: new URLSearchParams(query) };
+  return { name, id, query: new URLSearchParams(query) };
 }
 
 function render() {
   if (user === null) return;
   const wanted = route();
-  const name = VIEWS[wanted.name]?.may() ? wanted.name : Object.keys(VIEWS).find((each) => VIEWS[each].may());
+  const allowed = Object.keys(VIEWS).filter((each) => VIEWS[each].may());
+  const name = allowed.includes(wanted.name) ? wanted.name : allowed[0];
   if (name === undefined) {
     showFrame(null);
     main.replaceChildren(
@@ -73,12 +74,13 @@ function showFrame(name) {
   );
 }
 
-// Every status that a view reads says which views there are.
+// What a view learns from `status`, or a part of it, says which tabs there are.
 function noteStatus(status) {
   const before = `${isEmbedded} ${deadLetters}`;
-  isEmbedded = status.embedded;
+  isEmbedded = status.embedded ?? isEmbedded;
   deadLetters = status.dead_letters ?? deadLetters;
-  if (shown && before !== `${isEmbedded} ${deadLetters}` && !nav.contains(document.activeElement)) showFrame(shown.name);
+  if (shown && before !== `${isEmbedded} ${deadLetters}` && !nav.parentElement.contains(document.activeElement))
+    showFrame(shown.name);
 }
 
 function leave(message) {

@@ -10,14 +10,15 @@ export function drawChart(element, bars, pointed) {
   const { width, height } = element.getBoundingClientRect();
   const em = parseFloat(getComputedStyle(element).fontSize);
   if (!width) return;
-  const rates = bars.map(({ counts, seconds }) => counts?.map((each) => each / seconds) ?? null);
-  const known = rates.filter(Boolean);
+  const known = bars.map((each) => each.rates).filter(Boolean);
   const up = Math.max(0, ...known.map(([accepted, stored]) => Math.max(accepted, stored)));
   const down = Math.max(0, ...known.map((each) => each[2]));
   const step = niceStep((up + down) / GRID_LINES);
-  const [top, bottom] = [Math.max(1, Math.ceil(up / step)) * step, Math.ceil(down / step) * step];
+  const top = Math.max(1, Math.ceil(up / step)) * step;
+  const bottom = down && Math.max(1.1 * down, top / 20);
   const texts = [];
-  for (let value = -bottom; value <= top + step / 2; value += step) texts.push([value, rate(Math.abs(value))]);
+  for (let line = -Math.floor(bottom / step); line <= Math.round(top / step); line += 1)
+    texts.push([line * step, rate(Math.abs(line * step))]);
 
   const left = em * (0.8 + 0.6 * Math.max(...texts.map(([, text]) => text.length)));
   const plot = { left, top: em, right: width - 2, bottom: height - 1.8 * em };
@@ -33,13 +34,17 @@ export function drawChart(element, bars, pointed) {
     svg("line", { class: "tick", x1: x(second), x2: x(second), y1: plot.bottom, y2: plot.bottom + em / 3 }),
     svg("text", { x: x(second), y: height - em / 3, "text-anchor": "middle" }, hour(second * 1000)),
   ]);
-  const each = bars.map(({ start, elapsed, width: whole }, index) => {
+  const each = bars.map(({ start, elapsed, width: whole, rates }) => {
     const [from, to] = [x(start), x(start + elapsed)];
     const gap = Math.min(2, (x(start + whole) - from) / 6);
-    return { from, to: Math.max(from + 1, to - gap), rates: rates[index] };
+    return { from, to: Math.max(from + 1, to - gap), rates };
   });
   const box = ({ from, to }, value) => `M${from} ${y(0)}V${y(value)}H${to}V${y(0)}Z`;
-  const draw = (path) => each.filter((bar) => bar.rates).map(path).join("");
+  const draw = (path) =>
+    each
+      .filter((bar) => bar.rates)
+      .map(path)
+      .join("");
   const band = pointed === null ? null : each[pointed];
   element.replaceChildren(
     svg(
@@ -50,12 +55,26 @@ export function drawChart(element, bars, pointed) {
       grid,
       times,
       svg("path", { class: "accepted", d: draw((bar) => box(bar, bar.rates[0])) }),
-      svg("path", { class: "refused", fill: "url(#hatch)", d: draw((bar) => (bar.rates[2] ? box(bar, -bar.rates[2]) : "")) }),
+      svg("path", {
+        class: "refused",
+        fill: "url(#hatch)",
+        d: draw((bar) => (bar.rates[2] ? box(bar, -bar.rates[2]) : "")),
+      }),
       svg("path", { class: "stored", d: draw((bar) => `M${bar.from} ${y(bar.rates[1])}H${bar.to}`) }),
     ),
   );
   element.dataset.from = plot.left;
   element.dataset.to = plot.right;
+}
+
+// What the chart says, for those who do not see it.
+export function described(bars, range) {
+  const [accepted, stored, refused] = (bars.at(-1).rates ?? [null, null, null]).map(rate);
+  const known = bars.filter((each) => each.rates);
+  const most = known.length ? known.reduce((best, each) => (each.rates[0] > best.rates[0] ? each : best)) : null;
+  const highest = most ? ` Most accepted: ${rate(most.rates[0])} at ${hour(most.start * 1000)}.` : "";
+  const now = `Now accepted ${accepted}, of these stored ${stored}, refused ${refused}.`;
+  return `Leads a second over ${range}. ${now}${highest}`;
 }
 
 // The index of the bar under a pointer.
@@ -79,7 +98,8 @@ function niceStep(value) {
 
 // The full times of the viewer's day between two seconds, at most `most` of them.
 function timesOf(first, last, most) {
-  const minutes = [1, 5, 15, 30, 60, 180, 360, 720].find((each) => (last - first) / 60 / each <= Math.max(1, most)) ?? 720;
+  const minutes =
+    [1, 5, 15, 30, 60, 180, 360, 720].find((each) => (last - first) / 60 / each <= Math.max(1, most)) ?? 720;
   const found = [];
   const midnight = new Date(first * 1000).setHours(0, 0, 0, 0) / 1000;
   for (let second = midnight; second < last; second += minutes * 60) if (second > first) found.push(second);

@@ -10,12 +10,15 @@ function fill(element, properties, children) {
       element.setAttribute(name, value === true ? "" : value);
     }
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
 export const h = (tag, properties = {}, ...children) => fill(document.createElement(tag), properties, children);
-export const svg = (tag, properties = {}, ...children) => fill(document.createElementNS(SVG, tag), properties, children);
+export const svg = (tag, properties = {}, ...children) =>
+  fill(document.createElementNS(SVG, tag), properties, children);
 
 // Leaves the element alone when nothing changes, so that a selection in it stays.
 export function setText(element, text) {
@@ -66,6 +69,8 @@ export function showFieldErrors(ids, errors) {
     const text = name in ids ? messages.join(" ") : `${name}: ${messages.join(" ")}`;
     place.textContent = [place.textContent, text].filter(Boolean).join(" ");
   }
-  document.querySelector('[aria-invalid="true"]')?.focus();
+  const first = document.querySelector('[aria-invalid="true"]');
+  first?.closest("details")?.setAttribute("open", "");
+  first?.focus();
   return rest;
 }

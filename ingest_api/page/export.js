@@ -10,11 +10,20 @@ const PIECE = 8e6; // bytes that are put into the file at once
 // `query` returns the filters of the list.
 export function exportPart(query) {
   const text = h("p", { id: "export-text", role: "status" });
+  const progress = h("span", { id: "export-progress" }); // read out it would be too much
   const place = h("div", { id: "export-problem" });
   const buttons = ["csv", "ndjson"].map((format) =>
-    h("button", { id: `export-${format}`, type: "button", on: { click: () => run(format) } }, `Export as ${format.toUpperCase()}`),
+    h(
+      "button",
+      { id: `export-${format}`, type: "button", on: { click: () => run(format) } },
+      `Export as ${format.toUpperCase()}`,
+    ),
   );
-  const cancel = h("button", { id: "export-cancel", type: "button", hidden: true, on: { click: () => controller.abort() } }, "Cancel");
+  const cancel = h(
+    "button",
+    { id: "export-cancel", type: "button", hidden: true, on: { click: () => controller.abort() } },
+    "Cancel",
+  );
   let controller = null;
 
   async function run(format) {
@@ -31,22 +40,24 @@ export function exportPart(query) {
     } catch (problem) {
       text.textContent = controller.signal.aborted ? "The export was cancelled." : "There is no file.";
       if (problem.fields) place.replaceChildren(problemBox(problem));
-      else if (!controller.signal.aborted) text.textContent = "The connection broke within the export. There is no file.";
+      else if (!controller.signal.aborted)
+        text.textContent = "The connection broke within the export. There is no file.";
     }
     for (const each of buttons) each.disabled = false;
     cancel.hidden = true;
+    progress.textContent = "";
   }
 
   async function received(response) {
     let file = new Blob([], { type: response.headers.get("Content-Type") });
     let pieces = [];
     let held = 0;
-    for (const reader = response.body.getReader(); ; ) {
+    for (const reader = response.body.getReader(); ;) {
       const { done, value } = await reader.read();
       if (value) {
         pieces.push(value);
         held += value.length;
-        text.textContent = `${bytes(file.size + held)} received …`;
+        progress.textContent = `${bytes(file.size + held)} received …`;
       }
       if (done || held > PIECE) {
         // The browser may keep a large Blob on disk, pieces never.
@@ -57,7 +68,7 @@ export function exportPart(query) {
     }
   }
 
-  const element = h("div", { id: "export" }, h("div", { class: "buttons" }, buttons, cancel, text), place);
+  const element = h("div", { id: "export" }, h("div", { class: "buttons" }, buttons, cancel, progress, text), place);
   return { element, stop: () => controller?.abort() };
 }
 

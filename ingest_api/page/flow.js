@@ -8,6 +8,7 @@ export const RANGES = {
 export const SERIES = ["accepted", "stored", "refused"];
 
 const WINDOW = 10; // seconds that a rate is taken over
+const LATE = 10; // seconds by which an answer may be older than the one before
 const GAP = 15; // seconds between two readings after which nothing is said of the time between
 const KEPT = 25 * 3600; // seconds of minutes that are kept
 const SHORTEST = 10; // seconds that a bar which has just begun is taken to be long at least
@@ -28,7 +29,7 @@ export class Flow {
   take(status) {
     const time = Date.parse(status.time) / 1000;
     const before = this.#last;
-    if (before && time <= before.time && before.time - time < 60) return false;
+    if (before && time <= before.time && before.time - time < LATE) return false;
     this.#offset = time - Date.now() / 1000;
     const now = totals(status, before, time);
     this.#last = now;
@@ -53,7 +54,11 @@ export class Flow {
 
   // Takes the items of an answer of `stats` by the minute, which was asked for at `time`.
   correct(items, time) {
-    for (const each of items) this.#minutes.set(Date.parse(each.time) / 1000, SERIES.map((name) => each[name] ?? 0));
+    for (const each of items)
+      this.#minutes.set(
+        Date.parse(each.time) / 1000,
+        SERIES.map((name) => each[name] ?? 0),
+      );
     this.#corrected = time;
     for (const minute of this.#minutes.keys()) if (minute < time - KEPT) this.#minutes.delete(minute);
   }
@@ -64,7 +69,7 @@ export class Flow {
     return Math.floor(this.now / width) * width - span + width;
   }
 
-  // The bars of a range, {start, width, seconds, counts}, up to now; without counts where none are known.
+  // The bars of a range up to now, {start, width, elapsed, counts, rates}; both are null where nothing is known.
   bars(range) {
     const { width } = RANGES[range];
     const found = [];
@@ -73,8 +78,9 @@ export class Flow {
       for (let minute = start; minute < start + width; minute += 60) minutes.push(this.#minutes.get(minute));
       const known = minutes.filter(Boolean);
       const counts = known.length ? SERIES.map((_, index) => known.reduce((sum, each) => sum + each[index], 0)) : null;
-      const seconds = Math.min(width, Math.max(SHORTEST, this.now - start));
-      found.push({ start, width, elapsed: Math.min(width, this.now - start), seconds, counts });
+      const elapsed = Math.min(width, this.now - start);
+      const rates = counts?.map((each) => each / Math.max(elapsed, SHORTEST)) ?? null;
+      found.push({ start, width, elapsed, counts, rates });
     }
     return found;
   }

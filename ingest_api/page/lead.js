@@ -8,8 +8,18 @@ import { poll } from "./poll.js";
 import { showProblem } from "./problem.js";
 
 const LABELS = {
-  id: "Id", firstName: "First name", lastName: "Last name", email: "E-mail address", phone: "Phone", dateOfBirth: "Date of birth", source: "Source",
-  createdAt: "Created", updatedAt: "Updated", duplicateOf: "Duplicate of", consent: "Consent", additionalData: "Additional data",
+  id: "Id",
+  firstName: "First name",
+  lastName: "Last name",
+  email: "E-mail address",
+  phone: "Phone",
+  dateOfBirth: "Date of birth",
+  source: "Source",
+  createdAt: "Created",
+  updatedAt: "Updated",
+  duplicateOf: "Duplicate of",
+  consent: "Consent",
+  additionalData: "Additional data",
 };
 const STATES = {
   stored: ["ok", "Stored", "It is a row of the table."],
@@ -19,7 +29,12 @@ const STATES = {
 export function showLead(main, route) {
   const place = h("div", { id: "lead-problem" });
   const content = h("div", { id: "lead" });
-  main.replaceChildren(h("p", {}, h("a", { id: "back", href: wayBack() }, "Back to the list")), heading("Lead"), place, content);
+  main.replaceChildren(
+    h("p", {}, h("a", { id: "back", href: wayBack() }, "Back to the list")),
+    heading("Lead"),
+    place,
+    content,
+  );
   let callOff = () => {};
   let stop = () => {};
   let state = null;
@@ -53,8 +68,19 @@ function shown(lead) {
   const [level, word, text] = STATES[lead.state];
   const names = Object.keys(LABELS).filter((name) => lead[name] !== undefined && lead[name] !== null);
   return [
-    h("p", { id: "lead-state", class: "note", role: "status", "data-level": level }, symbol(level), h("span", {}, h("b", {}, word), ` ${text}`)),
-    h("dl", { class: "card facts" }, names.map((name) => h("div", {}, h("dt", {}, LABELS[name]), h("dd", { id: `lead-${name}` }, value(name, lead[name]))))),
+    h(
+      "p",
+      { id: "lead-state", class: "note", role: "status", "data-level": level },
+      symbol(level),
+      h("span", {}, h("b", {}, word), ` ${text}`),
+    ),
+    h(
+      "dl",
+      { class: "card facts" },
+      names.map((name) =>
+        h("div", {}, h("dt", {}, LABELS[name]), h("dd", { id: `lead-${name}` }, value(name, lead[name]))),
+      ),
+    ),
   ];
 }
 
@@ -63,7 +89,9 @@ function value(name, of) {
   if (name === "duplicateOf") return h("a", { href: `#lead/${of}` }, of);
   if (name === "additionalData") return h("pre", {}, JSON.stringify(of, null, 2));
   if (name !== "consent") return of;
-  const items = Object.entries(of).map(([each, text]) => h("div", {}, h("dt", {}, each), h("dd", {}, each === "url" ? witness(text) : text)));
+  const items = Object.entries(of).map(([each, text]) =>
+    h("div", {}, h("dt", {}, each), h("dd", {}, each === "url" ? witness(text) : text)),
+  );
   return h("dl", { class: "facts" }, items);
 }
 

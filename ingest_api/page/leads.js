@@ -1,17 +1,31 @@
 // The view Leads: the list, with its sorts, pages and filters.
 
 import { ask, has } from "./api.js";
-import { field, h, heading, setText, showFieldErrors } from "./dom.js";
+import { setText, showFieldErrors } from "./dom.js";
 import { exportPart } from "./export.js";
-import { count, moment, NOTHING, number } from "./format.js";
+import { count, number } from "./format.js";
+import { leadRow, leadsPanels, SORTS } from "./leads_panels.js";
 import { pageLinks } from "./pages.js";
 import { problemBox, showProblem } from "./problem.js";
 
-const COLUMNS = { createdAt: "Created", firstName: "First name", lastName: "Last name", email: "E-mail address", phone: "Phone", source: "Source" };
-const SORTS = ["createdAt", "firstName", "lastName", "email"];
-const SIZES = [10, 25, 50, 100];
-const DEFAULTS = { sort: "createdAt", order: "DESC", page: "1", limit: "25", source: "", duplicates: "", from: "", to: "" };
-const IDS = { email: "filter-email", phone: "filter-phone", source: "filter-source", duplicates: "filter-duplicates", createdFrom: "filter-from", createdTo: "filter-to" };
+const DEFAULTS = {
+  sort: "createdAt",
+  order: "DESC",
+  page: "1",
+  limit: "25",
+  source: "",
+  duplicates: "",
+  from: "",
+  to: "",
+};
+const IDS = {
+  email: "filter-email",
+  phone: "filter-phone",
+  source: "filter-source",
+  duplicates: "filter-duplicates",
+  createdFrom: "filter-from",
+  createdTo: "filter-to",
+};
 const LEAD_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 // Filters that name a person stay in memory: they never come into the address or the history.
@@ -28,7 +42,8 @@ export function showLeads(main, route) {
   let callOff = () => {};
 
   const exporting = has("export") ? exportPart(exportQuery) : null;
-  const page = build(state, exporting);
+  const isNarrowed = Object.values(filters()).some(Boolean);
+  const page = leadsPanels(isNarrowed, exporting);
   main.replaceChildren(...page.sections);
 
   function hash(changes) {
@@ -46,7 +61,13 @@ export function showLeads(main, route) {
   }
 
   function filters() {
-    return { ...person, source: state.source, duplicates: state.duplicates, createdFrom: state.from, createdTo: state.to };
+    return {
+      ...person,
+      source: state.source,
+      duplicates: state.duplicates,
+      createdFrom: state.from,
+      createdTo: state.to,
+    };
   }
 
   function exportQuery() {
@@ -76,7 +97,8 @@ export function showLeads(main, route) {
   }
 
   function showControls() {
-    for (const [name, input] of Object.entries(page.inputs)) input.value = person[name] ?? shownValue(name, state[name]);
+    for (const [name, input] of Object.entries(page.inputs))
+      input.value = person[name] ?? shownValue(name, state[name]);
     page.size.value = state.limit;
     for (const name of SORTS) {
       const isSorted = state.sort === name;
@@ -89,13 +111,25 @@ export function showLeads(main, route) {
   function showList({ items, pagination }) {
     const { total, page: at, total_pages: last } = pagination;
     const isFiltered = Object.values(filters()).some(Boolean);
-    setText(page.total, `${count(total, "lead")}${isFiltered ? " match" : ""}${last > 1 ? `, page ${number(at)} of ${number(last)}` : ""}`);
-    page.rows.replaceChildren(...items.map(row));
+    const place = last > 1 ? `, page ${number(at)} of ${number(last)}` : "";
+    setText(page.total, `${count(total, "lead")}${isFiltered ? " match" : ""}${place}`);
+    page.rows.replaceChildren(...items.map(leadRow));
     page.table.hidden = !items.length;
-    const empty = total ? "This page is past the last one." : isFiltered ? "No stored lead matches. One that still waits is found by its id." : "No lead is stored yet.";
+    const empty = total
+      ? "This page is past the last one."
+      : isFiltered
+        ? "No stored lead matches. One that still waits is found by its id."
+        : "No lead is stored yet.";
     setText(page.empty, items.length ? "" : empty);
     const hadFocus = page.pages.contains(document.activeElement);
-    page.pages.replaceChildren(...pageLinks(at, Math.max(1, last), (each) => hash({ page: each }), (each) => go({ page: each })));
+    page.pages.replaceChildren(
+      ...pageLinks(
+        at,
+        Math.max(1, last),
+        (each) => hash({ page: each }),
+        (each) => go({ page: each }),
+      ),
+    );
     if (hadFocus) page.total.focus();
   }
 
@@ -160,74 +194,7 @@ const utc = (text) => (text ? new Date(text).toISOString() : "");
 function shownValue(name, value) {
   if (!["from", "to"].includes(name) || !value) return value;
   const time = new Date(value);
-  return Number.isNaN(time.valueOf()) ? "" : new Date(time - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
-}
-
-function row(lead) {
-  const link = h("a", { href: `#lead/${lead.id}` }, moment(lead.createdAt));
-  const source = [lead.source ?? NOTHING, lead.duplicateOf ? h("span", { class: "tag" }, "duplicate") : null];
-  const cells = { createdAt: link, source };
-  return h(
-    "tr",
-    { "data-lead": lead.id },
-    Object.entries(COLUMNS).map(([name, label]) => h("td", { "data-label": label }, h("span", {}, cells[name] ?? lead[name]))),
-  );
-}
-
-function build(state, exporting) {
-  const page = { heads: {}, arrows: {} };
-  page.find = h("input", { id: "find-text", type: "text", autocomplete: "off", spellcheck: "false" });
-  page.findForm = h("form", { id: "find", class: "inline", role: "search", novalidate: true }, h("label", { for: "find-text" }, "Lead id or e-mail address"), page.find, h("button", { class: "primary" }, "Find"));
-  page.inputs = {
-    email: h("input", { type: "email", autocomplete: "off" }),
-    phone: h("input", { type: "tel", autocomplete: "off" }),
-    source: h("input", { type: "text", autocomplete: "off" }),
-    duplicates: h("select", {}, h("option", { value: "" }, "with others"), h("option", { value: "exclude" }, "left out"), h("option", { value: "only" }, "alone")),
-    from: h("input", { type: "datetime-local" }),
-    to: h("input", { type: "datetime-local" }),
-  };
-  const { email, phone, source, duplicates, from, to } = page.inputs;
-  page.clear = h("button", { id: "filter-clear", type: "button" }, "Clear");
-  page.filterForm = h(
-    "form",
-    { id: "filters", novalidate: true },
-    h(
-      "div",
-      { class: "fields" },
-      field("filter-email", "E-mail address", email),
-      field("filter-phone", "Phone", phone),
-      field("filter-source", "Source", source),
-      field("filter-duplicates", "Duplicates", duplicates),
-      field("filter-from", "Created from (your time)", from),
-      field("filter-to", "Created to (your time)", to),
-    ),
-    h("div", { class: "buttons" }, h("button", { id: "filter-apply", class: "primary" }, "Show"), page.clear),
-  );
-  page.total = h("p", { id: "leads-total", tabindex: "-1", role: "status" });
-  page.again = h("button", { id: "leads-again", type: "button" }, "Refresh");
-  page.size = h("select", { id: "page-size" }, SIZES.map((each) => h("option", { value: each }, each)));
-  page.problem = h("div", { id: "leads-problem" });
-  page.rows = h("tbody");
-  for (const [name, label] of Object.entries(COLUMNS)) {
-    const arrow = (page.arrows[name] = h("span", { "aria-hidden": "true" }));
-    const content = SORTS.includes(name) ? h("button", { id: `sort-${name}`, type: "button" }, label, " ", arrow) : label;
-    page.heads[name] = h("th", { scope: "col" }, content);
-  }
-  page.table = h("table", { id: "leads-table", class: "cards" }, h("caption", { class: "unseen" }, "Leads"), h("thead", {}, h("tr", {}, Object.values(page.heads))), page.rows);
-  page.empty = h("p", { id: "leads-empty" });
-  page.pages = h("nav", { id: "pages", "aria-label": "Pages" });
-  page.results = h("div", { id: "results" }, page.problem, page.table, page.empty, page.pages);
-  const isOpen = matchMedia("(min-width: 48rem)").matches || Object.values({ ...person, ...state, sort: "", order: "", page: "", limit: "" }).some(Boolean);
-  page.sections = [
-    heading("Leads"),
-    h("section", { class: "card", "aria-label": "Find" }, page.findForm, h("details", { open: isOpen }, h("summary", {}, "Filters"), page.filterForm)),
-    h(
-      "section",
-      { class: "card", "aria-label": "Leads" },
-      h("div", { class: "title" }, page.total, h("div", { class: "buttons" }, h("label", { for: "page-size" }, "On a page"), page.size, page.again)),
-      page.results,
-      exporting?.element,
-    ),
-  ];
-  return page;
+  return Number.isNaN(time.valueOf())
+    ? ""
+    : new Date(time - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }

@@ -8,15 +8,20 @@ import { problemBox, showProblem } from "./problem.js";
 
 const PAGE = 25;
 
-export function showLetters(main) {
+export function showLetters(main, route, noteStatus) {
   const stops = new Set(); // of what is being followed
   const place = h("div", { id: "letters-problem" });
   const total = h("p", { id: "letters-total", role: "status" });
   const reasons = h("div", { id: "reasons", class: "buttons", role: "group", "aria-label": "Reason" });
   const list = h("ol", { id: "letters-list" });
-  const more = h("button", { id: "letters-more", type: "button", hidden: true, on: { click: () => load(next) } }, "Show more");
+  const more = h(
+    "button",
+    { id: "letters-more", type: "button", hidden: true, on: { click: () => load(next) } },
+    "Show more",
+  );
+  const again = h("button", { id: "letters-again", type: "button", on: { click: () => load() } }, "Refresh");
   const all = h("div", { id: "replay-all-part", class: "buttons" });
-  const result = h("p", { id: "replay-result", role: "status" });
+  const result = h("div", { id: "replay-result", role: "status" });
   let reason = null;
   let next = null;
   let known = 0;
@@ -25,9 +30,13 @@ export function showLetters(main) {
 
   main.replaceChildren(
     heading("Dead letters"),
-    h("p", {}, "Leads that cannot be stored. They are kept until somebody replays them here, or drops them with the command line."),
+    h(
+      "p",
+      {},
+      "They could not be stored, and are kept until somebody replays them here, or drops them with the command line.",
+    ),
     place,
-    h("div", { class: "title" }, total, all),
+    h("div", { class: "title" }, total, h("div", { class: "buttons" }, again, all)),
     result,
     reasons,
     list,
@@ -54,13 +63,28 @@ export function showLetters(main) {
 
   function showCounts(data) {
     known = data.total;
+    noteStatus({ dead_letters: known });
     setText(total, data.total ? count(data.total, "dead letter") : "No dead letters");
     if (!all.contains(document.activeElement)) showReplayAll();
     const choice = (value, label, of) =>
-      h("button", { type: "button", class: "choice", "aria-pressed": String(reason === value), on: { click: () => choose(value) } }, `${label} `, h("b", {}, number(of)));
+      h(
+        "button",
+        {
+          type: "button",
+          class: "choice",
+          "aria-pressed": String(reason === value),
+          on: { click: () => choose(value) },
+        },
+        `${label} `,
+        h("b", {}, number(of)),
+      );
     const found = Object.entries(data.reasons);
     const hadFocus = reasons.contains(document.activeElement);
-    reasons.replaceChildren(...(data.total ? [choice(null, "All reasons", data.total), ...found.map(([each, of]) => choice(each, each, of))] : []));
+    reasons.replaceChildren(
+      ...(data.total
+        ? [choice(null, "All reasons", data.total), ...found.map(([each, of]) => choice(each, each || "No reason", of))]
+        : []),
+    );
     if (hadFocus) reasons.querySelector('[aria-pressed="true"]')?.focus();
   }
 
@@ -70,13 +94,34 @@ export function showLetters(main) {
   }
 
   function showReplayAll() {
-    const button = h("button", { id: "replay-all", type: "button", on: { click: confirm } }, `Replay all ${number(known)}`);
+    const button = h(
+      "button",
+      { id: "replay-all", type: "button", on: { click: confirm } },
+      `Replay all ${number(known)}`,
+    );
     all.replaceChildren(...(known ? [button] : []));
   }
 
   function confirm() {
-    const yes = h("button", { id: "replay-all-confirm", type: "button", class: "primary", on: { click: replayAll } }, `Yes, replay all ${number(known)}, of every reason`);
-    const no = h("button", { id: "replay-all-cancel", type: "button", on: { click: () => { showReplayAll(); all.querySelector("button")?.focus(); } } }, "No");
+    const yes = h(
+      "button",
+      { id: "replay-all-confirm", type: "button", class: "primary", on: { click: replayAll } },
+      `Yes, replay all ${number(known)}, of every reason`,
+    );
+    const no = h(
+      "button",
+      {
+        id: "replay-all-cancel",
+        type: "button",
+        on: {
+          click: () => {
+            showReplayAll();
+            all.querySelector("button")?.focus();
+          },
+        },
+      },
+      "No",
+    );
     all.replaceChildren(yes, no);
     yes.focus();
   }
@@ -86,13 +131,16 @@ export function showLetters(main) {
     all.replaceChildren();
     setText(result, "Replaying …");
     try {
-      const { data, date } = await ask("api/dead-letters/replay", { method: "POST", body: { all: true }, timeout: 120 });
+      const { data, date } = await ask("api/dead-letters/replay", {
+        method: "POST",
+        body: { all: true },
+        timeout: 120,
+      });
       const said = `${number(data.replayed)} replayed`;
       setText(result, `${said}, back in the queue.`);
       if (has("read")) stops.add(followAll(data.replayed, before, date, said));
     } catch (problem) {
-      setText(result, "");
-      place.replaceChildren(problemBox(problem));
+      result.replaceChildren(problemBox(problem));
     }
     load();
   }
@@ -103,7 +151,7 @@ export function showLetters(main) {
       try {
         const { data } = await ask("api/status", { signal });
         const passed = (Date.parse(data.time) - ended) / 1000 - 1;
-        const dead = Math.min(replayed, Math.max(0, (data.dead_letters ?? 0) - (before - replayed)));
+        const dead = Math.min(replayed, Math.max(0, (data.dead_letters ?? 0) - Math.max(0, before - replayed)));
         if (data.queue && passed > 0 && (data.waiting === 0 || data.oldest_age_seconds < passed)) {
           setText(result, `${said}: ${number(replayed - dead)} stored, ${number(dead)} dead again.`);
           load();
@@ -120,10 +168,19 @@ export function showLetters(main) {
   }
 
   function item(letter) {
-    const outcome = h("p", { class: "outcome", role: "status" });
+    const outcome = h("div", { class: "outcome", role: "status" });
     const { lead } = letter;
     const who = lead ? `${lead.firstName} ${lead.lastName}` : "a lead that is not readable";
-    const button = h("button", { type: "button", class: "replay", "aria-label": `Replay ${who}`, on: { click: () => replay(letter, button, outcome) } }, "Replay");
+    const button = h(
+      "button",
+      {
+        type: "button",
+        class: "replay",
+        "aria-label": `Replay ${who}`,
+        on: { click: () => replay(letter, button, outcome) },
+      },
+      "Replay",
+    );
     const id = letter.id && has("read") ? h("a", { href: `#lead/${letter.id}` }, letter.id) : letter.id;
     return h(
       "li",
@@ -193,7 +250,7 @@ export function showLetters(main) {
 
 // The letter of a replayed lead that could not be stored again, behind its former one.
 async function deadAgain(letter, signal) {
-  for (let after = letter.letter; after !== null; ) {
+  for (let after = letter.letter; after !== null;) {
     const { data } = await ask("api/dead-letters", { query: { limit: 100, after }, signal });
     const found = data.items.find((each) => each.id === letter.id);
     if (found) return found;

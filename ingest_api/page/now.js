@@ -1,29 +1,22 @@
 // The view Now: how the service is, refreshed while it is seen.
 
-import { ask, has, pause } from "./api.js";
-import { barAt, drawChart } from "./chart.js";
-import { h, heading, setText, symbol } from "./dom.js";
+import { ask, has, pause, SILENT } from "./api.js";
+import { barAt, described, drawChart } from "./chart.js";
+import { h, setText, symbol } from "./dom.js";
 import { Flow, RANGES, SERIES } from "./flow.js";
 import { clock, duration, hour, NOTHING, number, rate } from "./format.js";
+import { panels, serverList } from "./now_panels.js";
 import { poll } from "./poll.js";
 import { findings, LedgerWatch } from "./state.js";
 
 const REFRESH = 2; // seconds between two readings
-const STALE = 6; // seconds after which the last reading is not current
-const WORDS = { ok: "Good", warn: "Look", bad: "Alarm", unknown: "Unknown" };
-const TILES = [
-  ["accepted-rate", "Accepted a second"],
-  ["stored-rate", "Stored a second"],
-  ["refused-rate", "Refused a second"],
-  ["waiting", "Waiting"],
-  ["oldest", "Oldest waits for"],
-  ["delay", "From 202 to row"],
-];
+const STALE = 8; // seconds after which the last reading is not current
+const WORDS = { ok: "Good", warn: "Attention", bad: "Alarm", unknown: "Unknown" };
 
 export function showNow(main, route, noteStatus) {
   const flow = new Flow();
   const watch = new LedgerWatch();
-  let range = route.query.get("range") in RANGES ? route.query.get("range") : "15m";
+  let range = Object.keys(RANGES).find((each) => each === route.query.get("range")) ?? "15m";
   let status = null;
   let failures = 0;
   let problem = null;
@@ -33,7 +26,7 @@ export function showNow(main, route, noteStatus) {
   let chartProblem = null;
   let stopStats = null;
 
-  const page = build(range);
+  const page = panels(range);
   main.replaceChildren(...page.sections);
 
   async function readStatus(signal) {
@@ -43,7 +36,9 @@ export function showNow(main, route, noteStatus) {
       problem = null;
       readAt = freshFrom = Date.now();
       if (flow.take(data) || status === null) {
+        const isBack = status !== null && !status.database && data.database;
         status = data;
+        if (isBack) readStatsAgain();
         noteStatus(data);
         showReading();
       }
@@ -59,6 +54,7 @@ export function showNow(main, route, noteStatus) {
   }
 
   async function readStats(signal) {
+    if (status === null) return 0.2;
     const from = new Date(flow.start(range) * 1000).toISOString();
     const asked = flow.now;
     chartProblem = null;
@@ -71,7 +67,7 @@ export function showNow(main, route, noteStatus) {
     }
     showChart();
     showTable();
-    return chartProblem ? (chartProblem.retryAfter ?? RANGES[range].refresh) : RANGES[range].refresh;
+    return Math.max(RANGES[range].refresh, chartProblem?.retryAfter ?? 0);
   }
 
   function showReading() {
@@ -96,13 +92,11 @@ export function showNow(main, route, noteStatus) {
     main.dataset.stale = isStale;
     setText(page.asOf, readAt ? `as of ${clock(readAt)}` : "");
     if (!isStale) {
-      if (page.state.dataset.kind === "stale") showReading();
+      if (page.state.dataset.kind === "stale" && status !== null) showReading();
       return;
     }
     const sentence = readAt ? `Not current since ${clock(readAt)}: the API does not answer` : "The API does not answer";
-    const said = problem === null ? "" : problem.status ? `${problem.status}: ${problem.message}` : problem.message;
-    const id = problem?.requestId ? ` (request ${problem.requestId})` : "";
-    showState([{ level: "unknown", kind: "stale", sentence, detail: `${said}${id} The page goes on asking.`.trim() }]);
+    showState([{ level: "bad", kind: "stale", sentence, detail: `${said(problem)}The page goes on asking.` }]);
   }
 
   function showState(found) {
@@ -113,6 +107,7 @@ export function showNow(main, route, noteStatus) {
     setText(page.sentence, sentence);
     setText(page.detail, detail);
     setText(page.also, others.length ? `Also: ${others.map((each) => each.sentence).join("; ")}.` : "");
+    page.toTry.hidden = kind !== "ok" || !status.embedded || !has("ingest");
     page.toLetters.hidden = !has("admin") || !found.some((each) => each.kind === "letters");
     const title = `${WORDS[level]}: ${sentence} · Lead Ingest`;
     if (document.title !== title) document.title = title;
@@ -131,23 +126,26 @@ export function showNow(main, route, noteStatus) {
     const bars = flow.bars(range);
     drawChart(page.chart, bars, pointed);
     const bar = bars[pointed ?? bars.length - 1];
-    const rates = bar?.counts?.map((each) => rate(each / bar.seconds)) ?? [NOTHING, NOTHING, NOTHING];
     setText(page.when, pointed === null ? "now" : hour(bar.start * 1000));
-    SERIES.forEach((name, index) => setText(page.legend[name], rates[index]));
-    const known = bars.filter((each) => each.counts);
-    const most = known.reduce((best, each) => (each.counts[0] / each.seconds > best[0] ? [each.counts[0] / each.seconds, each] : best), [0, null]);
-    const highest = most[1] ? ` Most accepted: ${rate(most[0])} at ${hour(most[1].start * 1000)}.` : "";
-    const label = `Leads a second over ${RANGES[range].label}. Now accepted ${rates[0]}, of these stored ${rates[1]}, refused ${rates[2]}.${highest}`;
-    page.chart.setAttribute("aria-label", label);
-    const note = chartProblem ? `${chartProblem.message} What this page has counted itself is shown.` : "";
+    SERIES.forEach((name, index) => setText(page.legend[name], rate(bar.rates?.[index])));
+    page.chart.setAttribute("aria-label", described(bars, RANGES[range].label));
+    const note = chartProblem ? `${said(chartProblem)}The last bars are what this page has counted itself.` : "";
     setText(page.chartNote, note);
   }
 
   function showTable() {
     if (!page.table.open) return;
-    const rows = flow.bars(range).reverse().map(({ start, counts }) =>
-      h("tr", {}, h("th", { scope: "row" }, hour(start * 1000)), SERIES.map((_, index) => h("td", {}, number(counts?.[index])))),
-    );
+    const rows = flow
+      .bars(range)
+      .reverse()
+      .map(({ start, counts }) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, hour(start * 1000)),
+          SERIES.map((_, index) => h("td", {}, number(counts?.[index]))),
+        ),
+      );
     page.rows.replaceChildren(...rows);
   }
 
@@ -199,95 +197,11 @@ export function showNow(main, route, noteStatus) {
   };
 }
 
-function build(range) {
-  const page = { tiles: {}, legend: {} };
-  page.symbol = h("div", { class: "state-symbol" }, symbol("unknown"));
-  page.word = h("p", { id: "state-word" }, "");
-  page.sentence = h("p", { id: "state-sentence" }, "Reading …");
-  page.detail = h("p", { id: "state-detail" });
-  page.also = h("p", { id: "state-also" });
-  page.toLetters = h("a", { id: "to-letters", href: "#letters", hidden: true }, "Show the dead letters");
-  page.live = h("p", { id: "state-live", class: "unseen", role: "status", "aria-live": "polite" });
-  page.asOf = h("span", { id: "as-of" });
-  page.state = h(
-    "section",
-    { id: "state", "aria-label": "State", "data-level": "unknown" },
-    page.symbol,
-    h("div", {}, page.word, page.sentence, page.detail, page.also, page.toLetters),
-  );
-  const tiles = TILES.map(([id, label]) => {
-    page.tiles[id] = h("dd", { id }, NOTHING);
-    return h("div", { class: "tile" }, h("dt", {}, label), page.tiles[id]);
-  });
-  page.ledger = h("p", { id: "ledger", "data-level": "unknown" }, symbol("unknown"), h("span", {}, "Reading …"));
-  page.range = h(
-    "fieldset",
-    { id: "chart-range", class: "switch" },
-    h("legend", { class: "unseen" }, "Range of the chart"),
-    Object.entries(RANGES).map(([name, { label }]) => [
-      h("input", { type: "radio", name: "range", id: `range-${name}`, value: name, checked: name === range, class: "unseen" }),
-      h("label", { for: `range-${name}` }, label),
-    ]),
-  );
-  page.chart = h("div", { id: "chart", role: "img", "aria-label": "Leads a second" });
-  page.when = h("span", { id: "chart-when" }, "now");
-  const legend = [["accepted", "accepted"], ["stored", "of these stored"], ["refused", "refused"]].map(([name, label]) => {
-    page.legend[name] = h("b", { id: `legend-${name}` }, NOTHING);
-    return h("li", {}, h("span", { class: `swatch ${name}` }), `${label} `, page.legend[name]);
-  });
-  page.chartNote = h("p", { id: "chart-note", class: "hint" });
-  page.rows = h("tbody");
-  page.table = h(
-    "details",
-    { id: "chart-table" },
-    h("summary", {}, "The same as a table"),
-    h(
-      "table",
-      {},
-      h("caption", { class: "unseen" }, "Leads by time, newest first"),
-      h("thead", {}, h("tr", {}, ["From", "Accepted", "Of these stored", "Refused"].map((each) => h("th", { scope: "col" }, each)))),
-      page.rows,
-    ),
-  );
-  page.servers = h("ul", { id: "servers" });
-  page.sections = [
-    h("div", { class: "title" }, heading("Now"), page.asOf),
-    page.live,
-    page.state,
-    h("dl", { id: "tiles" }, tiles),
-    h("section", { class: "card", "aria-label": "Ledger" }, page.ledger),
-    h(
-      "div",
-      { class: "beside" },
-      h(
-        "section",
-        { class: "card", "aria-labelledby": "chart-heading" },
-        h("div", { class: "title" }, h("h2", { id: "chart-heading" }, "Leads a second"), page.range),
-        h("div", { class: "legend" }, page.when, h("ul", {}, legend)),
-        page.chart,
-        page.chartNote,
-        page.table,
-      ),
-      h("section", { class: "card", "aria-labelledby": "servers-heading" }, h("h2", { id: "servers-heading" }, "Servers"), page.servers),
-    ),
-  ];
-  return page;
-}
-
-function serverList({ queue, database, servers }) {
-  const found = [];
-  const add = (level, name, text) => found.push(h("li", { "data-level": level }, symbol(level), h("div", {}, h("b", {}, name), h("span", {}, text))));
-  for (const each of servers.queue ?? []) {
-    const name = servers.queue.length > 1 ? `Queue ${each.shard}` : "Queue";
-    add(each.error ? "bad" : "ok", name, each.error ?? each.primary ?? "answers");
-    for (const replica of each.replicas ?? []) add("ok", `${name}, replica`, `${replica.address}, ${number(replica.lag_bytes)} bytes behind`);
-  }
-  if (!servers.queue?.length) add(queue ? "ok" : "bad", "Queue", queue ? "answers" : "does not answer");
-  const { primary, members = {}, replica_lag_seconds: lag } = servers.database ?? {};
-  add(database ? "ok" : "bad", "Database", database ? (primary ?? "answers") : "does not answer");
-  for (const [address, state] of Object.entries(members)) {
-    if (address !== primary || state !== "ONLINE") add(state === "ONLINE" ? "ok" : "warn", "Database server", `${address}, ${state}`);
-  }
-  if (lag !== undefined && lag !== null) add("ok", "Database replica", `${duration(lag)} behind`);
-  return found;
+// What the API said, as a sentence before another one.
+function said(problem) {
+  if (problem === null || problem.message === SILENT) return "";
+  const id = problem.requestId ? `, request ${problem.requestId}` : "";
+  return problem.status
+    ? `It said ${problem.status}${id}: ${problem.message.replace(/\.?$/, ".")} `
+    : `${problem.message} `;
 }

@@ -8,15 +8,24 @@ export function pageLinks(page, last, link, go) {
   const numbers = [...new Set(wanted.filter((each) => each >= 1 && each <= last))].sort((a, b) => a - b);
   const items = numbers.map((each, index) => [
     index && each > numbers[index - 1] + 1 ? h("li", { "aria-hidden": "true" }, "…") : null,
-    h("li", {}, h("a", { href: link(each), "aria-label": `Page ${number(each)}`, "aria-current": each === page ? "page" : null }, number(each))),
+    h(
+      "li",
+      {},
+      h(
+        "a",
+        { href: link(each), "aria-label": `Page ${number(each)}`, "aria-current": each === page ? "page" : null },
+        number(each),
+      ),
+    ),
   ]);
   const input = h("input", { id: "page-number", type: "number", min: 1, max: last, required: true });
   const onSubmit = (event) => {
     event.preventDefault();
     go(Math.min(last, Math.max(1, Math.trunc(input.value) || 1)));
   };
-  return [
-    h("ol", {}, items),
-    last > 7 ? h("form", { id: "go-to-page", class: "inline", novalidate: true, on: { submit: onSubmit } }, h("label", { for: "page-number" }, "Page"), input, h("button", {}, "Go")) : null,
-  ];
+  const list = h("ol", {}, items);
+  if (last <= 7) return [list];
+  const label = h("label", { for: "page-number" }, "Page");
+  const form = { id: "go-to-page", class: "inline", novalidate: true, on: { submit: onSubmit } };
+  return [list, h("form", form, label, input, h("button", {}, "Go"))];
 }

@@ -1,13 +1,17 @@
 // Shows an error as the API says it, with the request id.
 
 import { h, symbol } from "./dom.js";
+import { poll } from "./poll.js";
 
 export function problemBox(problem, again = null, fields = problem.fields) {
-  const named = Object.entries(fields).map(([name, messages]) => h("li", {}, h("b", {}, name), ` ${messages.join(" ")}`));
+  const named = Object.entries(fields).map(([name, messages]) =>
+    h("li", {}, h("b", {}, name), ` ${messages.join(" ")}`),
+  );
   const text = h(
     "div",
     {},
     h("p", {}, problem.status ? h("b", {}, `${problem.status} `) : null, problem.message),
+    problem.retryAfter ? h("p", {}, `It asks to wait ${problem.retryAfter} s.`) : null,
     named.length ? h("ul", {}, named) : null,
     problem.requestId ? h("p", { class: "request-id" }, "Request ", h("code", {}, problem.requestId)) : null,
     again ? h("button", { type: "button", class: "again", on: { click: again } }, "Try again") : null,
@@ -19,6 +23,12 @@ export function problemBox(problem, again = null, fields = problem.fields) {
 export function showProblem(place, problem, again) {
   const isPassing = problem.status === 0 || problem.status === 429 || problem.status >= 502;
   place.replaceChildren(problemBox(problem, again));
-  const timer = isPassing ? setTimeout(again, (problem.retryAfter ?? 5) * 1000) : 0;
-  return () => clearTimeout(timer);
+  if (!isPassing) return () => {};
+  let isFirst = true;
+  return poll(async () => {
+    if (!isFirst) again();
+    const seconds = isFirst ? (problem.retryAfter ?? 5) : null;
+    isFirst = false;
+    return seconds;
+  });
 }

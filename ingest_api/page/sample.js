@@ -1,7 +1,18 @@
 // Made-up leads. Nobody has these addresses and numbers: example.com is reserved, and +999 no country's.
 
 const FIRST = ["Ada", "Grace", "Alan", "Katherine", "Edsger", "Barbara", "Dennis", "Radia", "Ken", "Frances"];
-const LAST = ["Lovelace", "Hopper", "Turing", "Johnson", "Dijkstra", "Liskov", "Ritchie", "Perlman", "Thompson", "Allen"];
+const LAST = [
+  "Lovelace",
+  "Hopper",
+  "Turing",
+  "Johnson",
+  "Dijkstra",
+  "Liskov",
+  "Ritchie",
+  "Perlman",
+  "Thompson",
+  "Allen",
+];
 
 const below = (limit) => Math.floor(Math.random() * limit);
 const digits = (length) => Array.from({ length }, () => below(10)).join("");

@@ -18,7 +18,7 @@ export class LedgerWatch {
     const time = Date.parse(status.time) / 1000;
     if (ledger === null) {
       this.#since = null;
-      return { level: "unknown", text: `The ledger is unknown: ${missing(status)}.`, imbalance: 0, seconds: 0 };
+      return { level: "unknown", text: `unknown: ${missing(status)}`, imbalance: 0, seconds: 0 };
     }
     const { imbalance } = ledger;
     if (imbalance === 0) this.#since = null;
@@ -53,7 +53,12 @@ export function findings(status, ledger, rates) {
   const oldest = status.oldest_age_seconds ?? 0;
   if (!status.queue) {
     const who = status.database ? "The queue is" : "Queue and database are";
-    say("bad", "queue", `${who} away: new leads are refused`, "Senders are told to come again. What was accepted is on the queue's disk.");
+    say(
+      "bad",
+      "queue",
+      `${who} away: new leads are refused`,
+      "Senders are told to come again. What was accepted is on the queue's disk.",
+    );
   } else if (!status.database) {
     const wait = waiting === 1 ? "1 lead waits" : waiting ? `${number(waiting)} leads wait` : "leads will wait";
     const since = waiting ? `The oldest waits for ${duration(oldest)}. ` : "";
@@ -61,14 +66,20 @@ export function findings(status, ledger, rates) {
   }
   if (ledger.level === "bad") {
     const sentence = `The ledger is off by ${number(Math.abs(ledger.imbalance))} for ${duration(ledger.seconds)}`;
-    const detail = ledger.imbalance > 0
-      ? `${count(ledger.imbalance, "accepted lead")} cannot be found: the queue or the database has lost data.`
-      : "More leads are there than were accepted: something else writes to the queue or the table.";
+    const detail =
+      ledger.imbalance > 0
+        ? `${count(ledger.imbalance, "accepted lead")} cannot be found: the queue or the database has lost data.`
+        : "More leads are there than were accepted: something else writes to the queue or the table.";
     say("bad", "ledger", sentence, detail);
   }
   for (const { sentence, detail } of serversAway(status.servers)) say("warn", "servers", sentence, detail);
   if (status.queue && status.database && waiting && oldest > TOO_OLD) {
-    say("warn", "waiting", `${waiting === 1 ? "1 lead waits" : `${number(waiting)} leads wait`}, the oldest for ${duration(oldest)}`, left(waiting, rates));
+    say(
+      "warn",
+      "waiting",
+      `${waiting === 1 ? "1 lead waits" : `${number(waiting)} leads wait`}, the oldest for ${duration(oldest)}`,
+      left(waiting, rates),
+    );
   }
   if (status.dead_letters) {
     const sentence = count(status.dead_letters, "dead letter");
@@ -80,20 +91,30 @@ export function findings(status, ledger, rates) {
 
 function left(waiting, rates) {
   const shrinking = rates ? rates.stored - rates.accepted : 0;
-  if (rates && !rates.stored) return "None is being stored. Does a worker run?";
-  return shrinking > 0 ? `${rate(rates.stored)} a second are stored: about ${duration(waiting / shrinking)} to go.` : "";
+  if (rates && !rates.stored) return "None is being stored. Do the workers run? Their log says what stops them.";
+  return shrinking > 0
+    ? `${rate(rates.stored)} a second are stored: about ${duration(waiting / shrinking)} to go.`
+    : "";
 }
 
 function calm(rates) {
   if (!rates) return "";
-  return rates.accepted ? `${rate(rates.accepted)} leads a second come in, and none waits long.` : "No lead has come in for ten seconds.";
+  return rates.accepted
+    ? `${rate(rates.accepted)} leads a second come in, and none waits long.`
+    : "No lead has come in for ten seconds.";
 }
 
 function serversAway({ queue = [], database = {} }) {
   const away = queue.filter((each) => each.error);
-  const found = away.length && away.length < queue.length
-    ? [{ sentence: `${away.length} of ${queue.length} queue servers away`, detail: "Its leads wait on its disk, the others go on." }]
-    : [];
+  const found =
+    away.length && away.length < queue.length
+      ? [
+          {
+            sentence: `${away.length} of ${queue.length} queue servers ${away.length === 1 ? "is" : "are"} away`,
+            detail: "What they hold waits on their disks, the others go on.",
+          },
+        ]
+      : [];
   const members = Object.entries(database.members ?? {}).filter(([, state]) => state !== "ONLINE");
   if (members.length) {
     const detail = members.map(([address, state]) => `${address}: ${state}`).join(", ");

@@ -1,6 +1,6 @@
 // The view Try it, of the embedded run: sends leads and follows them.
 
-import { ask } from "./api.js";
+import { ask, parseJson } from "./api.js";
 import { field, h, heading, showFieldErrors, symbol } from "./dom.js";
 import { duration, number } from "./format.js";
 import { filterByPhone } from "./leads.js";
@@ -9,7 +9,13 @@ import { problemBox } from "./problem.js";
 import { sampleLead, samplePhone } from "./sample.js";
 
 const THOUSAND = 1000;
-const NAMES = { firstName: "First name", lastName: "Last name", email: "E-mail address", phone: "Phone", dateOfBirth: "Date of birth" };
+const NAMES = {
+  firstName: "First name",
+  lastName: "Last name",
+  email: "E-mail address",
+  phone: "Phone",
+  dateOfBirth: "Date of birth",
+};
 const IDS = Object.fromEntries([...Object.keys(NAMES), "additionalData"].map((name) => [name, `try-${name}`]));
 
 export function showTry(main) {
@@ -18,17 +24,25 @@ export function showTry(main) {
   const many = thousandLeads(stops);
   main.replaceChildren(
     heading("Try it"),
-    h("p", {}, "Leads that nobody means. They are stored like all others; ", h("a", { href: "#now" }, "Now"), " shows them come in."),
+    h(
+      "p",
+      {},
+      "Send made-up leads and follow them. They are stored like all others: ",
+      h("a", { href: "#now" }, "Now"),
+      " shows them come in.",
+    ),
     h("div", { class: "beside even" }, one, many),
   );
   return { update() {}, stop: () => stops.forEach((stop) => stop()) };
 }
 
 function oneLead(stops) {
-  const inputs = Object.fromEntries(Object.keys(NAMES).map((name) => [name, h("input", { name, autocomplete: "off" })]));
+  const inputs = Object.fromEntries(
+    Object.keys(NAMES).map((name) => [name, h("input", { name, autocomplete: "off" })]),
+  );
   inputs.additionalData = h("textarea", { name: "additionalData", rows: 3, spellcheck: "false" });
   const place = h("div", { id: "try-problem" });
-  const line = h("ol", { id: "try-timeline", class: "timeline", role: "status" });
+  const line = h("ol", { id: "try-timeline", class: "timeline" });
   const send = h("button", { id: "try-send", class: "primary" }, "Send the lead");
   let unanswered = null; // {body, key} of a request that may have been accepted
   let stop = null;
@@ -47,7 +61,7 @@ function oneLead(stops) {
     showFieldErrors(IDS, {});
     const lead = Object.fromEntries(Object.keys(NAMES).map((name) => [name, inputs[name].value]));
     try {
-      if (inputs.additionalData.value.trim()) lead.additionalData = JSON.parse(inputs.additionalData.value);
+      if (inputs.additionalData.value.trim()) lead.additionalData = parseJson(inputs.additionalData.value);
     } catch (error) {
       showFieldErrors(IDS, { additionalData: [`This is not JSON: ${error.message}`] });
       return;
@@ -56,9 +70,14 @@ function oneLead(stops) {
     const began = performance.now();
     const body = JSON.stringify(lead);
     // The same key again: a lead whose answer was lost is not accepted twice.
-    if (unanswered?.body !== body) unanswered = { body, key: `page-${Date.now()}-${Math.random().toString(36).slice(2)}` };
+    if (unanswered?.body !== body)
+      unanswered = { body, key: `page-${Date.now()}-${Math.random().toString(36).slice(2)}` };
     try {
-      const answer = await ask("api/leads", { method: "POST", body: lead, headers: { "Idempotency-Key": unanswered.key } });
+      const answer = await ask("api/leads", {
+        method: "POST",
+        body: lead,
+        headers: { "Idempotency-Key": unanswered.key },
+      });
       unanswered = null;
       follow(answer, began);
     } catch (problem) {
@@ -72,8 +91,11 @@ function oneLead(stops) {
   function follow({ data, status, requestId }, began) {
     const took = () => duration((performance.now() - began) / 1000);
     line.append(
-      step("step-accepted", "ok", `${status} after ${took()}`, ["Accepted, and on disk. Request ", h("code", {}, requestId)]),
-      step("step-queued", "ok", "queued", ["It waits for a worker as ", h("a", { href: `#lead/${data.id}` }, data.id)]),
+      step("step-accepted", "ok", `${status} after ${took()}`, [
+        "Accepted, and on disk. Request ",
+        h("code", {}, requestId),
+      ]),
+      step("step-queued", "ok", "queued", ["In the queue as ", h("a", { href: `#lead/${data.id}` }, data.id)]),
     );
     const last = step("step-stored", "unknown", "not stored yet", ["Asking …"]);
     line.append(last);
@@ -106,12 +128,16 @@ function oneLead(stops) {
     h(
       "form",
       { id: "try-form", novalidate: true, on: { submit: onSubmit } },
-      h("div", { class: "fields" }, Object.entries(NAMES).map(([name, label]) => field(IDS[name], label, inputs[name]))),
+      h(
+        "div",
+        { class: "fields" },
+        Object.entries(NAMES).map(([name, label]) => field(IDS[name], label, inputs[name])),
+      ),
       field(IDS.additionalData, "Additional data", inputs.additionalData, "A JSON object, or nothing"),
       h("div", { class: "buttons" }, send),
     ),
     place,
-    line,
+    h("div", { role: "status" }, line),
   );
 }
 
@@ -120,8 +146,18 @@ function step(id, level, title, text) {
 }
 
 function thousandLeads(stops) {
-  const button = h("button", { id: "try-thousand", type: "button", class: "primary", on: { click: send } }, "Send a thousand leads");
-  const bar = h("progress", { id: "thousand-progress", max: THOUSAND, value: 0, "aria-label": "Stored of a thousand leads", hidden: true });
+  const button = h(
+    "button",
+    { id: "try-thousand", type: "button", class: "primary", on: { click: send } },
+    "Send a thousand leads",
+  );
+  const bar = h("progress", {
+    id: "thousand-progress",
+    max: THOUSAND,
+    value: 0,
+    "aria-label": "Stored of a thousand leads",
+    hidden: true,
+  });
   const text = h("p", { id: "thousand-text", role: "status" });
   const more = h("p", { id: "thousand-more" });
   let stop = null;
@@ -154,7 +190,12 @@ function thousandLeads(stops) {
     };
     bar.max = accepted;
     say(0, ".");
-    more.append(h("a", { href: "#now" }, "See them come in"), " or ", h("a", { href: "#leads", on: { click: () => filterByPhone(phone) } }, "in the list"), ".");
+    more.append(
+      h("a", { href: "#now" }, "See them come in"),
+      " or ",
+      h("a", { href: "#leads", on: { click: () => filterByPhone(phone) } }, "in the list"),
+      ".",
+    );
     stop = poll(async (signal) => {
       try {
         const { data } = await ask("api/leads", { signal, query: { phone, limit: 1 } });
@@ -174,7 +215,11 @@ function thousandLeads(stops) {
     "section",
     { class: "card", "aria-labelledby": "try-many" },
     h("h2", { id: "try-many" }, "A thousand"),
-    h("p", {}, "One request with a thousand leads that share a telephone number, by which they are counted in the list."),
+    h(
+      "p",
+      {},
+      "One request with a thousand leads that share a telephone number, by which they are counted in the list.",
+    ),
     h("div", { class: "buttons" }, button),
     bar,
     text,

@@ -63,10 +63,10 @@ class StateReader:
         return ServiceState(queue, database, away, ledger, servers)
 
 
-async def or_none(question: Awaitable[T]) -> T | None:
-    """Return the answer, or None when it does not come within PART_TIMEOUT."""
+async def or_none(question: Awaitable[T], timeout: float = PART_TIMEOUT) -> T | None:
+    """Return the answer, or None when it does not come within `timeout` seconds."""
     try:
-        return await asyncio.wait_for(question, PART_TIMEOUT)
+        return await asyncio.wait_for(question, timeout)
     except (ApiError, RedisError, TimeoutError):
         return None
 

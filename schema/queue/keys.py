@@ -11,6 +11,7 @@ ACCEPTED = "leads:accepted"
 SOURCES_ACCEPTED = "leads:accepted:sources"
 REFUSED_PREFIX = "leads:refused:"
 STORING_DELAY = "leads:storing:delay"
+STATUS = "leads:status"
 SOURCE_RATE_PREFIX = "leads:source:"
 FIRST_LEADS_PREFIX = "leads:first:"
 # Bits of a contact that choose its hash among those of a period: at a million leads a day a hash has 40 contacts, and
@@ -131,6 +132,7 @@ DOCUMENTED = (
         "Milliseconds from the append of the last batch's first lead to its acknowledgement; expires after 15 minutes.",
         "workers, as they acknowledge",
     ),
+    (STATUS, "string", "What one API process read for `/api/status`, for the others; two seconds.", "the API"),
     (
         f"{SOURCE_RATE_PREFIX}<name>",
         "string",

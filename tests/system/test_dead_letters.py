@@ -19,7 +19,7 @@ def admin(service: Service) -> str:
 def test_where_nothing_went_wrong_there_are_none(service: Service, admin: str):
     data = assert_success(service.get("/api/dead-letters", token=admin), 200)
 
-    assert data == {"items": [], "total": 0, "next": None}
+    assert data == {"items": [], "total": 0, "reasons": {}, "next": None}
 
 
 def test_others_see_and_replay_nothing(service: Service):
@@ -28,7 +28,9 @@ def test_others_see_and_replay_nothing(service: Service):
     assert_error(service.post("/api/dead-letters/replay", {"all": True}), 403, "Invalid JWT Token")
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "after=x", "after=", "page=1", "limit=1&limit=1"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "limit=x", "after=x", "after=", "reason=", "page=1", "limit=1&limit=1"]
+)
 def test_a_wrong_parameter_is_named(service: Service, admin: str, query: str):
     answer = service.get(f"/api/dead-letters?{query}", token=admin)
 
@@ -54,6 +56,11 @@ def test_what_the_database_refused_is_replayed_once_it_no_longer_does(
         assert {item["id"]: item["reason"] for item in data["items"]} == dict.fromkeys(
             (bad, worse), "OperationalError 1644"
         )
+        assert data["reasons"] == {"OperationalError 1644": 2}
+        ones = production.get("/api/dead-letters?limit=1&reason=OperationalError%201644", token=admin).json()["data"]
+        others = production.get("/api/dead-letters?reason=Other", token=admin).json()["data"]
+        assert (len(ones["items"]), ones["next"], ones["total"]) == (1, ones["items"][0]["letter"], 2)
+        assert (others["items"], others["next"], others["reasons"]) == ([], None, data["reasons"])
         assert production.lead(good)["state"] == "stored"
         assert production.lead(bad)["state"] == "queued"
     finally:

@@ -62,7 +62,16 @@ def test_a_forged_address_does_not_change_whose_rate_limit_is_used(client: httpx
 
 
 @pytest.mark.parametrize(
-    "path", ["/metrics", "//metrics", "/api/../metrics", "/health/..%2fmetrics", "/api/%2e%2e/metrics", "/", "/x"]
+    "path",
+    [
+        "/metrics",
+        "//metrics",
+        "/api/../metrics",
+        "/health/..%2fmetrics",
+        "/api/%2e%2e/metrics",
+        "/page/../metrics",
+        "/x",
+    ],
 )
 def test_what_is_not_for_the_outside_is_not_found(nginx: Nginx, client: httpx.Client, path: str):
     with socket.create_connection(("127.0.0.1", nginx.port), 10) as raw:
@@ -73,6 +82,19 @@ def test_what_is_not_for_the_outside_is_not_found(nginx: Nginx, client: httpx.Cl
     assert b"X-Request-Id: " in head
     assert b"X-Content-Type-Options: nosniff" in head
     assert body == b'{"status":"error","code":404,"message":"Not Found"}'
+
+
+def test_the_page_comes_through_with_its_own_policy_and_the_links_for_others(client: httpx.Client):
+    page = client.get("/", headers={"Accept": "text/html"})
+    links = client.get("/")
+    policies = page.headers.get_list("Content-Security-Policy")
+
+    assert page.text.startswith("<!doctype html>")
+    assert client.get("/page/index.html").status_code == 200
+    assert len(policies) == 1
+    assert "script-src 'self'" in policies[0]
+    assert page.headers["X-Frame-Options"] == "DENY"
+    assert links.json()["data"]["links"]["leads"] == "/api/leads"
 
 
 def test_the_limits_on_bodies_are_those_of_the_service(service: Service, client: httpx.Client):

@@ -101,6 +101,8 @@ def test_without_redis_nothing_is_accepted_and_the_list_is_read(production: Serv
     assert_success(production.get("/health/live"), 200)
     assert production.get("/metrics").status_code == 200
     assert production.get("/api/leads").status_code == 200
+    status = assert_success(production.get("/api/status"), 200)
+    assert (status["queue"], status["database"], status["ledger"], status["waiting"]) == (False, True, None, None)
 
     redis_back.start()
     until(lambda: production.post("/api/leads", a_lead()).status_code == 202)
@@ -196,6 +198,10 @@ def test_without_the_database_leads_are_accepted_and_stored_later(production: Se
     ready = assert_error(production.ready(), 503)
     assert ready["errors"].keys() == {"database"}
     assert_success(production.get("/health/live"), 200)
+    status = assert_success(production.get("/api/status"), 200)
+    assert (status["queue"], status["database"], status["ledger"]) == (True, False, None)
+    assert status["waiting"] == 51
+    assert status["oldest_age_seconds"] > 0
 
     database_back.start()
     production.wait_until_stored(*made, single.json()["data"]["id"], within=90)

@@ -34,6 +34,33 @@ def test_accepted_and_stored_leads_are_counted(service: Service, interval: str):
 
 
 @pytest.mark.parametrize("interval", SECONDS)
+def test_refused_leads_are_counted_and_bulk_items_each(service: Service, interval: str):
+    before = stats(service, interval=interval)["refused"]
+
+    refused = [service.post("/api/leads", {}), service.post("/api/leads", a_lead(), token=None)]
+    refused += [service.post("/api/leads/bulk", [{}, {}]), service.post("/api/leads/bulk", b"[")]
+    taken = service.post("/api/leads/bulk", [a_lead(), {}, {}, {}])
+
+    assert [each.status_code for each in refused] == [400, 401, 400, 400]
+    assert taken.status_code == 202
+    # Each process writes its counts once a second.
+    until(lambda: stats(service, interval=interval)["refused"] == before + 8, 30, 0.1)
+    data = stats(service, interval=interval)
+    assert sum(each["refused"] for each in data["items"]) == data["refused"]
+
+
+def test_reading_is_no_refused_lead(embedded: Service):
+    before = stats(embedded)["refused"]
+
+    assert embedded.get("/api/leads?limit=0").status_code == 400
+    assert embedded.client.put("/api/leads", headers=embedded.headers()).status_code == 405
+    embedded.post("/api/leads", {})
+
+    until(lambda: stats(embedded)["refused"] != before, 30, 0.1)
+    assert stats(embedded)["refused"] == before + 1
+
+
+@pytest.mark.parametrize("interval", SECONDS)
 def test_the_buckets_follow_each_other_without_a_gap(service: Service, interval: str):
     data = stats(service, interval=interval)
 

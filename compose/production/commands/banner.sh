@@ -19,6 +19,7 @@ banner() {
 
   Lead Ingest is ready.
 
+  Page      $api/
   API       $api/api/leads
   Health    $api/health/ready
   Docs      $api/api/docs
