@@ -43,6 +43,14 @@ def saved(directory: Path) -> Path:
     return until(whole)[0]
 
 
+def answers(service: Service) -> bool:
+    """Tell whether the API answers (again)."""
+    try:
+        return httpx.get(f"{service.base_url}/health/ready", timeout=20).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
 @pytest.mark.parametrize("kind", ["csv", "ndjson"])
 def test_an_export_has_what_is_filtered(leads: LeadPage, listed: Service, tmp_path: Path, kind: str):
     with downloads(leads, tmp_path):
@@ -140,7 +148,7 @@ def test_an_export_that_breaks_off_is_told_and_leaves_no_file(leads: LeadPage, b
         assert "broke" in leads.shown("#export-text")
         assert list(tmp_path.iterdir()) == []
     # And it can be had when the API is back
-    until(lambda: httpx.get(f"{bulky.base_url}/health/ready", timeout=20).status_code == 200)
+    until(lambda: answers(bulky))
     fill(leads, source=SOURCE)
     assert_shows(leads, bulky, source=SOURCE)
     with downloads(leads, tmp_path):
