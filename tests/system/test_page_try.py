@@ -148,10 +148,10 @@ def test_from_make_run_to_a_thousand_seen_it_is_less_than_a_minute(
     began = time.monotonic()
     with Service(tmp_path) as service:
         # What a person reads
-        origin = re.search(r"API +(http://\S+)/api/leads", service.output)[1]
+        address = re.search(r"Page +(http://\S+)", service.output)[1]
         email, password = re.search(r"Login +(\S+) +password (\S+)", service.output).groups()
 
-        page.open(f"{origin}/")
+        page.open(address)
         page.log_in(email, password)
         page.wait(lambda: page.number("#waiting") == 0)
         page.go("try")
