@@ -212,6 +212,29 @@ def test_a_dead_letter_is_shown_with_its_lead(page: LeadPage, refusing: Refusing
     assert "dead letter" in page.shown("#lead-state")
 
 
+def test_a_name_that_turns_the_direction_of_writing_leaves_what_stands_beside_it(page: LeadPage, refusing: Refusing):
+    lead = a_lead(firstName=REFUSED, lastName="a\u202eb")
+    refusing.bury(lead)
+
+    at_the_letters(page, refusing)
+    until(lambda: cards(page))
+
+    script = """
+        const texts = document.createTreeWalker(document.querySelector('#letters-list'), NodeFilter.SHOW_TEXT);
+        while (!texts.nextNode().data.includes(arguments[0])) continue;
+        const node = texts.currentNode;
+        const at = node.data.indexOf(arguments[0]);
+        return [at, at + arguments[0].length - 1].map((place) => {
+          const range = new Range();
+          range.setStart(node, place);
+          range.setEnd(node, place + 1);
+          return range.getBoundingClientRect().left;
+        });
+    """
+    first, last = page.run(script, lead["email"])
+    assert first < last
+
+
 def test_one_that_is_replayed_is_seen_to_be_stored(page: LeadPage, refusing: Refusing):
     refusing.bury(a_lead(firstName=REFUSED), a_lead(firstName=REFUSED))
     at_the_letters(page, refusing)
