@@ -96,7 +96,7 @@ export function showNow(main, route, noteStatus) {
       return;
     }
     const sentence = readAt ? `Not current since ${clock(readAt)}: the API does not answer` : "The API does not answer";
-    showState([{ level: "bad", kind: "stale", sentence, detail: `${said(problem)}The page goes on asking.` }]);
+    showState([{ level: "unknown", kind: "stale", sentence, detail: `${said(problem)}The page goes on asking.` }]);
   }
 
   function showState(found) {

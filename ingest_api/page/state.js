@@ -18,7 +18,7 @@ export class LedgerWatch {
     const time = Date.parse(status.time) / 1000;
     if (ledger === null) {
       this.#since = null;
-      return { level: "unknown", text: `unknown: ${missing(status)}`, imbalance: 0, seconds: 0 };
+      return { level: "unknown", text: `The ledger is unknown: ${missing(status)}.`, imbalance: 0, seconds: 0 };
     }
     const { imbalance } = ledger;
     if (imbalance === 0) this.#since = null;
