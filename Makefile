@@ -34,7 +34,7 @@ api-request-data: ## Show one request and its response as JSON, with all that is
 BY_FILE = --dist loadfile --no-loadscope-reorder
 BY_SERVICE = --dist loadgroup --no-loadscope-reorder
 
-test: $(VENV)/.test-installed servers newman ## Run all tests, and a minute of chaos (T=tests/unit/test_lead.py for one file, T=path::test for one test; ARGS="-k cursor -x" for pytest)
+test: $(VENV)/.test-installed servers newman axe ## Run all tests, and a minute of chaos (T=tests/unit/test_lead.py for one file, T=path::test for one test; ARGS="-k cursor -x" for pytest)
 ifdef T
 	@$(BIN)/python -m pytest $(T) -q $(ARGS)
 else
@@ -55,7 +55,7 @@ test-unit: $(VENV)/.test-installed ## Run the tests that need no server
 test-integration: $(VENV)/.test-installed servers ## Run the tests against real Redis, MySQL and MariaDB servers
 	@$(BIN)/python -m pytest $(or $(T),tests/integration) -q $(ARGS)
 
-test-system: $(VENV)/.test-installed servers newman ## Run the black-box tests against the started service
+test-system: $(VENV)/.test-installed servers newman axe ## Run the black-box tests against the started service
 	@$(BIN)/python -m pytest $(or $(T),tests/system) -q $(ARGS)
 
 test-compose: $(VENV)/.test-installed servers ## Start, scale, break, stop and start the production form in Docker, under load
@@ -101,7 +101,7 @@ postman-test: $(VENV)/.test-installed newman ## Run the Postman collection with 
 
 ##@ Measure
 
-.PHONY: chaos chaos-hosts faults bench bench-hosts bench-read load-test load-test-sustained load-test-spike
+.PHONY: chaos chaos-hosts faults bench bench-hosts bench-page bench-read load-test load-test-sustained load-test-spike
 
 # The database of what measures and proves: MySQL where there is one.
 ON = $(if $(DATABASE),--database $(DATABASE))
@@ -124,6 +124,9 @@ bench: $(VENV)/.test-installed servers ## Measure ours, its peers and the limits
 bench-hosts: $(VENV)/.test-installed servers ## Measure one to four hosts of a share of a core each, as root (ARGS="--share 0.25 --hosts 1,4 --rounds 5")
 	@tests/install-servers wrk
 	@$(BIN)/python -m loadtests.bench.hosts $(ON) $(ARGS)
+
+bench-page: $(VENV)/.test-installed ## Measure what the page for people costs the API: 20 of them for a minute (ARGS="--tabs 5 --seconds 20")
+	@$(BIN)/python -m loadtests.page_cost $(ARGS)
 
 bench-read: $(VENV)/.test-installed servers ## Measure lists over ROWS leads beside the usual endpoint (ROWS=10000000 for ten million, DATABASE=mariadb)
 	@tests/install-servers wrk
@@ -209,8 +212,8 @@ docs: $(VENV)/.test-installed ## Write docs/configuration.md, metrics.md, suppor
 	@$(BIN)/python -m compose.monitoring.dashboard > compose/monitoring/grafana/dashboards/overview.json
 	@$(BIN)/python -m compose.helm.shards > compose/helm/lead-ingest/files/shards.json
 
-screenshots: $(VENV)/.test-installed servers ## Take the README's pictures anew
-	@SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/system/test_flower.py -q
+screenshots: $(VENV)/.test-installed servers ## Take the README's pictures anew (a quarter of an hour: the chart fills)
+	@SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/system/test_flower.py tests/system/test_page_now.py -k "tasks_page or picture" -q
 
 lock: $(VENV)/.test-installed ## Write the lock files anew from setup.cfg (UPGRADE=1: with the newest versions)
 	@$(call compile,requirements.lock,--extra embedded)
@@ -222,11 +225,11 @@ compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 clean: ## Remove the virtual environment, the stopped containers, and what the tools left (not var/ nor volumes: leads)
 	@[ ! -e compose/production.env ] || compose/production/stack clean
-	rm -rf $(VENV) .servers .kubernetes .jaeger postman/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
+	rm -rf $(VENV) .servers .kubernetes .jaeger postman/node_modules tests/browser/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
 
-# What the commands above need: servers, newman and the virtual environment.
+# What the commands above need: servers, newman, axe and the virtual environment.
 
-.PHONY: servers newman
+.PHONY: servers newman axe
 
 servers:
 	@tests/install-servers
@@ -236,6 +239,13 @@ newman: servers postman/node_modules/.installed
 postman/node_modules/.installed: postman/package-lock.json
 	@echo "Installing newman from postman/package-lock.json"
 	@cd postman && npm ci --no-audit --no-fund --silent
+	@touch $@
+
+axe: servers tests/browser/node_modules/.installed
+
+tests/browser/node_modules/.installed: tests/browser/package-lock.json
+	@echo "Installing axe from tests/browser/package-lock.json"
+	@cd tests/browser && npm ci --no-audit --no-fund --silent
 	@touch $@
 
 $(BIN)/python:

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -174,6 +175,19 @@ class Service:
     def one(self, name: str) -> psutil.Process:
         """Return the supervised process called `name`, which must run; one that starts has no name at first."""
         return until(lambda: self.find(name), 10)
+
+    @contextmanager
+    def suspended(self, name: str) -> Iterator[None]:
+        """Pause the process called `name` and its children (SIGSTOP) within the block: connections stay open."""
+        main = self.one(name)
+        processes = [main, *main.children(recursive=True)]
+        for each in processes:
+            each.suspend()
+        try:
+            yield
+        finally:
+            for each in reversed(processes):
+                each.resume()
 
     def token(self, email: str = EMAIL, password: str = PASSWORD) -> str:
         """Return the user's token; logs in at the first call."""

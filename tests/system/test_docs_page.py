@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from tests.kit.browser import Browser, browser
 from tests.kit.leads import a_lead
 from tests.kit.service import EMAIL, PASSWORD, Service
-
-from .browser import Browser, browser
 
 LOGIN, POST, LIST = "#operations-Log-in-login", "#operations-Leads-postLead", "#operations-Leads-listLeads"
 

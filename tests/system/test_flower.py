@@ -12,11 +12,10 @@ import pytest
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 
+from tests.kit.browser import Browser, browser
 from tests.kit.leads import a_lead
 from tests.kit.servers import until
 from tests.kit.service import EMAIL, PASSWORD, Service
-
-from .browser import Browser, browser
 
 # `make screenshots` sets it to where the README's pictures are.
 PICTURES = os.environ.get("SCREENSHOTS")

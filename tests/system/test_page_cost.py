@@ -1,0 +1,42 @@
+"""How much an open page asks of the API. What that costs is measured by `make bench-page`."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.kit.page import LeadPage
+from tests.kit.service import Service
+
+REQUESTS = re.compile(r'^leads_http_requests_total\{[^}]*route="/api/[^}]*\} (\S+)$', re.MULTILINE)
+
+WATCHED = 12_000  # milliseconds
+MINUTE = 60_000
+REQUESTS_MAX = 60  # a minute, of one page
+
+
+def answered(service: Service) -> float:
+    """Return how many requests to the API were answered since its start."""
+    return sum(float(each) for each in REQUESTS.findall(service.get("/metrics", token=None).text))
+
+
+@pytest.mark.slow
+def test_an_open_page_asks_once_a_second_at_most(
+    seen: Service, page: LeadPage, record_property: Callable[[str, object], None]
+):
+    page.visit(seen)
+    page.log_in()
+    page.wait(lambda: page.number("#waiting") is not None)
+    clock = "return performance.now()"
+    page.requests()
+    before, began = answered(seen), page.run(clock)
+
+    page.wait(lambda: page.run(clock) > began + WATCHED)
+
+    requests = answered(seen) - before
+    minute = requests * MINUTE / (page.run(clock) - began)
+    record_property("requests a minute", round(minute))
+    print(f"{minute:.0f} requests a minute of one page")
+    assert requests == len([each for each in page.requests() if "/api/" in each])
+    assert 0 < minute <= REQUESTS_MAX
+    assert page.errors() == []
