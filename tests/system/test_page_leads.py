@@ -152,14 +152,14 @@ def test_filters_stay_while_the_list_is_sorted_and_turned(leads: LeadPage, liste
 
 def test_times_are_the_viewers_and_bound_the_list(page: LeadPage, listed: Service):
     oldest = datetime.fromisoformat(listed.page(sortOrder="ASC", limit=1)["items"][0]["createdAt"])
-    minute = oldest.replace(second=0, microsecond=0)
+    second = oldest.replace(microsecond=0)
     with time_zone(page, "Asia/Kolkata"):  # five and a half hours ahead of UTC
         at_the_list(page, listed)
-        # From the minute of the first lead on there are all, and in the one before none
+        # From the second of the first lead on there are all, up to its beginning none, and from the next day on none
         for name, parameter, moment in (
-            ("from", "createdFrom", minute),
-            ("to", "createdTo", minute),
-            ("from", "createdFrom", minute + timedelta(days=1)),
+            ("from", "createdFrom", second),
+            ("to", "createdTo", second),
+            ("from", "createdFrom", second + timedelta(days=1)),
         ):
             page.click("#filter-clear")
             assert_shows(page, listed)
@@ -170,7 +170,7 @@ def test_times_are_the_viewers_and_bound_the_list(page: LeadPage, listed: Servic
 
 def typed(moment: datetime) -> str:
     """Return what an American types into a field for a time."""
-    return moment.strftime("%m%d%Y\t%I%M%p")
+    return moment.strftime("%m%d%Y\t%I%M%S%p")
 
 
 def test_times_bound_the_list_to_the_microsecond(leads: LeadPage, listed: Service):

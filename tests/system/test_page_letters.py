@@ -74,7 +74,8 @@ class Refusing:
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory, mariadb_server: MariaDBServer) -> Iterator[Refusing]:
     """A service on MariaDB that turns any number of refused leads into dead letters."""
-    settings = {"claim_after": 2, "dead_letter_max_share": 1, "dead_letter_max_in_a_row": 0}
+    # Replayed leads have no ticket: they are found by polling.
+    settings = {"poll_interval": 0.3, "dead_letter_max_share": 1, "dead_letter_max_in_a_row": 0}
     url = mariadb_server.create_database(tls=False)
     with RedisServer(newest=False) as queue:
         directory = tmp_path_factory.mktemp("refusing")
