@@ -1,7 +1,7 @@
 // The frame: which view is shown, and who is logged in.
 
 import { ask, has, logOut, user } from "./api.js";
-import { h, setText } from "./dom.js";
+import { button, h, setText } from "./dom.js";
 import { number } from "./format.js";
 import { forgetFilters, showLeads } from "./leads.js";
 import { showLead } from "./lead.js";
@@ -70,7 +70,7 @@ function showFrame(name) {
   );
   account.replaceChildren(
     h("span", { id: "user" }, user.email),
-    h("button", { id: "logout", type: "button", on: { click: () => leave("") } }, "Log out"),
+    button("Log out", () => leave(""), { id: "logout" }),
   );
   showBadge();
 }

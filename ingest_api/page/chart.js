@@ -1,7 +1,7 @@
 // Draws the flow as SVG: accepted as bars, stored as a line over them, refused as hatched bars below the axis.
 
 import { svg } from "./dom.js";
-import { hour, rate } from "./format.js";
+import { hour, rate, scale } from "./format.js";
 
 const GRID_LINES = 4;
 
@@ -16,9 +16,10 @@ export function drawChart(element, bars, pointed) {
   const step = niceStep((up + down) / GRID_LINES);
   const top = Math.max(1, Math.ceil(up / step)) * step;
   const bottom = down && Math.max(1.1 * down, top / 20);
+  const written = scale(step);
   const texts = [];
   for (let line = -Math.floor(bottom / step); line <= Math.round(top / step); line += 1)
-    texts.push([line * step, rate(Math.abs(line * step))]);
+    texts.push([line * step, written(Math.abs(line * step))]);
 
   const left = em * (0.8 + 0.6 * Math.max(...texts.map(([, text]) => text.length)));
   const plot = { left, top: em, right: width - 2, bottom: height - 1.8 * em };

@@ -20,6 +20,24 @@ export const h = (tag, properties = {}, ...children) => fill(document.createElem
 export const svg = (tag, properties = {}, ...children) =>
   fill(document.createElementNS(SVG, tag), properties, children);
 
+// A button; one that is `ariaDisabled` does nothing, and unlike a disabled one keeps the focus.
+export function button(text, click, properties = {}) {
+  const onClick = ({ currentTarget }) => currentTarget.ariaDisabled === "true" || click();
+  return h("button", { type: "button", ...properties, on: { click: onClick } }, text);
+}
+
+// A place for words that are read out when they change, and behind them for numbers that run, which are not.
+export function spoken(properties) {
+  const said = h("span", { role: "status" });
+  const running = h("span");
+  const say = (words, numbers = "") => {
+    if (typeof words === "string") setText(said, words);
+    else said.replaceChildren(...words);
+    setText(running, numbers);
+  };
+  return { element: h("div", properties, said, running), say };
+}
+
 // Leaves the element alone when nothing changes, so that a selection in it stays.
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;

@@ -1,7 +1,7 @@
 // Exports what is filtered as a file.
 
 import { open } from "./api.js";
-import { h } from "./dom.js";
+import { button, h } from "./dom.js";
 import { bytes } from "./format.js";
 import { problemBox } from "./problem.js";
 
@@ -13,22 +13,14 @@ export function exportPart(query) {
   const progress = h("span", { id: "export-progress" }); // read out it would be too much
   const place = h("div", { id: "export-problem" });
   const buttons = ["csv", "ndjson"].map((format) =>
-    h(
-      "button",
-      { id: `export-${format}`, type: "button", on: { click: () => run(format) } },
-      `Export as ${format.toUpperCase()}`,
-    ),
+    button(`Export as ${format.toUpperCase()}`, () => run(format), { id: `export-${format}` }),
   );
-  const cancel = h(
-    "button",
-    { id: "export-cancel", type: "button", hidden: true, on: { click: () => controller.abort() } },
-    "Cancel",
-  );
+  const cancel = button("Cancel", () => controller.abort(), { id: "export-cancel", hidden: true });
   let controller = null;
 
   async function run(format) {
     controller = new AbortController();
-    for (const each of buttons) each.disabled = true;
+    for (const each of buttons) each.ariaDisabled = "true";
     cancel.hidden = false;
     place.replaceChildren();
     text.textContent = "Asking for the export …";
@@ -43,7 +35,8 @@ export function exportPart(query) {
       else if (!controller.signal.aborted)
         text.textContent = "The connection broke within the export. There is no file.";
     }
-    for (const each of buttons) each.disabled = false;
+    for (const each of buttons) each.ariaDisabled = "false";
+    if (document.activeElement === cancel) buttons[0].focus();
     cancel.hidden = true;
     progress.textContent = "";
   }

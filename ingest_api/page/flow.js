@@ -7,17 +7,19 @@ export const RANGES = {
 };
 export const SERIES = ["accepted", "stored", "refused"];
 
+// Seconds between two readings after which nothing is said of the time between.
+export const GAP = 15;
+
 const WINDOW = 10; // seconds that a rate is taken over
 const LATE = 10; // seconds by which an answer may be older than the one before
-const GAP = 15; // seconds between two readings after which nothing is said of the time between
 const KEPT = 25 * 3600; // seconds of minutes that are kept
 const SHORTEST = 10; // seconds that a bar which has just begun is taken to be long at least
 
 export class Flow {
-  #samples = [];
+  #last = null; // the last status
+  #steps = []; // {time, seconds, grown}: what came between two readings, a number for each of SERIES, or null
   #minutes = new Map(); // by their first second: a number for each of SERIES
   #corrected = 0; // until when `stats` has counted
-  #last = null;
   #offset = 0; // seconds by which the server's clock is ahead of ours
 
   // The server's time in seconds.
@@ -27,29 +29,32 @@ export class Flow {
 
   // Takes an answer of `status`; false when it is older than the one before, as several processes answer in turn.
   take(status) {
-    const time = Date.parse(status.time) / 1000;
+    const time = seconds(status);
     const before = this.#last;
-    if (before && time <= before.time && before.time - time < LATE) return false;
+    const passed = before ? time - seconds(before) : 0;
+    if (before && passed <= 0 && passed > -LATE) return false;
     this.#offset = time - Date.now() / 1000;
-    const now = totals(status, before, time);
-    this.#last = now;
-    const seconds = before ? time - before.time : 0;
-    if (!before || seconds <= 0 || seconds > GAP || before.isAnchored !== now.isAnchored) {
-      this.#samples = [now];
+    this.#last = status;
+    if (passed <= 0 || passed > GAP) {
+      this.#steps = [];
       return true;
     }
-    this.#samples = [...this.#samples.filter((each) => each.time >= time - WINDOW), now];
-    if (this.#samples.length < 2) this.#samples.unshift(before);
-    this.#add(status, before, now);
+    const step = { time, seconds: passed, grown: growth(before, status) };
+    this.#steps = [...this.#steps.filter((each) => each.time > time - WINDOW), step];
+    this.#add(status, step);
     return true;
   }
 
-  // Leads a second over the last seconds, or null before there are two readings.
+  // Leads a second over the last seconds, each null while it is not known; null before there are two readings.
   rates() {
-    const [first, last] = [this.#samples.at(0), this.#samples.at(-1)];
-    if (!first || first === last) return null;
-    const seconds = last.time - first.time;
-    return Object.fromEntries(SERIES.map((name) => [name, Math.max(0, last[name] - first[name]) / seconds]));
+    const last = this.#steps.at(-1);
+    if (!last) return null;
+    const rate = (index) => {
+      if (last.grown[index] === null) return null;
+      const known = this.#steps.filter((each) => each.grown[index] !== null);
+      return sum(known, (each) => each.grown[index]) / sum(known, (each) => each.seconds);
+    };
+    return Object.fromEntries(SERIES.map((name, index) => [name, rate(index)]));
   }
 
   // Takes the items of an answer of `stats` by the minute, which was asked for at `time`.
@@ -77,7 +82,7 @@ export class Flow {
       const minutes = [];
       for (let minute = start; minute < start + width; minute += 60) minutes.push(this.#minutes.get(minute));
       const known = minutes.filter(Boolean);
-      const counts = known.length ? SERIES.map((_, index) => known.reduce((sum, each) => sum + each[index], 0)) : null;
+      const counts = known.length ? SERIES.map((_, index) => sum(known, (each) => each[index])) : null;
       const elapsed = Math.min(width, this.now - start);
       const rates = counts?.map((each) => each / Math.max(elapsed, SHORTEST)) ?? null;
       found.push({ start, width, elapsed, counts, rates });
@@ -85,35 +90,34 @@ export class Flow {
     return found;
   }
 
-  #add(status, before, now) {
-    const minute = Math.floor(now.time / 60) * 60;
+  #add(status, { time, seconds, grown }) {
+    const minute = Math.floor(time / 60) * 60;
     const counts = this.#minutes.get(minute) ?? [0, 0, 0];
     // The part of the time between the two readings that `stats` has not counted.
-    const fresh = now.time - Math.max(before.time, this.#corrected);
-    const part = Math.max(0, fresh) / (now.time - before.time);
-    const added = SERIES.map((name) => Math.max(0, now[name] - before[name]) * part);
+    const part = Math.max(0, Math.min(seconds, time - this.#corrected)) / seconds;
+    const sums = counts.map((each, index) => each + (grown[index] ?? 0) * part);
     // `stats` counts a stored lead in the minute in which it was accepted: while older ones wait, it is none of this.
-    if ((status.oldest_age_seconds ?? Infinity) > now.time - minute) added[1] = 0;
-    const sums = counts.map((each, index) => each + added[index]);
+    if ((status.oldest_age_seconds ?? Infinity) > time - minute) sums[1] = counts[1];
     sums[1] = Math.min(sums[1], sums[0]);
     this.#minutes.set(minute, sums);
   }
 }
 
-// Counts that only grow. Without a ledger, accepted leads are those by which the queue has grown.
-function totals(status, before, time) {
-  const { ledger } = status;
-  const waiting = status.waiting ?? before?.waiting ?? 0;
-  const grown = before ? Math.max(0, waiting - before.waiting) : 0;
-  const today = status.refused_today ?? before?.today ?? 0;
-  const refused = before ? today - (today < before.today ? 0 : before.today) : 0;
-  return {
-    time,
-    waiting,
-    today,
-    isAnchored: ledger !== null || (before?.isAnchored ?? false), // whether a ledger was ever read
-    accepted: ledger ? ledger.accepted : (before?.accepted ?? 0) + grown,
-    stored: ledger ? ledger.stored + ledger.expired + ledger.erased : (before?.stored ?? 0),
-    refused: (before?.refused ?? 0) + refused,
+const seconds = (status) => Date.parse(status.time) / 1000;
+const sum = (items, of) => items.reduce((all, each) => all + of(each), 0);
+
+// What came between two readings. While the database is away none is stored, and as many were accepted as wait more.
+function growth(before, now) {
+  const more = (of) => {
+    const [from, to] = [of(before), of(now)];
+    return from === null || to === null ? null : Math.max(0, to - from);
   };
+  const isAway = !now.database;
+  const gone = (ledger) => ledger && ledger.stored + ledger.expired + ledger.erased;
+  const waiting = more((status) => status.waiting);
+  return [
+    isAway ? waiting : more(({ ledger }) => ledger && ledger.accepted),
+    isAway ? waiting && 0 : more(({ ledger }) => gone(ledger)),
+    more((status) => status.refused_today),
+  ];
 }

@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
+const tiny = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 1 });
 const tenths = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const hundredths = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
 const clockTime = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
@@ -17,7 +18,14 @@ export const hour = (milliseconds) => minuteTime.format(milliseconds);
 
 export function rate(value) {
   if (value === null || value === undefined) return NOTHING;
-  return value < 10 ? tenths.format(value) : whole.format(value);
+  return (value < 0.1 ? tiny : value < 10 ? tenths : whole).format(value);
+}
+
+// Returns what writes the multiples of a step, each with as many digits as the step needs.
+export function scale(step) {
+  const digits = Math.max(0, Math.ceil(-Math.log10(step)));
+  const format = new Intl.NumberFormat(undefined, { maximumFractionDigits: digits });
+  return (value) => format.format(value);
 }
 
 // The number with its noun: "1 lead", "1,000 leads".

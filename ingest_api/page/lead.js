@@ -1,11 +1,11 @@
 // The view of one lead.
 
-import { ask } from "./api.js";
-import { h, heading, symbol } from "./dom.js";
-import { moment } from "./format.js";
-import { wayBack } from "./leads.js";
-import { poll } from "./poll.js";
-import { showProblem } from "./problem.js";
+import { ask, Problem } from "./api.js";
+import { button, h, heading, setText, symbol } from "./dom.js";
+import { clock, moment } from "./format.js";
+import { LEAD_ID, wayBack } from "./leads.js";
+import { poll, slower } from "./poll.js";
+import { problemBox, showProblem } from "./problem.js";
 
 const LABELS = {
   id: "Id",
@@ -29,11 +29,14 @@ const STATES = {
 export function showLead(main, route) {
   const place = h("div", { id: "lead-problem" });
   const content = h("div", { id: "lead" });
+  const asOf = h("span", { id: "lead-as-of", class: "hint" });
+  const again = h("div", { class: "buttons", hidden: true }, button("Refresh", load, { id: "lead-again" }), asOf);
   main.replaceChildren(
     h("p", {}, h("a", { id: "back", href: wayBack() }, "Back to the list")),
     heading("Lead"),
     place,
     content,
+    again,
   );
   let callOff = () => {};
   let stop = () => {};
@@ -41,13 +44,17 @@ export function showLead(main, route) {
 
   function load() {
     stop();
+    callOff();
+    const next = slower(2, 30);
     stop = poll(async (signal) => {
       try {
-        const { data } = await ask(`api/leads/${encodeURIComponent(route.id)}`, { signal });
+        const { data } = await ask(`api/leads/${route.id}`, { signal });
         place.replaceChildren();
         if (data.state !== state) content.replaceChildren(...shown(data));
         state = data.state;
-        return state === "stored" ? null : 2;
+        again.hidden = state === "stored";
+        setText(asOf, `as of ${clock(Date.now())}`);
+        return state === "stored" ? null : next();
       } catch (problem) {
         if (!signal.aborted) callOff = showProblem(place, problem, load);
         return null;
@@ -55,7 +62,8 @@ export function showLead(main, route) {
     });
   }
 
-  load();
+  if (LEAD_ID.test(route.id)) load();
+  else place.append(problemBox(new Problem("This is no lead's id.")));
   return {
     stop() {
       stop();

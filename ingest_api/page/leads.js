@@ -26,7 +26,7 @@ const IDS = {
   createdFrom: "filter-from",
   createdTo: "filter-to",
 };
-const LEAD_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+export const LEAD_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 // Filters that name a person stay in memory: they never come into the address or the history.
 let person = { email: "", phone: "" };
@@ -43,7 +43,7 @@ export function showLeads(main, route) {
 
   const exporting = has("export") ? exportPart(exportQuery) : null;
   const isNarrowed = Object.values(filters()).some(Boolean);
-  const page = leadsPanels(isNarrowed, exporting);
+  const page = leadsPanels(isNarrowed, exporting, { clear: onClear, again: load, sort: onSort });
   main.replaceChildren(...page.sections);
 
   function hash(changes) {
@@ -167,10 +167,7 @@ export function showLeads(main, route) {
 
   page.findForm.addEventListener("submit", onFind);
   page.filterForm.addEventListener("submit", onFilter);
-  page.clear.addEventListener("click", onClear);
-  page.again.addEventListener("click", load);
   page.size.addEventListener("change", () => go({ limit: page.size.value }));
-  for (const name of SORTS) page.heads[name].querySelector("button").addEventListener("click", () => onSort(name));
   load();
 
   return {

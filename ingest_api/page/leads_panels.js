@@ -1,6 +1,6 @@
 // The parts of the view Leads, with ids by which they are filled.
 
-import { field, h, heading } from "./dom.js";
+import { button, field, h, heading } from "./dom.js";
 import { moment, NOTHING } from "./format.js";
 
 const COLUMNS = {
@@ -27,7 +27,8 @@ export function leadRow(lead) {
   );
 }
 
-export function leadsPanels(isNarrowed, exporting) {
+// `on` has what the buttons do: clear, again, and sort, which takes the column.
+export function leadsPanels(isNarrowed, exporting, on) {
   const page = { heads: {}, arrows: {} };
   page.find = h("input", { id: "find-text", type: "text", autocomplete: "off", spellcheck: "false" });
   page.findForm = h(
@@ -44,15 +45,15 @@ export function leadsPanels(isNarrowed, exporting) {
     duplicates: h(
       "select",
       {},
-      h("option", { value: "" }, "with others"),
+      h("option", { value: "" }, "included"),
       h("option", { value: "exclude" }, "left out"),
-      h("option", { value: "only" }, "alone"),
+      h("option", { value: "only" }, "only"),
     ),
     from: h("input", { type: "datetime-local", step: "1" }),
     to: h("input", { type: "datetime-local", step: "1" }),
   };
   const { email, phone, source, duplicates, from, to } = page.inputs;
-  page.clear = h("button", { id: "filter-clear", type: "button" }, "Clear");
+  page.clear = button("Clear", on.clear, { id: "filter-clear" });
   page.filterForm = h(
     "form",
     { id: "filters", novalidate: true },
@@ -69,7 +70,7 @@ export function leadsPanels(isNarrowed, exporting) {
     h("div", { class: "buttons" }, h("button", { id: "filter-apply", class: "primary" }, "Show"), page.clear),
   );
   page.total = h("p", { id: "leads-total", tabindex: "-1", role: "status" });
-  page.again = h("button", { id: "leads-again", type: "button" }, "Refresh");
+  page.again = button("Refresh", on.again, { id: "leads-again" });
   page.size = h(
     "select",
     { id: "page-size" },
@@ -80,7 +81,7 @@ export function leadsPanels(isNarrowed, exporting) {
   for (const [name, label] of Object.entries(COLUMNS)) {
     const arrow = (page.arrows[name] = h("span", { "aria-hidden": "true" }));
     const content = SORTS.includes(name)
-      ? h("button", { id: `sort-${name}`, type: "button" }, label, " ", arrow)
+      ? button([label, " ", arrow], () => on.sort(name), { id: `sort-${name}` })
       : label;
     page.heads[name] = h("th", { scope: "col" }, content);
   }

@@ -1,12 +1,13 @@
 // The view Dead letters: by reason, replayed, and what became of them.
 
 import { ask, has } from "./api.js";
-import { h, heading, setText, symbol } from "./dom.js";
+import { button, h, heading, setText, spoken, symbol } from "./dom.js";
 import { count, duration, moment, number } from "./format.js";
-import { poll } from "./poll.js";
+import { poll, slower } from "./poll.js";
 import { problemBox, showProblem } from "./problem.js";
 
 const PAGE = 25;
+const CLOCKS = 10_000; // milliseconds by which the clocks of API and queue may differ
 
 export function showLetters(main, route, noteStatus) {
   const stops = new Set(); // of what is being followed
@@ -14,17 +15,15 @@ export function showLetters(main, route, noteStatus) {
   const total = h("p", { id: "letters-total", role: "status" });
   const reasons = h("div", { id: "reasons", class: "buttons", role: "group", "aria-label": "Reason" });
   const list = h("ol", { id: "letters-list" });
-  const more = h(
-    "button",
-    { id: "letters-more", type: "button", hidden: true, on: { click: () => load(next) } },
-    "Show more",
-  );
-  const again = h("button", { id: "letters-again", type: "button", on: { click: () => load() } }, "Refresh");
+  const more = button("Show more", () => load(next), { id: "letters-more", hidden: true });
+  const again = button("Refresh", () => load(), { id: "letters-again" });
+  const ofNewest = h("p", { id: "reasons-of", class: "hint" });
   const all = h("div", { id: "replay-all-part", class: "buttons" });
-  const result = h("div", { id: "replay-result", role: "status" });
+  const result = spoken({ id: "replay-result", tabindex: "-1" });
   let reason = null;
   let next = null;
   let known = 0;
+  let reasonCounts = {};
   let callOff = () => {};
   let running = null;
 
@@ -37,8 +36,9 @@ export function showLetters(main, route, noteStatus) {
     ),
     place,
     h("div", { class: "title" }, total, h("div", { class: "buttons" }, again, all)),
-    result,
+    result.element,
     reasons,
+    ofNewest,
     list,
     more,
   );
@@ -50,7 +50,13 @@ export function showLetters(main, route, noteStatus) {
     try {
       const { data } = await ask("api/dead-letters", { query: { limit: PAGE, after, reason }, signal });
       place.replaceChildren();
-      showCounts(data);
+      known = data.total;
+      // The first page alone counts them.
+      if (after === null) {
+        reasonCounts = data.reasons;
+        setText(ofNewest, known > data.reasons_of ? `Reasons of the newest ${number(data.reasons_of)}` : "");
+      }
+      showCounts();
       const items = data.items.map(item);
       if (after === null) list.replaceChildren(...items);
       else list.append(...items);
@@ -61,31 +67,28 @@ export function showLetters(main, route, noteStatus) {
     }
   }
 
-  function showCounts(data) {
-    known = data.total;
+  function showCounts() {
     noteStatus({ dead_letters: known });
-    setText(total, data.total ? count(data.total, "dead letter") : "No dead letters");
+    setText(total, known ? count(known, "dead letter") : "No dead letters");
     if (!all.contains(document.activeElement)) showReplayAll();
     const choice = (value, label, of) =>
-      h(
-        "button",
-        {
-          type: "button",
-          class: "choice",
-          "aria-pressed": String(reason === value),
-          on: { click: () => choose(value) },
-        },
-        `${label} `,
-        h("b", {}, number(of)),
-      );
-    const found = Object.entries(data.reasons);
+      button([`${label} `, h("b", {}, number(of))], () => choose(value), {
+        class: "choice",
+        "aria-pressed": String(reason === value),
+      });
+    const found = Object.entries(reasonCounts).filter(([each, of]) => each && of > 0);
     const hadFocus = reasons.contains(document.activeElement);
     reasons.replaceChildren(
-      ...(data.total
-        ? [choice(null, "All reasons", data.total), ...found.map(([each, of]) => choice(each, each || "No reason", of))]
-        : []),
+      ...(known ? [choice(null, "All reasons", known), ...found.map(([each, of]) => choice(each, each, of))] : []),
     );
     if (hadFocus) reasons.querySelector('[aria-pressed="true"]')?.focus();
+  }
+
+  // Counts a letter that went, or came, since the API has counted them.
+  function change(by, of) {
+    known = Math.max(0, known + by);
+    reasonCounts[of] = (reasonCounts[of] ?? 0) + by;
+    showCounts();
   }
 
   function choose(value) {
@@ -94,34 +97,18 @@ export function showLetters(main, route, noteStatus) {
   }
 
   function showReplayAll() {
-    const button = h(
-      "button",
-      { id: "replay-all", type: "button", on: { click: confirm } },
-      `Replay all ${number(known)}`,
-    );
-    all.replaceChildren(...(known ? [button] : []));
+    const text = `Replay all ${number(known)}`;
+    all.replaceChildren(...(known ? [button(text, confirm, { id: "replay-all" })] : []));
   }
 
   function confirm() {
-    const yes = h(
-      "button",
-      { id: "replay-all-confirm", type: "button", class: "primary", on: { click: replayAll } },
-      `Yes, replay all ${number(known)}, of every reason`,
-    );
-    const no = h(
-      "button",
-      {
-        id: "replay-all-cancel",
-        type: "button",
-        on: {
-          click: () => {
-            showReplayAll();
-            all.querySelector("button")?.focus();
-          },
-        },
-      },
-      "No",
-    );
+    const text = `Yes, replay all ${number(known)}, of every reason`;
+    const yes = button(text, replayAll, { id: "replay-all-confirm", class: "primary" });
+    const onNo = () => {
+      showReplayAll();
+      all.firstChild?.focus();
+    };
+    const no = button("No", onNo, { id: "replay-all-cancel" });
     all.replaceChildren(yes, no);
     yes.focus();
   }
@@ -129,7 +116,8 @@ export function showLetters(main, route, noteStatus) {
   async function replayAll() {
     const before = known;
     all.replaceChildren();
-    setText(result, "Replaying …");
+    result.say("Replaying …");
+    result.element.focus();
     try {
       const { data, date } = await ask("api/dead-letters/replay", {
         method: "POST",
@@ -137,10 +125,10 @@ export function showLetters(main, route, noteStatus) {
         timeout: 120,
       });
       const said = `${number(data.replayed)} replayed`;
-      setText(result, `${said}, back in the queue.`);
+      result.say(`${said}, back in the queue.`);
       if (has("read")) stops.add(followAll(data.replayed, before, date, said));
     } catch (problem) {
-      result.replaceChildren(problemBox(problem));
+      result.say([problemBox(problem)]);
     }
     load();
   }
@@ -153,34 +141,28 @@ export function showLetters(main, route, noteStatus) {
         const passed = (Date.parse(data.time) - ended) / 1000 - 1;
         const dead = Math.min(replayed, Math.max(0, (data.dead_letters ?? 0) - Math.max(0, before - replayed)));
         if (data.queue && passed > 0 && (data.waiting === 0 || data.oldest_age_seconds < passed)) {
-          setText(result, `${said}: ${number(replayed - dead)} stored, ${number(dead)} dead again.`);
+          result.say(`${said}: ${number(replayed - dead)} stored, ${number(dead)} dead again.`);
           load();
           return null;
         }
-        setText(result, `${said}: ${number(dead)} dead again so far, others wait.`);
+        result.say(said, `: ${number(dead)} dead again so far, others wait.`);
         return 2;
       } catch (problem) {
         if (signal.aborted) return null;
-        setText(result, `${said}. ${problem.message} Asking again.`);
+        result.say(said, `. ${problem.message} Asking again.`);
         return problem.retryAfter ?? 3;
       }
     });
   }
 
   function item(letter) {
-    const outcome = h("div", { class: "outcome", role: "status" });
+    const outcome = spoken({ class: "outcome" });
     const { lead } = letter;
     const who = lead ? `${lead.firstName} ${lead.lastName}` : "a lead that is not readable";
-    const button = h(
-      "button",
-      {
-        type: "button",
-        class: "replay",
-        "aria-label": `Replay ${who}`,
-        on: { click: () => replay(letter, button, outcome) },
-      },
-      "Replay",
-    );
+    const again = button("Replay", () => replay(letter, again, outcome), {
+      class: "replay",
+      "aria-label": `Replay ${who}`,
+    });
     const id = letter.id && has("read") ? h("a", { href: `#lead/${letter.id}` }, letter.id) : letter.id;
     return h(
       "li",
@@ -189,53 +171,53 @@ export function showLetters(main, route, noteStatus) {
       h("p", {}, h("bdi", {}, h("b", {}, who)), lead ? [", ", h("bdi", {}, lead.email)] : null),
       h("p", { class: "hint" }, "Dead since ", moment(letter.since), id ? [", lead ", id] : null),
       lead ? h("details", {}, h("summary", {}, "The lead"), h("pre", {}, JSON.stringify(lead, null, 2))) : null,
-      h("div", { class: "buttons" }, button, outcome),
+      h("div", { class: "buttons" }, again, outcome.element),
     );
   }
 
-  async function replay(letter, button, outcome) {
-    button.disabled = true;
-    setText(outcome, "Replaying …");
+  async function replay(letter, pressed, outcome) {
+    pressed.ariaDisabled = "true";
+    outcome.say("Replaying …");
     const began = performance.now();
     try {
-      const { data } = await ask("api/dead-letters/replay", { method: "POST", body: { letter: letter.letter } });
-      setText(outcome, data.replayed ? "Back in the queue." : "Somebody else has replayed it.");
-      if (data.replayed && letter.id && has("read")) stops.add(follow(letter, began, outcome));
-      else refreshCounts();
+      const body = { letter: letter.letter };
+      const { data, date } = await ask("api/dead-letters/replay", { method: "POST", body });
+      if (data.replayed) outcome.say("Back in the queue", ".");
+      else outcome.say("Somebody else has replayed it.");
+      change(-1, letter.reason);
+      if (data.replayed && letter.id && has("read")) stops.add(follow(letter, began, date, outcome));
     } catch (problem) {
-      outcome.replaceChildren(problemBox(problem));
-      button.disabled = problem.status === 404;
+      outcome.say([problemBox(problem)]);
+      if (problem.status !== 404) pressed.ariaDisabled = "false";
+      else change(-1, letter.reason);
     }
   }
 
-  function follow(letter, began, outcome) {
-    let seconds = 0.3;
+  function follow(letter, began, replayedAt, outcome) {
+    const next = slower(0.3);
     return poll(async (signal) => {
       const took = duration((performance.now() - began) / 1000);
-      seconds = Math.min(seconds * 1.5, 5);
       try {
         const { data } = await ask(`api/leads/${letter.id}`, { signal });
-        const again = data.state === "stored" ? null : await deadAgain(letter, signal);
-        if (data.state === "stored") outcome.replaceChildren(symbol("ok"), ` Stored after ${took}.`);
-        else if (again) outcome.replaceChildren(symbol("bad"), ` A dead letter again: ${again.reason}`);
-        else setText(outcome, `Back in the queue, waiting for ${took}.`);
-        if (data.state !== "stored" && !again) return seconds;
-        refreshCounts();
-        return null;
+        const again = data.state === "stored" ? null : await deadAgain(letter, replayedAt, signal);
+        if (data.state === "stored") {
+          outcome.say([symbol("ok"), ` Stored after ${took}.`]);
+          return null;
+        }
+        if (again) {
+          outcome.say([symbol("bad"), ` A dead letter again: ${again.reason}`]);
+          change(1, again.reason);
+          return null;
+        }
+        const seconds = next();
+        outcome.say("Back in the queue", `, waiting for ${took}.${seconds ? "" : " The page no longer asks."}`);
+        return seconds;
       } catch (problem) {
         if (signal.aborted) return null;
-        setText(outcome, `Back in the queue. ${problem.message} Asking again.`);
+        outcome.say("Back in the queue", `. ${problem.message} Asking again.`);
         return problem.retryAfter ?? 3;
       }
     });
-  }
-
-  async function refreshCounts() {
-    try {
-      showCounts((await ask("api/dead-letters", { query: { limit: 1 } })).data);
-    } catch {
-      // The counts are those of the last answer.
-    }
   }
 
   load();
@@ -248,9 +230,10 @@ export function showLetters(main, route, noteStatus) {
   };
 }
 
-// The letter of a replayed lead that could not be stored again, behind its former one.
-async function deadAgain(letter, signal) {
-  for (let after = letter.letter; after !== null;) {
+// The letter of a replayed lead that could not be stored again. Names begin with the time, so it is behind the replay's.
+async function deadAgain(letter, replayedAt, signal) {
+  const since = replayedAt - CLOCKS;
+  for (let after = parseInt(letter.letter) < since ? `${since}-0` : letter.letter; after !== null;) {
     const { data } = await ask("api/dead-letters", { query: { limit: 100, after }, signal });
     const found = data.items.find((each) => each.id === letter.id);
     if (found) return found;

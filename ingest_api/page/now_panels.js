@@ -10,7 +10,7 @@ const TILES = [
   ["refused-rate", "Refused a second"],
   ["waiting", "Waiting"],
   ["oldest", "Oldest waits for"],
-  ["delay", "From 202 to row"],
+  ["delay", "From 202 to row", "How long the first lead of the last batch took from its answer to its row"],
 ];
 
 export function panels(range) {
@@ -30,9 +30,9 @@ export function panels(range) {
     page.symbol,
     h("div", {}, page.word, page.sentence, page.detail, page.also, page.toLetters, page.toTry),
   );
-  const tiles = TILES.map(([id, label]) => {
+  const tiles = TILES.map(([id, label, title]) => {
     page.tiles[id] = h("dd", { id }, NOTHING);
-    return h("div", { class: "tile" }, h("dt", {}, label), page.tiles[id]);
+    return h("div", { class: "tile", title }, h("dt", {}, label), page.tiles[id]);
   });
   page.ledger = h("p", { id: "ledger", "data-level": "unknown" }, symbol("unknown"), h("span", {}, "Reading …"));
   page.range = h(
@@ -94,6 +94,7 @@ export function panels(range) {
       { class: "card ledger", "aria-labelledby": "ledger-heading" },
       h("h2", { id: "ledger-heading" }, "Ledger"),
       page.ledger,
+      h("p", { class: "hint" }, "Where each accepted lead is"),
     ),
     h(
       "div",

@@ -11,8 +11,12 @@ export function poll(task) {
   async function turn() {
     if (isRunning || isDone) return;
     isRunning = true;
-    const seconds = await task(controller.signal);
-    isRunning = false;
+    let seconds;
+    try {
+      seconds = await task(controller.signal);
+    } finally {
+      isRunning = false;
+    }
     isDone ||= seconds === null;
     if (!isDone && !document.hidden) timer = setTimeout(turn, seconds * 1000);
   }
@@ -29,5 +33,17 @@ export function poll(task) {
     clearTimeout(timer);
     controller.abort();
     document.removeEventListener("visibilitychange", onVisibility);
+  };
+}
+
+// Returns a function that gives the seconds until the next turn: each time half as many again, and null when the last
+// of `minutes` has passed, as who reads a lead is written down.
+export function slower(first, longest = 10, minutes = 10) {
+  let seconds = first / 1.5;
+  let asked = 0;
+  return () => {
+    seconds = Math.min(seconds * 1.5, longest);
+    asked += seconds;
+    return asked > minutes * 60 ? null : seconds;
   };
 }

@@ -1,9 +1,9 @@
 // Shows an error as the API says it, with the request id.
 
-import { h, symbol } from "./dom.js";
+import { button, h, symbol } from "./dom.js";
 import { poll } from "./poll.js";
 
-export function problemBox(problem, again = null, fields = problem.fields) {
+export function problemBox(problem, again = null, fields = problem.fields ?? {}) {
   const named = Object.entries(fields).map(([name, messages]) =>
     h("li", {}, h("b", {}, name), ` ${messages.join(" ")}`),
   );
@@ -11,10 +11,10 @@ export function problemBox(problem, again = null, fields = problem.fields) {
     "div",
     {},
     h("p", {}, problem.status ? h("b", {}, `${problem.status} `) : null, problem.message),
-    problem.retryAfter ? h("p", {}, `It asks to wait ${problem.retryAfter} s.`) : null,
+    problem.retryAfter ? h("p", {}, `Try again in ${problem.retryAfter} s.`) : null,
     named.length ? h("ul", {}, named) : null,
     problem.requestId ? h("p", { class: "request-id" }, "Request ", h("code", {}, problem.requestId)) : null,
-    again ? h("button", { type: "button", class: "again", on: { click: again } }, "Try again") : null,
+    again ? button("Try again", again, { class: "again" }) : null,
   );
   return h("div", { class: "problem", role: "alert", "data-level": "bad" }, symbol("bad"), text);
 }

@@ -1,18 +1,7 @@
 // Made-up leads. Nobody has these addresses and numbers: example.com is reserved, and +999 no country's.
 
-const FIRST = ["Ada", "Grace", "Alan", "Katherine", "Edsger", "Barbara", "Dennis", "Radia", "Ken", "Frances"];
-const LAST = [
-  "Lovelace",
-  "Hopper",
-  "Turing",
-  "Johnson",
-  "Dijkstra",
-  "Liskov",
-  "Ritchie",
-  "Perlman",
-  "Thompson",
-  "Allen",
-];
+const FIRST = "Ada Grace Alan Katherine Edsger Barbara Dennis Radia Ken Frances".split(" ");
+const LAST = "Lovelace Hopper Turing Johnson Dijkstra Liskov Ritchie Perlman Thompson Allen".split(" ");
 
 const below = (limit) => Math.floor(Math.random() * limit);
 const digits = (length) => Array.from({ length }, () => below(10)).join("");

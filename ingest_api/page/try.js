@@ -1,10 +1,10 @@
 // The view Try it, of the embedded run: sends leads and follows them.
 
 import { ask, parseJson } from "./api.js";
-import { field, h, heading, showFieldErrors, symbol } from "./dom.js";
+import { button, field, h, heading, setText, showFieldErrors, spoken, symbol } from "./dom.js";
 import { duration, number } from "./format.js";
 import { filterByPhone } from "./leads.js";
-import { poll } from "./poll.js";
+import { poll, slower } from "./poll.js";
 import { problemBox } from "./problem.js";
 import { sampleLead, samplePhone } from "./sample.js";
 
@@ -43,6 +43,7 @@ function oneLead(stops) {
   inputs.additionalData = h("textarea", { name: "additionalData", rows: 3, spellcheck: "false" });
   const place = h("div", { id: "try-problem" });
   const line = h("ol", { id: "try-timeline", class: "timeline" });
+  const live = h("p", { class: "unseen", role: "status" });
   const send = h("button", { id: "try-send", class: "primary" }, "Send the lead");
   let unanswered = null; // {body, key} of a request that may have been accepted
   let stop = null;
@@ -55,6 +56,7 @@ function oneLead(stops) {
 
   async function onSubmit(event) {
     event.preventDefault();
+    if (send.ariaDisabled === "true") return;
     stop?.();
     place.replaceChildren();
     line.replaceChildren();
@@ -66,7 +68,7 @@ function oneLead(stops) {
       showFieldErrors(IDS, { additionalData: [`This is not JSON: ${error.message}`] });
       return;
     }
-    send.disabled = true;
+    send.ariaDisabled = "true";
     const began = performance.now();
     const body = JSON.stringify(lead);
     // The same key again: a lead whose answer was lost is not accepted twice.
@@ -85,7 +87,7 @@ function oneLead(stops) {
       const rest = showFieldErrors(IDS, problem.fields);
       place.replaceChildren(problemBox(problem, null, rest));
     }
-    send.disabled = false;
+    send.ariaDisabled = "false";
   }
 
   function follow({ data, status, requestId }, began) {
@@ -97,25 +99,28 @@ function oneLead(stops) {
       ]),
       step("step-queued", "ok", "queued", ["In the queue as ", h("a", { href: `#lead/${data.id}` }, data.id)]),
     );
+    setText(live, "Accepted, and in the queue");
     const last = step("step-stored", "unknown", "not stored yet", ["Asking …"]);
     line.append(last);
-    let seconds = 0.05;
+    const next = slower(0.05);
     stop = poll(async (signal) => {
       try {
         const { data: now } = await ask(`api/leads/${data.id}`, { signal });
         if (now.state === "stored") {
-          last.replaceWith(step("step-stored", "ok", `stored after ${took()}`, ["It is a row of the table."]));
+          setText(live, `stored after ${took()}`);
+          last.replaceWith(step("step-stored", "ok", live.textContent, ["It is a row of the table."]));
           prefill();
           return null;
         }
-        last.querySelector("span").textContent = `It still waits after ${took()}.`;
+        const seconds = next();
+        const end = seconds ? "" : " The page no longer asks.";
+        last.querySelector("span").textContent = `It still waits after ${took()}.${end}`;
+        return seconds;
       } catch (problem) {
         if (signal.aborted) return null;
         last.querySelector("span").textContent = `${problem.message} It is asked for again.`;
-        seconds = Math.max(seconds, problem.retryAfter ?? 2);
+        return problem.retryAfter ?? 2;
       }
-      seconds = Math.min(seconds * 1.4, 2);
-      return seconds;
     });
     stops.add(stop);
   }
@@ -137,7 +142,8 @@ function oneLead(stops) {
       h("div", { class: "buttons" }, send),
     ),
     place,
-    h("div", { role: "status" }, line),
+    live,
+    line,
   );
 }
 
@@ -146,11 +152,7 @@ function step(id, level, title, text) {
 }
 
 function thousandLeads(stops) {
-  const button = h(
-    "button",
-    { id: "try-thousand", type: "button", class: "primary", on: { click: send } },
-    "Send a thousand leads",
-  );
+  const pressed = button("Send a thousand leads", send, { id: "try-thousand", class: "primary" });
   const bar = h("progress", {
     id: "thousand-progress",
     max: THOUSAND,
@@ -158,17 +160,17 @@ function thousandLeads(stops) {
     "aria-label": "Stored of a thousand leads",
     hidden: true,
   });
-  const text = h("p", { id: "thousand-text", role: "status" });
+  const text = spoken({ id: "thousand-text" });
   const more = h("p", { id: "thousand-more" });
   let stop = null;
 
   async function send() {
     stop?.();
-    button.disabled = true;
+    pressed.ariaDisabled = "true";
     bar.hidden = false;
     bar.value = 0;
     more.replaceChildren();
-    text.textContent = "Sending …";
+    text.say("Sending …");
     const phone = samplePhone();
     const leads = Array.from({ length: THOUSAND }, () => sampleLead(phone));
     const began = performance.now();
@@ -177,19 +179,18 @@ function thousandLeads(stops) {
       const { data, status } = await ask("api/leads/bulk", { method: "POST", body: leads });
       follow(data.accepted, phone, `${status} after ${took()}`, took);
     } catch (problem) {
-      text.textContent = problem.status ? "Nothing was accepted." : "Whether they were accepted is not known.";
+      text.say(problem.status ? "Nothing was accepted." : "Whether they were accepted is not known.");
       more.replaceChildren(problemBox(problem));
     }
-    button.disabled = false;
+    pressed.ariaDisabled = "false";
   }
 
   function follow(accepted, phone, answered, took) {
-    const say = (stored, end) => {
-      bar.value = stored;
-      text.textContent = `${number(stored)} of ${number(accepted)} stored. ${answered}${end}`;
-    };
+    const next = slower(0.3);
+    const stored = () => `${number(bar.value)} of ${number(accepted)} stored`;
+    const say = (end) => text.say(`${answered}: `, `${stored()}${end}`);
     bar.max = accepted;
-    say(0, ".");
+    say(".");
     more.append(
       h("a", { href: "#now" }, "See them come in"),
       " or ",
@@ -199,12 +200,17 @@ function thousandLeads(stops) {
     stop = poll(async (signal) => {
       try {
         const { data } = await ask("api/leads", { signal, query: { phone, limit: 1 } });
-        const { total } = data.pagination;
-        say(total, total >= accepted ? `, all stored after ${took()}.` : `, waiting for ${took()}.`);
-        return total >= accepted ? null : 0.3;
+        bar.value = data.pagination.total;
+        if (bar.value >= accepted) {
+          text.say(`${answered}: ${stored()}, all after ${took()}.`);
+          return null;
+        }
+        const seconds = next();
+        say(`, waiting for ${took()}.${seconds ? "" : " The page no longer asks."}`);
+        return seconds;
       } catch (problem) {
         if (signal.aborted) return null;
-        say(bar.value, `. ${problem.message} Asking again.`);
+        say(`. ${problem.message} Asking again.`);
         return problem.retryAfter ?? 2;
       }
     });
@@ -220,9 +226,9 @@ function thousandLeads(stops) {
       {},
       "One request with a thousand leads that share a telephone number, by which they are counted in the list.",
     ),
-    h("div", { class: "buttons" }, button),
+    h("div", { class: "buttons" }, pressed),
     bar,
-    text,
+    text.element,
     more,
   );
 }
