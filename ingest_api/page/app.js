@@ -41,8 +41,8 @@ function render() {
   if (name === undefined) {
     showFrame(null);
     main.replaceChildren(
-      h("h1", { id: "heading", tabindex: "-1" }, "Nothing to see"),
-      h("p", {}, `The roles of this user show nothing here: ${user.roles.join(", ")}.`),
+      h("h1#heading", { tabindex: "-1" }, "Nothing to see"),
+      h("p", `The roles of this user show nothing here: ${user.roles.join(", ")}.`),
     );
     return;
   }
@@ -63,14 +63,14 @@ function showFrame(name) {
   const tabs = Object.entries(VIEWS).filter(([, view]) => view.label && view.may());
   nav.replaceChildren(
     ...tabs.map(([each, view]) => {
-      const badge = each === "letters" ? [" ", h("span", { id: "letters-badge", class: "badge" })] : null;
+      const badge = each === "letters" ? [" ", h("span#letters-badge.badge")] : null;
       const current = name && each === VIEWS[name].tab ? "page" : null;
-      return h("a", { id: `nav-${each}`, href: `#${each}`, "aria-current": current }, view.label, badge);
+      return h(`a#nav-${each}`, { href: `#${each}`, "aria-current": current }, view.label, badge);
     }),
   );
   account.replaceChildren(
-    h("span", { id: "user" }, user.email),
-    button("Log out", () => leave(""), { id: "logout" }),
+    h("span#user", user.email),
+    button("#logout", "Log out", () => leave("")),
   );
   showBadge();
 }

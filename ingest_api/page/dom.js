@@ -16,18 +16,28 @@ function fill(element, properties, children) {
   return element;
 }
 
-export const h = (tag, properties = {}, ...children) => fill(document.createElement(tag), properties, children);
+// `what` is a tag with its id and classes, as in a selector: "p#total.hint". An object before the children has properties.
+export function h(what, ...children) {
+  const properties = children[0]?.constructor === Object ? children.shift() : {};
+  const [name, ...classes] = what.split(".");
+  const [tag, id] = name.split("#");
+  const element = document.createElement(tag);
+  if (id) element.id = id;
+  element.classList.add(...classes);
+  return fill(element, properties, children);
+}
+
 export const svg = (tag, properties = {}, ...children) =>
   fill(document.createElementNS(SVG, tag), properties, children);
 
 // A button; one that is `ariaDisabled` does nothing, and unlike a disabled one keeps the focus.
-export function button(text, click, properties = {}) {
+export function button(what, text, click, properties = {}) {
   const onClick = ({ currentTarget }) => currentTarget.ariaDisabled === "true" || click();
-  return h("button", { type: "button", ...properties, on: { click: onClick } }, text);
+  return h(`button${what}`, { type: "button", ...properties, on: { click: onClick } }, text);
 }
 
 // A place for words that are read out when they change, and behind them for numbers that run, which are not.
-export function spoken(properties) {
+export function spoken(what, properties = {}) {
   const said = h("span", { role: "status" });
   const running = h("span");
   const say = (words, numbers = "") => {
@@ -35,7 +45,7 @@ export function spoken(properties) {
     else said.replaceChildren(...words);
     setText(running, numbers);
   };
-  return { element: h("div", properties, said, running), say };
+  return { element: h(`div${what}`, properties, said, running), say };
 }
 
 // Leaves the element alone when nothing changes, so that a selection in it stays.
@@ -57,16 +67,20 @@ export function symbol(level) {
 }
 
 export function heading(text) {
-  return h("h1", { id: "heading", tabindex: "-1" }, text);
+  return h("h1#heading", { tabindex: "-1" }, text);
+}
+
+export function card(id, title, ...children) {
+  return h("section.card", { "aria-labelledby": id }, h(`h2#${id}`, title), children);
 }
 
 // A field with its label and a place for the API's messages about it.
 export function field(id, label, input, hint) {
   input.id = id;
-  const error = h("p", { id: `${id}-error`, class: "field-error" });
-  const help = hint ? h("p", { id: `${id}-hint`, class: "hint" }, hint) : null;
+  const error = h(`p#${id}-error.field-error`);
+  const help = hint ? h(`p#${id}-hint.hint`, hint) : null;
   input.setAttribute("aria-describedby", help ? `${id}-hint ${id}-error` : `${id}-error`);
-  return h("div", { class: "field" }, h("label", { for: id }, label), input, help, error);
+  return h("div.field", h("label", { for: id }, label), input, help, error);
 }
 
 // Shows messages beside the fields of `ids` by their API name, and returns those that belong to none.

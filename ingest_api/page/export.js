@@ -9,13 +9,13 @@ const PIECE = 8e6; // bytes that are put into the file at once
 
 // `query` returns the filters of the list.
 export function exportPart(query) {
-  const text = h("p", { id: "export-text", role: "status" });
-  const progress = h("span", { id: "export-progress" }); // read out it would be too much
-  const place = h("div", { id: "export-problem" });
+  const text = h("p#export-text", { role: "status" });
+  const progress = h("span#export-progress"); // read out it would be too much
+  const place = h("div#export-problem");
   const buttons = ["csv", "ndjson"].map((format) =>
-    button(`Export as ${format.toUpperCase()}`, () => run(format), { id: `export-${format}` }),
+    button(`#export-${format}`, `Export as ${format.toUpperCase()}`, () => run(format)),
   );
-  const cancel = button("Cancel", () => controller.abort(), { id: "export-cancel", hidden: true });
+  const cancel = button("#export-cancel", "Cancel", () => controller.abort(), { hidden: true });
   let controller = null;
 
   async function run(format) {
@@ -61,7 +61,7 @@ export function exportPart(query) {
     }
   }
 
-  const element = h("div", { id: "export" }, h("div", { class: "buttons" }, buttons, cancel, progress, text), place);
+  const element = h("div#export", h("div.buttons", buttons, cancel, progress, text), place);
   return { element, stop: () => controller?.abort() };
 }
 

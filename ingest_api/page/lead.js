@@ -2,37 +2,24 @@
 
 import { ask, Problem } from "./api.js";
 import { button, h, heading, setText, symbol } from "./dom.js";
+import { LABELS } from "./fields.js";
 import { clock, moment } from "./format.js";
 import { LEAD_ID, wayBack } from "./leads.js";
 import { poll, slower } from "./poll.js";
 import { problemBox, showProblem } from "./problem.js";
 
-const LABELS = {
-  id: "Id",
-  firstName: "First name",
-  lastName: "Last name",
-  email: "E-mail address",
-  phone: "Phone",
-  dateOfBirth: "Date of birth",
-  source: "Source",
-  createdAt: "Created",
-  updatedAt: "Updated",
-  duplicateOf: "Duplicate of",
-  consent: "Consent",
-  additionalData: "Additional data",
-};
 const STATES = {
   stored: ["ok", "Stored", "It is a row of the table."],
   queued: ["warn", "Queued", "It waits for a worker, or is a dead letter."],
 };
 
 export function showLead(main, route) {
-  const place = h("div", { id: "lead-problem" });
-  const content = h("div", { id: "lead" });
-  const asOf = h("span", { id: "lead-as-of", class: "hint" });
-  const again = h("div", { class: "buttons", hidden: true }, button("Refresh", load, { id: "lead-again" }), asOf);
+  const place = h("div#lead-problem");
+  const content = h("div#lead");
+  const asOf = h("span#lead-as-of.hint");
+  const again = h("div.buttons", { hidden: true }, button("#lead-again", "Refresh", load), asOf);
   main.replaceChildren(
-    h("p", {}, h("a", { id: "back", href: wayBack() }, "Back to the list")),
+    h("p", h("a#back", { href: wayBack() }, "Back to the list")),
     heading("Lead"),
     place,
     content,
@@ -76,18 +63,10 @@ function shown(lead) {
   const [level, word, text] = STATES[lead.state];
   const names = Object.keys(LABELS).filter((name) => lead[name] !== undefined && lead[name] !== null);
   return [
+    h("p#lead-state.note", { role: "status", "data-level": level }, symbol(level), h("span", h("b", word), ` ${text}`)),
     h(
-      "p",
-      { id: "lead-state", class: "note", role: "status", "data-level": level },
-      symbol(level),
-      h("span", {}, h("b", {}, word), ` ${text}`),
-    ),
-    h(
-      "dl",
-      { class: "card facts" },
-      names.map((name) =>
-        h("div", {}, h("dt", {}, LABELS[name]), h("dd", { id: `lead-${name}` }, value(name, lead[name]))),
-      ),
+      "dl.card.facts",
+      names.map((name) => h("div", h("dt", LABELS[name]), h(`dd#lead-${name}`, value(name, lead[name])))),
     ),
   ];
 }
@@ -95,12 +74,12 @@ function shown(lead) {
 function value(name, of) {
   if (name === "createdAt" || name === "updatedAt") return moment(of);
   if (name === "duplicateOf") return h("a", { href: `#lead/${of}` }, of);
-  if (name === "additionalData") return h("pre", {}, JSON.stringify(of, null, 2));
+  if (name === "additionalData") return h("pre", JSON.stringify(of, null, 2));
   if (name !== "consent") return of;
   const items = Object.entries(of).map(([each, text]) =>
-    h("div", {}, h("dt", {}, each), h("dd", {}, each === "url" ? witness(text) : text)),
+    h("div", h("dt", each), h("dd", each === "url" ? witness(text) : text)),
   );
-  return h("dl", { class: "facts" }, items);
+  return h("dl.facts", items);
 }
 
 function witness(url) {

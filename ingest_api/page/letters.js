@@ -10,32 +10,29 @@ const PAGE = 25;
 const CLOCKS = 10_000; // milliseconds by which the clocks of API and queue may differ
 
 export function showLetters(main, route, noteStatus) {
-  const stops = new Set(); // of what is being followed
-  const place = h("div", { id: "letters-problem" });
-  const total = h("p", { id: "letters-total", role: "status" });
-  const reasons = h("div", { id: "reasons", class: "buttons", role: "group", "aria-label": "Reason" });
-  const list = h("ol", { id: "letters-list" });
-  const more = button("Show more", () => load(next), { id: "letters-more", hidden: true });
-  const again = button("Refresh", () => load(), { id: "letters-again" });
-  const ofNewest = h("p", { id: "reasons-of", class: "hint" });
-  const all = h("div", { id: "replay-all-part", class: "buttons" });
-  const result = spoken({ id: "replay-result", tabindex: "-1" });
+  const follows = new Set(); // what stops following a letter
+  const place = h("div#letters-problem");
+  const total = h("p#letters-total", { role: "status" });
+  const reasons = h("div#reasons.buttons", { role: "group", "aria-label": "Reason" });
+  const list = h("ol#letters-list");
+  const more = button("#letters-more", "Show more", () => load(next), { hidden: true });
+  const again = button("#letters-again", "Refresh", () => load());
+  const ofNewest = h("p#reasons-of.hint");
+  const all = h("div#replay-all-part.buttons");
+  const result = spoken("#replay-result", { tabindex: "-1" });
   let reason = null;
   let next = null;
   let known = 0;
   let reasonCounts = {};
   let callOff = () => {};
+  let stopAll = () => {};
   let running = null;
 
   main.replaceChildren(
     heading("Dead letters"),
-    h(
-      "p",
-      {},
-      "They could not be stored, and are kept until somebody replays them here, or drops them with the command line.",
-    ),
+    h("p", "They could not be stored, and are kept until they are replayed here, or dropped with the command line."),
     place,
-    h("div", { class: "title" }, total, h("div", { class: "buttons" }, again, all)),
+    h("div.title", total, h("div.buttons", again, all)),
     result.element,
     reasons,
     ofNewest,
@@ -53,7 +50,8 @@ export function showLetters(main, route, noteStatus) {
       known = data.total;
       // The first page alone counts them.
       if (after === null) {
-        reasonCounts = data.reasons;
+        reasonCounts = data.reasons ?? {};
+        for (const stop of follows) stop();
         setText(ofNewest, known > data.reasons_of ? `Reasons of the newest ${number(data.reasons_of)}` : "");
       }
       showCounts();
@@ -72,8 +70,7 @@ export function showLetters(main, route, noteStatus) {
     setText(total, known ? count(known, "dead letter") : "No dead letters");
     if (!all.contains(document.activeElement)) showReplayAll();
     const choice = (value, label, of) =>
-      button([`${label} `, h("b", {}, number(of))], () => choose(value), {
-        class: "choice",
+      button(".choice", [`${label} `, h("b", number(of))], () => choose(value), {
         "aria-pressed": String(reason === value),
       });
     const found = Object.entries(reasonCounts).filter(([each, of]) => each && of > 0);
@@ -98,17 +95,17 @@ export function showLetters(main, route, noteStatus) {
 
   function showReplayAll() {
     const text = `Replay all ${number(known)}`;
-    all.replaceChildren(...(known ? [button(text, confirm, { id: "replay-all" })] : []));
+    all.replaceChildren(...(known ? [button("#replay-all", text, confirm)] : []));
   }
 
   function confirm() {
     const text = `Yes, replay all ${number(known)}, of every reason`;
-    const yes = button(text, replayAll, { id: "replay-all-confirm", class: "primary" });
+    const yes = button("#replay-all-confirm.primary", text, replayAll);
     const onNo = () => {
       showReplayAll();
       all.firstChild?.focus();
     };
-    const no = button("No", onNo, { id: "replay-all-cancel" });
+    const no = button("#replay-all-cancel", "No", onNo);
     all.replaceChildren(yes, no);
     yes.focus();
   }
@@ -119,14 +116,12 @@ export function showLetters(main, route, noteStatus) {
     result.say("Replaying …");
     result.element.focus();
     try {
-      const { data, date } = await ask("api/dead-letters/replay", {
-        method: "POST",
-        body: { all: true },
-        timeout: 120,
-      });
+      const options = { method: "POST", body: { all: true }, timeout: 120 };
+      const { data, date } = await ask("api/dead-letters/replay", options);
       const said = `${number(data.replayed)} replayed`;
       result.say(`${said}, back in the queue.`);
-      if (has("read")) stops.add(followAll(data.replayed, before, date, said));
+      stopAll();
+      if (has("read")) stopAll = followAll(data.replayed, before, date, said);
     } catch (problem) {
       result.say([problemBox(problem)]);
     }
@@ -156,22 +151,19 @@ export function showLetters(main, route, noteStatus) {
   }
 
   function item(letter) {
-    const outcome = spoken({ class: "outcome" });
+    const outcome = spoken(".outcome");
     const { lead } = letter;
     const who = lead ? `${lead.firstName} ${lead.lastName}` : "a lead that is not readable";
-    const again = button("Replay", () => replay(letter, again, outcome), {
-      class: "replay",
-      "aria-label": `Replay ${who}`,
-    });
+    const again = button(".replay", "Replay", () => replay(letter, again, outcome), { "aria-label": `Replay ${who}` });
     const id = letter.id && has("read") ? h("a", { href: `#lead/${letter.id}` }, letter.id) : letter.id;
     return h(
-      "li",
-      { class: "card", "data-letter": letter.letter },
-      h("p", { class: "reason", "data-level": "bad" }, symbol("bad"), h("span", {}, letter.reason)),
-      h("p", {}, h("bdi", {}, h("b", {}, who)), lead ? [", ", h("bdi", {}, lead.email)] : null),
-      h("p", { class: "hint" }, "Dead since ", moment(letter.since), id ? [", lead ", id] : null),
-      lead ? h("details", {}, h("summary", {}, "The lead"), h("pre", {}, JSON.stringify(lead, null, 2))) : null,
-      h("div", { class: "buttons" }, again, outcome.element),
+      "li.card",
+      { "data-letter": letter.letter },
+      h("p.reason", { "data-level": "bad" }, symbol("bad"), h("span", letter.reason)),
+      h("p", h("bdi", h("b", who)), lead ? [", ", h("bdi", lead.email)] : null),
+      h("p.hint", "Dead since ", moment(letter.since), id ? [", lead ", id] : null),
+      lead ? h("details", h("summary", "The lead"), h("pre", JSON.stringify(lead, null, 2))) : null,
+      h("div.buttons", again, outcome.element),
     );
   }
 
@@ -182,10 +174,11 @@ export function showLetters(main, route, noteStatus) {
     try {
       const body = { letter: letter.letter };
       const { data, date } = await ask("api/dead-letters/replay", { method: "POST", body });
+      if (!outcome.element.isConnected) return; // the list was read again
       if (data.replayed) outcome.say("Back in the queue", ".");
       else outcome.say("Somebody else has replayed it.");
       change(-1, letter.reason);
-      if (data.replayed && letter.id && has("read")) stops.add(follow(letter, began, date, outcome));
+      if (data.replayed && letter.id && has("read")) follows.add(follow(letter, began, date, outcome));
     } catch (problem) {
       outcome.say([problemBox(problem)]);
       if (problem.status !== 404) pressed.ariaDisabled = "false";
@@ -225,7 +218,8 @@ export function showLetters(main, route, noteStatus) {
     stop() {
       running.abort();
       callOff();
-      for (const stop of stops) stop();
+      stopAll();
+      for (const stop of follows) stop();
     },
   };
 }

@@ -10,8 +10,8 @@ const IDS = { email: "login-email", password: "login-password" };
 export function showLogin(main, message, onDone, onEnd) {
   const email = h("input", { type: "email", name: "email", autocomplete: "username", required: true });
   const password = h("input", { type: "password", name: "password", autocomplete: "current-password", required: true });
-  const place = h("div", { id: "login-message" });
-  const submit = h("button", { id: "login-submit", class: "primary" }, "Log in");
+  const place = h("div#login-message");
+  const submit = h("button#login-submit.primary", "Log in");
 
   async function onSubmit(event) {
     event.preventDefault();
@@ -27,21 +27,20 @@ export function showLogin(main, message, onDone, onEnd) {
     onDone();
   }
 
-  if (message) place.append(h("p", { class: "note", role: "alert", "data-level": "warn" }, message));
+  if (message) place.append(h("p.note", { role: "alert", "data-level": "warn" }, message));
   main.replaceChildren(
     h(
-      "section",
-      { class: "login" },
+      "section.login",
       heading("Log in"),
       place,
       h(
-        "form",
-        { id: "login", novalidate: true, on: { submit: onSubmit } },
+        "form#login",
+        { novalidate: true, on: { submit: onSubmit } },
         field("login-email", "E-mail address", email),
         field("login-password", "Password", password),
         submit,
       ),
-      h("p", { class: "hint" }, "The token stays in the memory of this page: a reload asks again."),
+      h("p.hint", "The token stays in the memory of this page: a reload asks again."),
     ),
   );
   email.focus();

@@ -80,7 +80,7 @@ export function showNow(main, route, noteStatus) {
     setTile("oldest", status.waiting ? duration(status.oldest_age_seconds) : NOTHING);
     setTile("delay", duration(status.storing_delay_seconds));
     page.ledger.dataset.level = ledger.level;
-    page.ledger.replaceChildren(symbol(ledger.level), h("span", {}, ledger.text));
+    page.ledger.replaceChildren(symbol(ledger.level), h("span", ledger.text));
     page.servers.replaceChildren(...serverList(status));
     showState(findings(status, ledger, rates));
     showChart();
@@ -141,9 +141,8 @@ export function showNow(main, route, noteStatus) {
       .map(({ start, counts }) =>
         h(
           "tr",
-          {},
           h("th", { scope: "row" }, hour(start * 1000)),
-          SERIES.map((_, index) => h("td", {}, number(counts?.[index]))),
+          SERIES.map((_, index) => h("td", number(counts?.[index]))),
         ),
       );
     page.rows.replaceChildren(...rows);

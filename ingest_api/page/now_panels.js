@@ -1,6 +1,6 @@
 // The parts of the view Now, with ids by which they are filled.
 
-import { h, heading, symbol } from "./dom.js";
+import { card, h, heading, symbol } from "./dom.js";
 import { RANGES } from "./flow.js";
 import { duration, NOTHING, number } from "./format.js";
 
@@ -15,30 +15,29 @@ const TILES = [
 
 export function panels(range) {
   const page = { tiles: {}, legend: {} };
-  page.symbol = h("div", { class: "state-symbol" }, symbol("unknown"));
-  page.word = h("p", { id: "state-word" }, "");
-  page.sentence = h("p", { id: "state-sentence" }, "Reading …");
-  page.detail = h("p", { id: "state-detail" });
-  page.also = h("p", { id: "state-also" });
-  page.toLetters = h("a", { id: "to-letters", href: "#letters", hidden: true }, "Show the dead letters");
-  page.toTry = h("a", { id: "to-try", href: "#try", hidden: true }, "Send some leads");
-  page.live = h("p", { id: "state-live", class: "unseen", role: "status", "aria-live": "polite" });
-  page.asOf = h("span", { id: "as-of" });
+  page.symbol = h("div.state-symbol", symbol("unknown"));
+  page.word = h("p#state-word", "");
+  page.sentence = h("p#state-sentence", "Reading …");
+  page.detail = h("p#state-detail");
+  page.also = h("p#state-also");
+  page.toLetters = h("a#to-letters", { href: "#letters", hidden: true }, "Show the dead letters");
+  page.toTry = h("a#to-try", { href: "#try", hidden: true }, "Send some leads");
+  page.live = h("p#state-live.unseen", { role: "status", "aria-live": "polite" });
+  page.asOf = h("span#as-of");
   page.state = h(
-    "section",
-    { id: "state", "aria-label": "State", "data-level": "unknown" },
+    "section#state",
+    { "aria-label": "State", "data-level": "unknown" },
     page.symbol,
-    h("div", {}, page.word, page.sentence, page.detail, page.also, page.toLetters, page.toTry),
+    h("div", page.word, page.sentence, page.detail, page.also, page.toLetters, page.toTry),
   );
   const tiles = TILES.map(([id, label, title]) => {
-    page.tiles[id] = h("dd", { id }, NOTHING);
-    return h("div", { class: "tile", title }, h("dt", {}, label), page.tiles[id]);
+    page.tiles[id] = h(`dd#${id}`, NOTHING);
+    return h("div.tile", { title }, h("dt", label), page.tiles[id]);
   });
-  page.ledger = h("p", { id: "ledger", "data-level": "unknown" }, symbol("unknown"), h("span", {}, "Reading …"));
+  page.ledger = h("p#ledger", { "data-level": "unknown" }, symbol("unknown"), h("span", "Reading …"));
   page.range = h(
-    "fieldset",
-    { id: "chart-range", class: "switch" },
-    h("legend", { class: "unseen" }, "Range of the chart"),
+    "fieldset#chart-range.switch",
+    h("legend.unseen", "Range of the chart"),
     Object.entries(RANGES).map(([name, { label }]) => [
       h("input", {
         type: "radio",
@@ -51,69 +50,59 @@ export function panels(range) {
       h("label", { for: `range-${name}` }, label),
     ]),
   );
-  page.chart = h("div", { id: "chart", role: "img", "aria-label": "Leads a second" });
-  page.when = h("span", { id: "chart-when" }, "now");
+  page.chart = h("div#chart", { role: "img", "aria-label": "Leads a second" });
+  page.when = h("span#chart-when", "now");
   const legend = [
     ["accepted", "accepted"],
     ["stored", "of these stored"],
     ["refused", "refused"],
   ].map(([name, label]) => {
-    page.legend[name] = h("b", { id: `legend-${name}` }, NOTHING);
-    return h("li", {}, h("span", { class: `swatch ${name}` }), `${label} `, page.legend[name]);
+    page.legend[name] = h(`b#legend-${name}`, NOTHING);
+    return h("li", h(`span.swatch.${name}`), `${label} `, page.legend[name]);
   });
-  page.chartNote = h("p", { id: "chart-note", class: "hint" });
+  page.chartNote = h("p#chart-note.hint");
   page.rows = h("tbody");
   page.table = h(
-    "details",
-    { id: "chart-table" },
-    h("summary", {}, "The same as a table"),
+    "details#chart-table",
+    h("summary", "The same as a table"),
     h(
       "table",
-      {},
-      h("caption", { class: "unseen" }, "Leads by time, newest first"),
+      h("caption.unseen", "Leads by time, newest first"),
       h(
         "thead",
-        {},
         h(
           "tr",
-          {},
           ["From", "Accepted", "Of these stored", "Refused"].map((each) => h("th", { scope: "col" }, each)),
         ),
       ),
       page.rows,
     ),
   );
-  page.servers = h("ul", { id: "servers" });
+  page.servers = h("ul#servers");
   page.sections = [
-    h("div", { class: "title" }, heading("Now"), page.asOf),
+    h("div.title", heading("Now"), page.asOf),
     page.live,
     page.state,
-    h("dl", { id: "tiles" }, tiles),
+    h("dl#tiles", tiles),
     h(
-      "section",
-      { class: "card ledger", "aria-labelledby": "ledger-heading" },
-      h("h2", { id: "ledger-heading" }, "Ledger"),
+      "section.card.ledger",
+      { "aria-labelledby": "ledger-heading" },
+      h("h2#ledger-heading", "Ledger"),
       page.ledger,
-      h("p", { class: "hint" }, "Where each accepted lead is"),
+      h("p.hint", "Where each accepted lead is"),
     ),
     h(
-      "div",
-      { class: "beside" },
+      "div.beside",
       h(
-        "section",
-        { class: "card", "aria-labelledby": "chart-heading" },
-        h("div", { class: "title" }, h("h2", { id: "chart-heading" }, "Leads a second"), page.range),
-        h("div", { class: "legend" }, page.when, h("ul", {}, legend)),
+        "section.card",
+        { "aria-labelledby": "chart-heading" },
+        h("div.title", h("h2#chart-heading", "Leads a second"), page.range),
+        h("div.legend", page.when, h("ul", legend)),
         page.chart,
         page.chartNote,
         page.table,
       ),
-      h(
-        "section",
-        { class: "card", "aria-labelledby": "servers-heading" },
-        h("h2", { id: "servers-heading" }, "Servers"),
-        page.servers,
-      ),
+      card("servers-heading", "Servers", page.servers),
     ),
   ];
   return page;
@@ -122,7 +111,7 @@ export function panels(range) {
 export function serverList({ queue, database, servers }) {
   const found = [];
   const add = (level, name, text) =>
-    found.push(h("li", { "data-level": level }, symbol(level), h("div", {}, h("b", {}, name), h("span", {}, text))));
+    found.push(h("li", { "data-level": level }, symbol(level), h("div", h("b", name), h("span", text))));
   for (const each of servers.queue ?? []) {
     const name = servers.queue.length > 1 ? `Queue ${each.shard}` : "Queue";
     add(each.error ? "bad" : "ok", name, each.error ?? each.primary ?? "answers");

@@ -10,7 +10,6 @@ export function pageLinks(page, last, link, go) {
     index && each > numbers[index - 1] + 1 ? h("li", { "aria-hidden": "true" }, "…") : null,
     h(
       "li",
-      {},
       h(
         "a",
         { href: link(each), "aria-label": `Page ${number(each)}`, "aria-current": each === page ? "page" : null },
@@ -18,14 +17,14 @@ export function pageLinks(page, last, link, go) {
       ),
     ),
   ]);
-  const input = h("input", { id: "page-number", type: "number", min: 1, max: last, required: true });
+  const input = h("input#page-number", { type: "number", min: 1, max: last, required: true });
   const onSubmit = (event) => {
     event.preventDefault();
     go(Math.min(last, Math.max(1, Math.trunc(input.value) || 1)));
   };
-  const list = h("ol", {}, items);
+  const list = h("ol", items);
   if (last <= 7) return [list];
   const label = h("label", { for: "page-number" }, "Page");
   const form = { id: "go-to-page", class: "inline", novalidate: true, on: { submit: onSubmit } };
-  return [list, h("form", form, label, input, h("button", {}, "Go"))];
+  return [list, h("form", form, label, input, h("button", "Go"))];
 }

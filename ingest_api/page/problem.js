@@ -4,19 +4,16 @@ import { button, h, symbol } from "./dom.js";
 import { poll } from "./poll.js";
 
 export function problemBox(problem, again = null, fields = problem.fields ?? {}) {
-  const named = Object.entries(fields).map(([name, messages]) =>
-    h("li", {}, h("b", {}, name), ` ${messages.join(" ")}`),
-  );
+  const named = Object.entries(fields).map(([name, messages]) => h("li", h("b", name), ` ${messages.join(" ")}`));
   const text = h(
     "div",
-    {},
-    h("p", {}, problem.status ? h("b", {}, `${problem.status} `) : null, problem.message),
-    problem.retryAfter ? h("p", {}, `Try again in ${problem.retryAfter} s.`) : null,
-    named.length ? h("ul", {}, named) : null,
-    problem.requestId ? h("p", { class: "request-id" }, "Request ", h("code", {}, problem.requestId)) : null,
-    again ? button("Try again", again, { class: "again" }) : null,
+    h("p", problem.status ? h("b", `${problem.status} `) : null, problem.message),
+    problem.retryAfter ? h("p", `Try again in ${problem.retryAfter} s.`) : null,
+    named.length ? h("ul", named) : null,
+    problem.requestId ? h("p.request-id", "Request ", h("code", problem.requestId)) : null,
+    again ? button(".again", "Try again", again) : null,
   );
-  return h("div", { class: "problem", role: "alert", "data-level": "bad" }, symbol("bad"), text);
+  return h("div.problem", { role: "alert", "data-level": "bad" }, symbol("bad"), text);
 }
 
 // Shows the problem in `place`, and asks again by itself when that may help. Returns what calls that off.

@@ -1,7 +1,8 @@
 // The view Try it, of the embedded run: sends leads and follows them.
 
 import { ask, parseJson } from "./api.js";
-import { button, field, h, heading, setText, showFieldErrors, spoken, symbol } from "./dom.js";
+import { button, card, field, h, heading, setText, showFieldErrors, spoken, symbol } from "./dom.js";
+import { LABELS } from "./fields.js";
 import { duration, number } from "./format.js";
 import { filterByPhone } from "./leads.js";
 import { poll, slower } from "./poll.js";
@@ -9,14 +10,8 @@ import { problemBox } from "./problem.js";
 import { sampleLead, samplePhone } from "./sample.js";
 
 const THOUSAND = 1000;
-const NAMES = {
-  firstName: "First name",
-  lastName: "Last name",
-  email: "E-mail address",
-  phone: "Phone",
-  dateOfBirth: "Date of birth",
-};
-const IDS = Object.fromEntries([...Object.keys(NAMES), "additionalData"].map((name) => [name, `try-${name}`]));
+const NAMES = ["firstName", "lastName", "email", "phone", "dateOfBirth"];
+const IDS = Object.fromEntries([...NAMES, "additionalData"].map((name) => [name, `try-${name}`]));
 
 export function showTry(main) {
   const stops = new Set(); // of what is being followed
@@ -26,25 +21,22 @@ export function showTry(main) {
     heading("Try it"),
     h(
       "p",
-      {},
       "Send made-up leads and follow them. They are stored like all others: ",
       h("a", { href: "#now" }, "Now"),
       " shows them come in.",
     ),
-    h("div", { class: "beside even" }, one, many),
+    h("div.beside.even", one, many),
   );
   return { update() {}, stop: () => stops.forEach((stop) => stop()) };
 }
 
 function oneLead(stops) {
-  const inputs = Object.fromEntries(
-    Object.keys(NAMES).map((name) => [name, h("input", { name, autocomplete: "off" })]),
-  );
+  const inputs = Object.fromEntries(NAMES.map((name) => [name, h("input", { name, autocomplete: "off" })]));
   inputs.additionalData = h("textarea", { name: "additionalData", rows: 3, spellcheck: "false" });
-  const place = h("div", { id: "try-problem" });
-  const line = h("ol", { id: "try-timeline", class: "timeline" });
-  const live = h("p", { class: "unseen", role: "status" });
-  const send = h("button", { id: "try-send", class: "primary" }, "Send the lead");
+  const place = h("div#try-problem");
+  const line = h("ol#try-timeline.timeline");
+  const live = h("p.unseen", { role: "status" });
+  const send = h("button#try-send.primary", "Send the lead");
   let unanswered = null; // {body, key} of a request that may have been accepted
   let stop = null;
 
@@ -61,7 +53,7 @@ function oneLead(stops) {
     place.replaceChildren();
     line.replaceChildren();
     showFieldErrors(IDS, {});
-    const lead = Object.fromEntries(Object.keys(NAMES).map((name) => [name, inputs[name].value]));
+    const lead = Object.fromEntries(NAMES.map((name) => [name, inputs[name].value]));
     try {
       if (inputs.additionalData.value.trim()) lead.additionalData = parseJson(inputs.additionalData.value);
     } catch (error) {
@@ -95,14 +87,14 @@ function oneLead(stops) {
     line.append(
       step("step-accepted", "ok", `${status} after ${took()}`, [
         "Accepted, and on disk. Request ",
-        h("code", {}, requestId),
+        h("code", requestId),
       ]),
       step("step-queued", "ok", "queued", ["In the queue as ", h("a", { href: `#lead/${data.id}` }, data.id)]),
     );
     setText(live, "Accepted, and in the queue");
     const last = step("step-stored", "unknown", "not stored yet", ["Asking …"]);
     line.append(last);
-    const next = slower(0.05);
+    const next = slower(0.05, 3);
     stop = poll(async (signal) => {
       try {
         const { data: now } = await ask(`api/leads/${data.id}`, { signal });
@@ -126,20 +118,18 @@ function oneLead(stops) {
   }
 
   prefill();
-  return h(
-    "section",
-    { class: "card", "aria-labelledby": "try-one" },
-    h("h2", { id: "try-one" }, "One lead"),
+  return card(
+    "try-one",
+    "One lead",
     h(
-      "form",
-      { id: "try-form", novalidate: true, on: { submit: onSubmit } },
+      "form#try-form",
+      { novalidate: true, on: { submit: onSubmit } },
       h(
-        "div",
-        { class: "fields" },
-        Object.entries(NAMES).map(([name, label]) => field(IDS[name], label, inputs[name])),
+        "div.fields",
+        NAMES.map((name) => field(IDS[name], LABELS[name], inputs[name])),
       ),
-      field(IDS.additionalData, "Additional data", inputs.additionalData, "A JSON object, or nothing"),
-      h("div", { class: "buttons" }, send),
+      field(IDS.additionalData, LABELS.additionalData, inputs.additionalData, "A JSON object, or nothing"),
+      h("div.buttons", send),
     ),
     place,
     live,
@@ -148,20 +138,19 @@ function oneLead(stops) {
 }
 
 function step(id, level, title, text) {
-  return h("li", { id, "data-level": level }, symbol(level), h("div", {}, h("b", {}, title), h("span", {}, text)));
+  return h(`li#${id}`, { "data-level": level }, symbol(level), h("div", h("b", title), h("span", text)));
 }
 
 function thousandLeads(stops) {
-  const pressed = button("Send a thousand leads", send, { id: "try-thousand", class: "primary" });
-  const bar = h("progress", {
-    id: "thousand-progress",
+  const pressed = button("#try-thousand.primary", "Send a thousand leads", send);
+  const bar = h("progress#thousand-progress", {
     max: THOUSAND,
     value: 0,
     "aria-label": "Stored of a thousand leads",
     hidden: true,
   });
-  const text = spoken({ id: "thousand-text" });
-  const more = h("p", { id: "thousand-more" });
+  const text = spoken("#thousand-text");
+  const more = h("p#thousand-more");
   let stop = null;
 
   async function send() {
@@ -186,7 +175,7 @@ function thousandLeads(stops) {
   }
 
   function follow(accepted, phone, answered, took) {
-    const next = slower(0.3);
+    const next = slower(0.3, 3);
     const stored = () => `${number(bar.value)} of ${number(accepted)} stored`;
     const say = (end) => text.say(`${answered}: `, `${stored()}${end}`);
     bar.max = accepted;
@@ -217,16 +206,11 @@ function thousandLeads(stops) {
     stops.add(stop);
   }
 
-  return h(
-    "section",
-    { class: "card", "aria-labelledby": "try-many" },
-    h("h2", { id: "try-many" }, "A thousand"),
-    h(
-      "p",
-      {},
-      "One request with a thousand leads that share a telephone number, by which they are counted in the list.",
-    ),
-    h("div", { class: "buttons" }, pressed),
+  return card(
+    "try-many",
+    "A thousand",
+    h("p", "One request with a thousand leads that share a telephone number, by which they are counted in the list."),
+    h("div.buttons", pressed),
     bar,
     text.element,
     more,
