@@ -16,6 +16,7 @@ NAMES = {
     "queue",
     "database",
     "waiting",
+    "queue_full",
     "oldest_age_seconds",
     "dead_letters",
     "storing_delay_seconds",
@@ -34,15 +35,16 @@ def test_it_says_what_the_health_check_knows_and_how_fast_leads_are_stored(servi
     service.wait_until_stored(*service.accept(*[a_lead() for _ in range(3)]))
     service.wait_until_nothing_waits()
 
-    until(lambda: (found := status(service))["ledger"]["imbalance"] == found["waiting"] == 0, 30, 0.2)
+    # An answer may be some seconds old.
+    until(lambda: status(service)["ledger"] == service.ledger(), 30, 0.2)
     found = status(service)
 
     assert found.keys() == NAMES
     assert found["queue"] is found["database"] is True
     assert found["embedded"] is ("redis_url" not in service.settings)
     assert found["oldest_age_seconds"] == 0
-    assert 0 < found["storing_delay_seconds"] < 60
-    assert found["ledger"] == service.ledger()
+    assert found["waiting"] == found["ledger"]["imbalance"] == 0
+    assert 0 <= found["storing_delay_seconds"] < 60
     assert found["servers"].keys() == service.ready().json()["data"]["servers"].keys()
 
 
