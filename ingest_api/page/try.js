@@ -191,7 +191,7 @@ function thousandLeads(stops) {
         const { data } = await ask("api/leads", { signal, query: { phone, limit: 1 } });
         bar.value = data.pagination.total;
         if (bar.value >= accepted) {
-          text.say(`${answered}: ${stored()}, all after ${took()}.`);
+          text.say(`${stored()}. ${answered}, all stored after ${took()}.`);
           return null;
         }
         const seconds = next();

@@ -10,9 +10,9 @@ from tests.kit.service import Service
 
 REQUESTS = re.compile(r'^leads_http_requests_total\{[^}]*route="/api/[^}]*\} (\S+)$', re.MULTILINE)
 
-WATCHED = 12_000  # milliseconds
+WATCHED = 20_000  # milliseconds
 MINUTE = 60_000
-REQUESTS_MAX = 60  # a minute, of one page
+REQUESTS_MAX = 40  # a minute, of one page: twenty of them stay below one address's limit
 
 
 def answered(service: Service) -> float:
@@ -21,7 +21,7 @@ def answered(service: Service) -> float:
 
 
 @pytest.mark.slow
-def test_an_open_page_asks_once_a_second_at_most(
+def test_an_open_page_asks_each_two_seconds_and_seldom_for_more(
     seen: Service, page: LeadPage, record_property: Callable[[str, object], None]
 ):
     page.visit(seen)
