@@ -99,11 +99,16 @@ def test_a_lead_that_waits_is_seen_to_be_stored(leads: LeadPage, listed: Service
         (lead,) = listed.accept(a_person(401))
         find(leads, lead)
         leads.wait_for("#lead-state", "Queued")
+        # It is read again by itself, and at once by a click
+        read = leads.shown("#lead-as-of")
+        leads.click("#lead-again")
+        leads.wait(lambda: leads.shown("#lead-as-of") not in ("", read))
         assert leads.shown("#lead-id") == lead
     finally:
         for each in stopped:
             each.resume()
     leads.wait_for("#lead-state", "Stored")
+    assert not leads.run("return document.getElementById('lead-again').checkVisibility()")
     assert listed.lead(lead)["state"] == "stored"
 
 
@@ -117,6 +122,20 @@ def test_a_lead_that_is_not_there_is_told_as_the_api_does(leads: LeadPage, liste
     assert_logged(listed, leads.shown("#lead-problem code"), 404)
     leads.click("#back")
     assert_shows(leads, listed)
+
+
+@pytest.mark.parametrize("name", ["stats", "export", "%2e%2e/status"])
+def test_an_address_that_names_no_lead_asks_the_api_for_nothing(leads: LeadPage, listed: Service, name: str):
+    leads.requests()
+    leads.errors()
+
+    go_to(leads, f"lead/{name}")
+
+    leads.wait_for("#lead-problem", "no lead's id")
+    leads.go("leads")
+    assert_shows(leads, listed)
+    assert not [each for each in leads.requests() if f"/api/leads/{name[:3]}" in each]
+    assert leads.errors() == []
 
 
 @pytest.mark.parametrize("fragment", ["lead/%", "lead", "lead/../stats", "constructor", "__proto__", "leads?page=%"])

@@ -257,10 +257,17 @@ def test_one_that_is_refused_again_is_told_to_be_dead_again(page: LeadPage, refu
     (lead,) = refusing.bury(a_lead(firstName=REFUSED))
     at_the_letters(page, refusing)
     (letter,) = refusing.letters()
+    until(lambda: cards(page) == as_cards([letter]))
+    page.requests()
 
     replay(page, letter)
 
     until(lambda: "dead letter again" in outcome(page, letter))
+    assert page.run("return document.activeElement.closest('li').dataset.letter") == letter["letter"]
+    # What died long before is not read for that
+    asked = [each for each in page.requests() if "/api/dead-letters?" in each]
+    assert asked
+    assert all("after=" in each for each in asked)
     (again,) = refusing.letters()
     assert (again["id"], again["letter"] != letter["letter"]) == (lead, True)
     assert again["reason"] in outcome(page, letter)
@@ -295,6 +302,8 @@ def test_all_are_replayed_at_the_second_click_alone(page: LeadPage, refusing: Re
     page.click("#replay-all")
     assert "5" in page.shown("#replay-all-confirm")
     page.click("#replay-all-confirm")
+    # Its button is gone: a keyboard goes on from what it says
+    assert page.run("return document.activeElement.id") == "replay-result"
 
     # Then the page says what became of them, and has those that are left
     page.wait_for("#replay-result", "5 replayed: 2 stored, 3 dead again.")
@@ -303,6 +312,33 @@ def test_all_are_replayed_at_the_second_click_alone(page: LeadPage, refusing: Re
     until(lambda: cards(page) == as_cards(left))
     page.wait_for("#letters-total", "3 dead letters")
     assert len([each for each in page.requests() if each.startswith("POST")]) == 1
+
+
+def test_it_is_told_when_the_reasons_are_those_of_the_newest_alone(page: LeadPage, refusing: Refusing):
+    # Given more than the API counts
+    refusing.bury(*(a_lead(firstName=REFUSED) for _ in range(3)))
+    page.visit(refusing.service)
+    page.log_in(ADMIN, ADMIN_PASSWORD)
+    page.run(
+        "const real = window.fetch;"
+        "window.fetch = async (...request) => {"
+        "  const answer = await real(...request);"
+        "  if (!answer.url.includes('/api/dead-letters')) return answer;"
+        "  const body = await answer.json();"
+        "  body.data.reasons_of = 2;"
+        "  return new Response(JSON.stringify(body), {headers: answer.headers});"
+        "};"
+    )
+
+    go_to(page, "letters")
+
+    page.wait_for("#letters-total", "3 dead letters")
+    assert page.shown("#reasons-of") == "Reasons of the newest 2"
+    page.visit(refusing.service)
+    page.log_in(ADMIN, ADMIN_PASSWORD)
+    go_to(page, "letters")
+    page.wait_for("#letters-total", "3 dead letters")
+    assert page.shown("#reasons-of") == ""
 
 
 def test_one_that_somebody_else_has_replayed_is_told_as_the_api_does(page: LeadPage, refusing: Refusing):

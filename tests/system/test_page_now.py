@@ -138,6 +138,28 @@ def test_while_leads_flow_the_rates_rise_and_then_it_is_calm_and_balanced_again(
     assert now.errors() == []
 
 
+def test_leads_that_are_all_refused_are_told_until_they_are_not(seen: Service, now: LeadPage):
+    stopped = threading.Event()
+    headers = seen.headers()
+
+    def send() -> None:
+        while not stopped.wait(0.2):
+            seen.client.post("/api/leads/bulk", json=[NOT_A_LEAD] * 5, headers=headers)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        now.wait(lambda: now.attribute("#state", "data-kind") == "refused")
+        assert now.attribute("#state", "data-level") == "warn"
+        assert re.fullmatch(r"[\d.]+ leads a second are refused", now.shown("#state-sentence"))
+        assert now.shown("#state-detail").startswith("None is accepted.")
+    finally:
+        stopped.set()
+        sender.join()
+
+    now.wait(lambda: now.attribute("#state", "data-level") == "ok")
+
+
 @pytest.mark.parametrize(
     ("name", "label", "bars"), [("hour", "an hour", 60), ("day", "a day", 144), ("15m", "15 minutes", 15)]
 )

@@ -18,6 +18,16 @@ THOUSAND = 1000
 FIRST_MINUTE = 60
 
 
+# Notes in `said` what is read out from now on.
+WATCH = """
+    window.said = [];
+    for (const region of document.querySelectorAll('[role=status]')) {
+        const note = () => said.push(region.textContent);
+        new MutationObserver(note).observe(region, {childList: true, characterData: true, subtree: true});
+    }
+"""
+
+
 @pytest.fixture
 def trying(seen: Service, page: LeadPage) -> LeadPage:
     """The view."""
@@ -38,10 +48,15 @@ def test_a_lead_is_followed_from_its_202_to_its_row(seen: Service, trying: LeadP
         lead_id = re.search(UUID7, trying.shown("#step-queued"))[0]
         assert seen.lead(lead_id)["state"] == "queued"
         trying.wait(lambda: re.search(rf"still waits after {TOOK}", trying.shown("#step-stored")))
+        trying.run(WATCH)
+        waits = trying.shown("#step-stored")
+        trying.wait(lambda: trying.shown("#step-stored") != waits)
+        assert trying.run("return said") == []
         assert trying.attribute("#step-stored", "data-level") == "unknown"
 
     trying.wait(lambda: re.search(rf"stored after {TOOK}", trying.shown("#step-stored")))
     assert trying.attribute("#step-stored", "data-level") == "ok"
+    assert trying.run("return said")[-1].startswith("stored after")
     lead = seen.lead(lead_id)
     assert (lead["email"], lead["state"]) == (email, "stored")
     assert trying.errors() == []
@@ -103,6 +118,12 @@ def test_a_thousand_leads_are_seen_to_arrive(seen: Service, trying: LeadPage):
         trying.wait(lambda: "0 of 1,000 stored" in trying.shown("#thousand-text"))
         assert re.search(rf"202 after {TOOK}", trying.shown("#thousand-text"))
         assert trying.attribute("#thousand-progress", "hidden") is None
+        assert trying.run("return document.activeElement.id") == "try-thousand"
+        # The numbers that run are not read out
+        trying.run(WATCH)
+        text = trying.shown("#thousand-text")
+        trying.wait(lambda: trying.shown("#thousand-text") != text)
+        assert trying.run("return said") == []
 
     trying.wait(
         lambda: re.search(rf"1,000 of 1,000 stored\..* all stored after {TOOK}", trying.shown("#thousand-text"))
