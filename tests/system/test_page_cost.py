@@ -37,6 +37,7 @@ def test_an_open_page_asks_each_two_seconds_and_seldom_for_more(
     minute = requests * MINUTE / (page.run(clock) - began)
     record_property("requests a minute", round(minute))
     print(f"{minute:.0f} requests a minute of one page")
-    assert requests == len([each for each in page.requests() if "/api/" in each])
+    # One may be on its way at either end
+    assert abs(requests - len([each for each in page.requests() if "/api/" in each])) <= 1
     assert 0 < minute <= REQUESTS_MAX
     assert page.errors() == []
