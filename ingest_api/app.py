@@ -195,7 +195,7 @@ def create(settings: Settings, stopping: asyncio.Event) -> AsgiCallable:
     state = StateReader(reader, queue, ledgers, database_servers)
     home = _home_shard(settings, connections=HOME_CONNECTIONS)
     refused = RefusedLeads(home)
-    status = StatusReader(settings, home, state, ledgers, refused)
+    status = StatusReader(settings, home, queue, state, ledgers, refused)
     letters = DeadLetters(blocking_shards(settings, timeout=settings.redis_timeout))
     failures = LoginFailures(_home_shard(settings, connections=LOGIN_CONNECTIONS), private, settings.login_failures)
     hash_writer = engines.writer(settings.primary_url, timeout=settings.database_read_timeout)

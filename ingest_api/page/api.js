@@ -26,7 +26,7 @@ export async function logIn(email, password, onEnd) {
   user = { email: claims.sub, roles: claims.roles };
   ended = onEnd;
   // By the token's own length of life: the clock of this machine may be wrong.
-  expiry = setTimeout(() => end("Your hour is over. Please log in again."), (claims.exp - claims.iat) * 1000);
+  expiry = setTimeout(() => end("Your token has expired. Please log in again."), (claims.exp - claims.iat) * 1000);
 }
 
 export function logOut() {

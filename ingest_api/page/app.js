@@ -1,7 +1,7 @@
 // The frame: which view is shown, and who is logged in.
 
 import { ask, has, logOut, user } from "./api.js";
-import { h } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { number } from "./format.js";
 import { forgetFilters, showLeads } from "./leads.js";
 import { showLead } from "./lead.js";
@@ -63,24 +63,30 @@ function showFrame(name) {
   const tabs = Object.entries(VIEWS).filter(([, view]) => view.label && view.may());
   nav.replaceChildren(
     ...tabs.map(([each, view]) => {
-      const badge = each === "letters" && deadLetters ? h("span", { class: "badge" }, number(deadLetters)) : null;
+      const badge = each === "letters" ? [" ", h("span", { id: "letters-badge", class: "badge" })] : null;
       const current = name && each === VIEWS[name].tab ? "page" : null;
-      return h("a", { id: `nav-${each}`, href: `#${each}`, "aria-current": current }, view.label, badge && " ", badge);
+      return h("a", { id: `nav-${each}`, href: `#${each}`, "aria-current": current }, view.label, badge);
     }),
   );
   account.replaceChildren(
     h("span", { id: "user" }, user.email),
     h("button", { id: "logout", type: "button", on: { click: () => leave("") } }, "Log out"),
   );
+  showBadge();
+}
+
+function showBadge() {
+  const badge = document.getElementById("letters-badge");
+  if (badge) setText(badge, deadLetters ? number(deadLetters) : "");
 }
 
 // What a view learns from `status`, or a part of it, says which tabs there are.
 function noteStatus(status) {
-  const before = `${isEmbedded} ${deadLetters}`;
+  const wasEmbedded = isEmbedded;
   isEmbedded = status.embedded ?? isEmbedded;
   deadLetters = status.dead_letters ?? deadLetters;
-  if (shown && before !== `${isEmbedded} ${deadLetters}` && !nav.parentElement.contains(document.activeElement))
-    showFrame(shown.name);
+  if (shown && isEmbedded !== wasEmbedded) showFrame(shown.name);
+  else showBadge();
 }
 
 function leave(message) {

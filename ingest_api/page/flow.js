@@ -1,8 +1,8 @@
 // What flows: rates of the last seconds and counts by the minute, out of `status` and `stats`.
 
 export const RANGES = {
-  "15m": { label: "15 minutes", span: 900, width: 60, refresh: 10 },
-  hour: { label: "an hour", span: 3600, width: 60, refresh: 10 },
+  "15m": { label: "15 minutes", span: 900, width: 60, refresh: 20 },
+  hour: { label: "an hour", span: 3600, width: 60, refresh: 20 },
   day: { label: "a day", span: 86400, width: 600, refresh: 60 },
 };
 export const SERIES = ["accepted", "stored", "refused"];

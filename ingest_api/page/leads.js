@@ -154,7 +154,9 @@ export function showLeads(main, route) {
     event.preventDefault();
     const { email, phone, source, duplicates, from, to } = page.inputs;
     person = { email: email.value.trim(), phone: phone.value.trim() };
-    go({ source: source.value.trim(), duplicates: duplicates.value, from: utc(from.value), to: utc(to.value) });
+    // A field that nobody touched keeps what the address says, to the microsecond.
+    const time = (name, { value }) => (value === shownValue(name, state[name]) ? state[name] : utc(value));
+    go({ source: source.value.trim(), duplicates: duplicates.value, from: time("from", from), to: time("to", to) });
   }
 
   function onClear() {
@@ -196,5 +198,5 @@ function shownValue(name, value) {
   const time = new Date(value);
   return Number.isNaN(time.valueOf())
     ? ""
-    : new Date(time - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+    : new Date(time - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }

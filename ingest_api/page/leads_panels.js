@@ -48,8 +48,8 @@ export function leadsPanels(isNarrowed, exporting) {
       h("option", { value: "exclude" }, "left out"),
       h("option", { value: "only" }, "alone"),
     ),
-    from: h("input", { type: "datetime-local" }),
-    to: h("input", { type: "datetime-local" }),
+    from: h("input", { type: "datetime-local", step: "1" }),
+    to: h("input", { type: "datetime-local", step: "1" }),
   };
   const { email, phone, source, duplicates, from, to } = page.inputs;
   page.clear = h("button", { id: "filter-clear", type: "button" }, "Clear");

@@ -186,7 +186,7 @@ export function showLetters(main, route, noteStatus) {
       "li",
       { class: "card", "data-letter": letter.letter },
       h("p", { class: "reason", "data-level": "bad" }, symbol("bad"), h("span", {}, letter.reason)),
-      h("p", {}, h("b", {}, who), lead ? [", ", lead.email] : null),
+      h("p", {}, h("bdi", {}, h("b", {}, who)), lead ? [", ", h("bdi", {}, lead.email)] : null),
       h("p", { class: "hint" }, "Dead since ", moment(letter.since), id ? [", lead ", id] : null),
       lead ? h("details", {}, h("summary", {}, "The lead"), h("pre", {}, JSON.stringify(lead, null, 2))) : null,
       h("div", { class: "buttons" }, button, outcome),

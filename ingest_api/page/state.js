@@ -63,6 +63,9 @@ export function findings(status, ledger, rates) {
     const wait = waiting === 1 ? "1 lead waits" : waiting ? `${number(waiting)} leads wait` : "leads will wait";
     const since = waiting ? `The oldest waits for ${duration(oldest)}. ` : "";
     say("bad", "database", `The database is away: ${wait}, none is lost`, `${since}New leads are accepted.`);
+  } else if (status.storing_problem) {
+    const sentence = `Storing is held up: ${waiting === 1 ? "1 lead waits" : `${number(waiting)} leads wait`}, none is lost`;
+    say("bad", "storing", sentence, `The workers say: ${status.storing_problem}. New leads are accepted.`);
   }
   if (ledger.level === "bad") {
     const sentence = `The ledger is off by ${number(Math.abs(ledger.imbalance))} for ${duration(ledger.seconds)}`;
@@ -73,7 +76,7 @@ export function findings(status, ledger, rates) {
     say("bad", "ledger", sentence, detail);
   }
   for (const { sentence, detail } of serversAway(status.servers)) say("warn", "servers", sentence, detail);
-  if (status.queue && status.database && waiting && oldest > TOO_OLD) {
+  if (status.queue && status.database && !status.storing_problem && waiting && oldest > TOO_OLD) {
     say(
       "warn",
       "waiting",

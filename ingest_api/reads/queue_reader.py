@@ -58,12 +58,13 @@ class QueueReader:
         task.add_done_callback(self._asked.discard)
         return task
 
-    async def accepted(self) -> list[Accepted]:
+    async def accepted(self, width: int, start: int, end: int) -> list[Accepted]:
         """Return the counts of accepted leads that Redis holds, of each shard.
 
-        Raises RedisError.
+        They are those of the buckets of `width` that begin in [start, end), in seconds. Raises RedisError.
         """
-        hashes = await asyncio.gather(*(_accepted(*each) for each in self._shards))
+        fields = [keys.EPOCH_FIELD, *(f"{width}:{first}" for first in range(start, end, width))]
+        hashes = await asyncio.gather(*(_accepted(*each, fields) for each in self._shards))
         return [Accepted.parse(each) for each in hashes]
 
     async def accepted_by_source(self) -> list[AcceptedBySource]:
@@ -73,6 +74,11 @@ class QueueReader:
         """
         found = await asyncio.gather(*(_accepted_by_source(*each) for each in self._shards))
         return [AcceptedBySource.parse(int(epoch or 0), numbers) for epoch, numbers in found]
+
+    async def storing_problem(self) -> str | None:
+        """Return why workers do not store the leads of a shard, or None. Raises RedisError."""
+        found = await asyncio.gather(*(_storing_problem(*each) for each in self._shards))
+        return next((each.decode() for each in found if each is not None), None)
 
     async def servers(self, timeout: float) -> list[dict[str, Any]]:
         """Return who has each shard and how far its replicas are, as /health/ready shows it. Raises nothing.
@@ -101,8 +107,14 @@ async def _find(shard: Shard, client: Any, lead_id: LeadId) -> bytes | None:
     return parse(*entries[0]).payload if entries else None
 
 
-async def _accepted(shard: Shard, client: Any) -> Any:
-    return await client.hgetall(shard.name(keys.ACCEPTED))
+async def _accepted(shard: Shard, client: Any, fields: list[str]) -> dict[bytes, bytes]:
+    numbers = await client.hmget(shard.name(keys.ACCEPTED), fields)
+    return {field.encode(): number for field, number in zip(fields, numbers, strict=True) if number is not None}
+
+
+async def _storing_problem(shard: Shard, client: Any) -> bytes | None:
+    found: bytes | None = await client.get(shard.name(keys.STORING_PROBLEM))
+    return found
 
 
 async def _accepted_by_source(shard: Shard, client: Any) -> tuple[bytes | None, dict[bytes, bytes]]:

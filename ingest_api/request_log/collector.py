@@ -23,6 +23,7 @@ from ingest_api.request_log.record import (
     LOGIN,
     PATH_MAX,
     QUERY_MAX,
+    STATUS_PATH,
     bounded,
     encode,
     is_text,
@@ -113,9 +114,10 @@ class RequestLog:
         """Buffer one answered request.
 
         Those answered with 429 are left out, so that nobody can push the others out with them; they are counted
-        (leads_rejected_total) and have their line in the access log. So are accepted leads beyond ACCEPTED_MAX.
+        (leads_rejected_total) and have their line in the access log. So are accepted leads beyond ACCEPTED_MAX, and
+        the status of a page that is open all day.
         """
-        if not self._most or status == TOO_MANY:
+        if not self._most or status == TOO_MANY or (status == 200 and req.path == STATUS_PATH):
             return
         size = len(req.context.body or b"") + len(resp.data or b"")
         noted = _Noted(req, resp, status, seconds, time.time(), size)

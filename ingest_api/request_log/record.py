@@ -21,6 +21,7 @@ REDACTABLE_MAX = 64 * 1024
 
 LOGIN = "/api/login_check"
 LEADS = "/api/leads"
+STATUS_PATH = "/api/status"
 
 # Media types of responses that are kept.
 _TEXT = ("application/json", "application/x-ndjson", "text/csv", "text/plain")

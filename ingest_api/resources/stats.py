@@ -1,5 +1,6 @@
 """GET /api/leads/stats"""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,8 +43,7 @@ class Stats:
         except ValidationError as error:
             raise validation_failed(error) from None
         if source is None:
-            refused = await self._refused.by_bucket(query.width, query.start, query.end)
-            data = await self._reader.in_snapshot(_of_all, await self._queue.accepted(), refused, query)
+            data = await self._all(query)
         else:
             fresh = await self._queue.accepted_by_source()
             data = await self._reader.in_snapshot(_of_source, fresh, query, source)
@@ -51,13 +51,20 @@ class Stats:
 
     on_head = on_get
 
+    async def _all(self, query: StatsQuery) -> dict[str, Any]:
+        buckets = query.width, query.start, query.end
+        fresh, refused = await asyncio.gather(self._queue.accepted(*buckets), self._refused.by_bucket(*buckets))
+        return await self._reader.in_snapshot(_of_all, fresh, refused, query)
+
 
 def _of_all(
-    connection: Connection, fresh: list[Accepted], refused: dict[int, int], query: StatsQuery
+    connection: Connection, fresh: list[Accepted], refused: dict[int, int] | None, query: StatsQuery
 ) -> dict[str, Any]:
     width, start, end = query.width, query.start, query.end
     came = accepted_counts.by_bucket(connection, fresh, width, start, end)
-    numbers = {"accepted": came, "stored": lookup.by_bucket(connection, width, start, end), "refused": refused}
+    numbers = {"accepted": came, "stored": lookup.by_bucket(connection, width, start, end)}
+    if refused is not None:
+        numbers["refused"] = refused
     if width in SOURCE_WIDTHS:
         numbers["duplicates"] = DUPLICATE_COUNTS.by_bucket(connection, OF_ALL, width, start, end)
     return _shown(query, numbers)

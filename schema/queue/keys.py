@@ -11,6 +11,7 @@ ACCEPTED = "leads:accepted"
 SOURCES_ACCEPTED = "leads:accepted:sources"
 REFUSED_PREFIX = "leads:refused:"
 STORING_DELAY = "leads:storing:delay"
+STORING_PROBLEM = "leads:storing:problem"
 STATUS = "leads:status"
 SOURCE_RATE_PREFIX = "leads:source:"
 FIRST_LEADS_PREFIX = "leads:first:"
@@ -129,8 +130,14 @@ DOCUMENTED = (
     (
         STORING_DELAY,
         "string",
-        "Milliseconds from the append of the last batch's first lead to its acknowledgement; expires after 15 minutes.",
+        "`<milliseconds>:<when>`: from the append of the last batch's first lead to its acknowledgement; 15 minutes.",
         "workers, as they acknowledge",
+    ),
+    (
+        STORING_PROBLEM,
+        "string",
+        "Why the last batch was not stored, without a word of a lead; until one is, or for two minutes.",
+        "workers",
     ),
     (STATUS, "string", "What one API process read for `/api/status`, for the others; two seconds.", "the API"),
     (

@@ -98,3 +98,47 @@ def lead_page(directory: Path, width: int = 1280, height: int = 1600) -> Iterato
     """Start a browser for the page, with its files in `directory`."""
     with browser(directory, width, height) as started:
         yield LeadPage(started.driver)
+
+
+@contextmanager
+def downloads(page: LeadPage, directory: Path) -> Iterator[None]:
+    """Let the page save files in `directory`."""
+    page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(directory)})
+    try:
+        yield
+    finally:
+        page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "default"})
+
+
+@contextmanager
+def slow_downloads(page: LeadPage, rate: int) -> Iterator[None]:
+    """Let the page receive so many bytes a second."""
+    conditions = {"latency": 0, "offline": False, "downloadThroughput": rate, "uploadThroughput": -1}
+    page.driver.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
+    try:
+        yield
+    finally:
+        unbounded = conditions | {"downloadThroughput": -1}
+        page.driver.execute_cdp_cmd("Network.emulateNetworkConditions", unbounded)
+
+
+@contextmanager
+def time_zone(page: LeadPage, name: str) -> Iterator[None]:
+    """Set the viewer's time zone; the page must be opened anew within the block."""
+    page.driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": name})
+    try:
+        yield
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
+
+
+def go_to(page: LeadPage, fragment: str) -> None:
+    """Change the address behind its `#`, and wait until the page has dealt with that."""
+    page.run(
+        "return new Promise((done) => {"
+        "  if (location.hash === `#${arguments[0]}`) return done();"
+        "  addEventListener('hashchange', () => setTimeout(done), {once: true});"
+        "  location.hash = arguments[0];"
+        "})",
+        fragment,
+    )

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
-from tests.kit.page import LeadPage, add_admin, lead_page
-from tests.kit.servers import RedisServer
-from tests.kit.service import Service
+from tests.kit.page import LeadPage, add_admin, go_to, lead_page
+from tests.kit.servers import RedisServer, until
+from tests.kit.service import EMAIL, Service
+
+from .lead_list import at_the_list, fill_service, is_shown
 
 # The services that tests share, by the names of their fixtures.
 SERVICES = ("embedded", *(f"on_{name}" for name in DATABASES))
@@ -35,7 +37,9 @@ def _shared_service(item: pytest.Item) -> str | None:
         return f"on_{parameters['database_server']}"
     if "service" in parameters:
         return str(parameters["service"])
-    return next((name for name in (*SERVICES, "strict", "seen") if name in getattr(item, "fixturenames", ())), None)
+    return next(
+        (name for name in (*SERVICES, "strict", "seen", "listed") if name in getattr(item, "fixturenames", ())), None
+    )
 
 
 @pytest.fixture(scope="session")
@@ -116,3 +120,22 @@ def page(started_page: LeadPage) -> Iterator[LeadPage]:
     started_page.reset()
     yield started_page
     started_page.reset()
+
+
+@pytest.fixture(scope="session")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """An embedded service with some pages of leads. Its only API process makes its limits exact."""
+    with Service(tmp_path_factory.mktemp("listed"), http_workers=1, duplicate_days=30) as service:
+        fill_service(service)
+        yield service
+
+
+@pytest.fixture
+def leads(page: LeadPage, listed: Service) -> LeadPage:
+    """The page at the whole list, as the test user sees it: one log-in serves many tests."""
+    if page.shown("#user") == EMAIL and page.run("return location.origin") == listed.base_url:
+        go_to(page, "leads")
+        page.click("#filter-clear")
+        until(lambda: is_shown(page))
+        return page
+    return at_the_list(page, listed)

@@ -107,6 +107,15 @@ def test_one_request_can_be_read_in_full(logged: Service):
     assert '"pagination"' in text
 
 
+def test_the_status_that_an_open_page_asks_for_does_not_push_the_others_out(logged: Service):
+    for _ in range(5):
+        assert logged.get("/api/status", headers={"X-Request-Id": "of-the-page"}).status_code == 200
+    logged.get("/api/status", token=None, headers={"X-Request-Id": "refused"})
+
+    until(lambda: "refused" in make(logged, "api-logs", "N=10").stdout, 20)
+    assert "of-the-page" not in make(logged, "api-logs", "N=10").stdout
+
+
 def test_an_id_that_several_requests_have_shows_the_newest_and_says_how_many(logged: Service):
     for limit in (1, 2):
         logged.get("/api/leads", params={"limit": limit}, headers={"X-Request-Id": "twice"})

@@ -95,6 +95,10 @@ class BatchStore:
         try:
             with metrics.batch(batch):
                 return self._claim_and_store(most, batch)
+        except (DatabaseAway, DeadLetterLimitReached, StoringFailed) as error:
+            if not batch.stored:
+                self._consumer.note_problem(str(error))
+            raise
         finally:
             outcome.add(batch)
 

@@ -9,13 +9,14 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from schema.queue.entries import Entry, id_of, parse, parse_flat
-from schema.queue.keys import GROUP, STREAM
+from schema.queue.keys import GROUP, STORING_PROBLEM, STREAM
 from schema.runtime import logs
 from schema.runtime.confirmation import NotConfirmed, Topology, confirm
 from schema.runtime.redis_clients import ShardClient
@@ -32,6 +33,9 @@ CLAIM_CHECK_SHARE = 0.1
 
 # Longest wait (seconds) for the replicas to have what was read.
 CONFIRMATION_TIMEOUT = 2.0
+
+# How long, seconds, a problem is shown when no other batch is tried: longer than the backoff and the sweep's interval.
+PROBLEM_TTL = 120
 
 log = logs.get(__name__)
 
@@ -107,6 +111,11 @@ class Consumer:
         """
         lead = id_of(entry.payload) or b""
         return bool(self._dead_letter(group=GROUP, entry=entry.name, reason=reason, lead=lead))
+
+    def note_problem(self, problem: str) -> None:
+        """Note why a batch was not stored, for those who ask how the service is, unless Redis is away or full."""
+        with suppress(RedisError):
+            self._client.set(self._shard.name(STORING_PROBLEM), problem, ex=PROBLEM_TTL)
 
     def give_back(self, entries: list[Entry], retry_alone: Sequence[Entry] = ()) -> None:
         """Make leads claimable at once, without counting this delivery.

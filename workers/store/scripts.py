@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from schema.queue.keys import DEAD, DEAD_PREFIX, INDEX, REASON_FIELD, STORING_DELAY, STREAM
+from schema.queue.keys import DEAD, DEAD_PREFIX, INDEX, REASON_FIELD, STORING_DELAY, STORING_PROBLEM, STREAM
 from schema.queue.script import Script
 
 _HERE = Path(__file__).parent
@@ -12,7 +12,7 @@ DELAY_TTL = 900
 
 ACKNOWLEDGE = Script(
     _HERE / "acknowledge.lua",
-    keys={"STREAM": STREAM, "INDEX": INDEX, "STORING_DELAY": STORING_DELAY},
+    keys={"STREAM": STREAM, "INDEX": INDEX, "STORING_DELAY": STORING_DELAY, "STORING_PROBLEM": STORING_PROBLEM},
     arguments=("group", "entries"),
     constants={"DELAY_TTL": DELAY_TTL},
 )
