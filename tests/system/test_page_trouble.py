@@ -116,7 +116,7 @@ def test_while_the_database_is_away_leads_wait_and_none_is_lost_and_then_the_lin
         assert re.match(r"[\d.]+ (s|min)", now.shown("#oldest"))
         assert "unknown: the database is away" in now.shown("#ledger")
         now.wait(lambda: "counted itself" in now.shown("#chart-note"))
-        assert (now.number("#legend-accepted") or 0) > 0
+        now.wait(lambda: sum(accepted for accepted, _, _ in now.bars()) > 0)
     finally:
         database_server.start()
 
