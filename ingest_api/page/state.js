@@ -89,7 +89,7 @@ export function findings(status, ledger, rates) {
     const detail = `${others} The answers to their senders say why, and so does the API's log.`;
     say("warn", "refused", `${rate(refused)} leads a second are refused`, detail);
   }
-  for (const { sentence, detail } of serversAway(status.servers)) say("warn", "servers", sentence, detail);
+  serversAway(status.servers, (sentence, detail) => say("warn", "servers", sentence, detail));
   if (status.queue && status.database && !status.storing_problem && waiting && oldest > TOO_OLD) {
     say("warn", "waiting", `${wait}, the oldest for ${duration(oldest)}`, left(waiting, rates));
   }
@@ -117,21 +117,15 @@ function calm(rates) {
     : "No lead was accepted in the last ten seconds.";
 }
 
-function serversAway({ queue = [], database = {} }) {
-  const away = queue.filter((each) => each.error);
-  const found =
-    away.length && away.length < queue.length
-      ? [
-          {
-            sentence: `${away.length} of ${queue.length} queue servers ${away.length === 1 ? "is" : "are"} away`,
-            detail: "What they hold waits on their disks, the others go on.",
-          },
-        ]
-      : [];
+function serversAway({ queue = [], database = {} }, say) {
+  const away = queue.filter((each) => each.error).length;
+  if (away && away < queue.length) {
+    const sentence = `${away} of ${queue.length} queue servers ${away === 1 ? "is" : "are"} away`;
+    say(sentence, "What they hold waits on their disks, the others go on.");
+  }
   const members = Object.entries(database.members ?? {}).filter(([, state]) => state !== "ONLINE");
   if (members.length) {
     const detail = members.map(([address, state]) => `${address}: ${state}`).join(", ");
-    found.push({ sentence: `${count(members.length, "database server")} not online`, detail });
+    say(`${count(members.length, "database server")} not online`, detail);
   }
-  return found;
 }

@@ -115,10 +115,10 @@ def test_while_the_database_is_away_leads_wait_and_none_is_lost_and_then_the_lin
     try:
         now.wait(lambda: now.shown("#state-sentence").startswith("The database is away"))
 
-        for thousand in range(WAITING // 1000):
+        for number in range(WAITING // 1000):
             production.accept(*[a_lead() for _ in range(1000)])
             # Rates come from the growth of what waits
-            if thousand == 0:
+            if number == 0:
                 now.wait(lambda: (now.number("#accepted-rate") or 0) > 0)
 
         said = f"The database is away: {WAITING:,} leads wait, none is lost"
