@@ -203,6 +203,18 @@ def test_a_full_queue_is_told_first_and_nobody_says_that_leads_are_accepted(open
     assert "New leads are accepted" not in second["detail"]
 
 
+def test_servers_that_are_away_while_others_answer_are_told(opened: LeadPage):
+    queue = [{"shard": 0, "primary": "one:6379"}, {"shard": 1, "error": "This server does not answer."}]
+    members = {"one:3306": "ONLINE", "two:3306": "UNREACHABLE"}
+
+    found = judged(opened, reading(0, ledger=None, servers={"queue": queue, "database": {"members": members}}))["found"]
+
+    assert [(each["level"], each["sentence"]) for each in found] == [
+        ("warn", "1 of 2 queue servers is away"),
+        ("warn", "1 database server not online"),
+    ]
+
+
 @pytest.mark.parametrize("accepted", [1, 3, 6, 60, 90, 6_000])
 def test_the_lines_of_the_chart_have_numbers_that_differ(opened: LeadPage, accepted: int):
     texts = opened.run(AXIS, accepted)
