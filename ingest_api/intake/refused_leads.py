@@ -40,11 +40,13 @@ class RefusedLeads:
         """Return how many were refused since midnight, UTC. Raises RedisError."""
         return int(await self._redis.get(self._shard.name(name_of(DAY, int(time.time())))) or 0)
 
-    async def by_bucket(self, width: int, start: int, end: int) -> dict[int, int]:
+    async def by_bucket(self, width: int, start: int, end: int) -> dict[int, int] | None:
         """Return the numbers by first second of the buckets of `width` in [start, end), in seconds; without empty ones.
 
-        Raises RedisError.
+        None when the first bucket is older than they are kept. Raises RedisError.
         """
+        if start < time.time() - REFUSED_TTL[width]:
+            return None
         buckets = range(start, end, width)
         found = await self._redis.mget([self._shard.name(name_of(width, each)) for each in buckets])
         return {bucket: int(number) for bucket, number in zip(buckets, found, strict=True) if number is not None}

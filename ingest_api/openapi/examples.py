@@ -148,7 +148,7 @@ def letters() -> dict[str, Any]:
         "id": ID_EXAMPLE,
         "lead": kept,
     }
-    return {"items": [letter], "total": 1, "reasons": {letter["reason"]: 1}, "next": None}
+    return {"items": [letter], "total": 1, "next": None, "reasons": {letter["reason"]: 1}, "reasons_of": 1}
 
 
 def ready() -> dict[str, Any]:
@@ -169,6 +169,7 @@ def status() -> dict[str, Any]:
         "time": "2026-11-22T09:41:08.001Z",
         "embedded": False,
         "waiting": 10,
+        "queue_full": False,
         "oldest_age_seconds": 0.12,
         "dead_letters": 0,
         "storing_delay_seconds": 0.18,

@@ -81,6 +81,7 @@ def _add_status(spec: APISpec) -> None:
         "queue": {"type": "boolean", "description": "Whether it answers"},
         "database": {"type": "boolean", "description": "Whether it answers"},
         "waiting": {**count, "description": "Leads in the queue, those being stored too"},
+        "queue_full": {"type": "boolean", "description": "Whether new leads are answered with 503 for that"},
         "oldest_age_seconds": {**seconds, "description": "Age of the lead that waits longest; 0: none"},
         "dead_letters": count,
         "storing_delay_seconds": {
@@ -97,12 +98,12 @@ def _add_status(spec: APISpec) -> None:
     }
     operation = {
         "summary": "How the service is (role `read`)",
-        "description": "Answers while a part is away too: what cannot be read is null. At most three seconds old.",
+        "description": "Answers while a part is away too: what cannot be read is null. Some seconds old.",
         "operationId": "status",
         "tags": ["Operation"],
         "security": TOKEN_ALONE,
         "responses": {
-            "200": response("It is so", envelope(200, object_of(state)), success(200, "Status", examples.status())),
+            "200": response("The status", envelope(200, object_of(state)), success(200, "Status", examples.status())),
             **refused(*WITH_TOKEN),
         },
     }

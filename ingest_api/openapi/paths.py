@@ -262,7 +262,10 @@ def _add_export(spec: APISpec) -> None:
 def _add_stats(spec: APISpec) -> None:
     numbers = {"accepted": COUNT, "stored": COUNT}
     some = {
-        "refused": {**COUNT, "description": "Leads answered with an error; of all sources together"},
+        "refused": {
+            **COUNT,
+            "description": "Leads answered with an error, of all sources; left out where they are no longer kept",
+        },
         "duplicates": {**COUNT, "description": "Stored leads that are duplicates; left out with `interval=minute`"},
     }
     bucket = object_of({"time": SECOND, **numbers, **some}, "time", *numbers)
@@ -313,12 +316,15 @@ def _add_dead_letters(spec: APISpec) -> None:
     letters = {
         "items": {"type": "array", "items": letter},
         "total": COUNT,
+        "next": {"type": ["string", "null"], "description": "`after` of the next page; null on the last"},
+    }
+    reasons = {
         "reasons": {
             "type": "object",
-            "description": f"How many there are of each reason, of the oldest {REASONS_OF}",
+            "description": "How many there are of each reason, of the newest; on the first page alone",
             "additionalProperties": COUNT,
         },
-        "next": {"type": ["string", "null"], "description": "`after` of the next page; null on the last"},
+        "reasons_of": {**COUNT, "description": f"Of how many that is; at most {REASONS_OF} of each shard"},
     }
     spec.path(
         "/api/dead-letters",
@@ -332,7 +338,7 @@ def _add_dead_letters(spec: APISpec) -> None:
                 "responses": {
                     "200": response(
                         "A page, the oldest first",
-                        envelope(200, object_of(letters)),
+                        envelope(200, object_of({**letters, **reasons}, *letters)),
                         success(200, "Dead letters", examples.letters()),
                         NO_STORE,
                     ),

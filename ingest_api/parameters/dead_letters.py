@@ -10,8 +10,8 @@ from schema.queue.dead_letters import LETTER_NAME_RULE, is_name
 
 LETTERS_LIMIT_MAX = 100
 
-# Most letters whose reasons are counted in one answer, the oldest: each is read from Redis.
-REASONS_OF = 10_000
+# Most letters of a shard whose reasons are counted in one answer, the newest: each is read from Redis.
+REASONS_OF = 5_000
 
 # Longest reason, characters; those that there are come from the database or from the worker, and are shorter.
 REASON_MAX = 500

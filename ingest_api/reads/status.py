@@ -1,5 +1,6 @@
 """Reads how the service is for people, once for all API processes."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +35,7 @@ class StatusReader:
     ) -> None:
         """Take a client of the home shard, which somebody else closes."""
         self._is_embedded = settings.embedded_redis and not settings.database_url
+        self._queue_max = settings.queue_max
         self._name = shard.shard.name(STATUS)
         self._redis = shard.client
         self._queue = queue
@@ -53,21 +55,25 @@ class StatusReader:
     async def _read(self) -> dict[str, Any]:
         now = datetime.now(UTC)
         state = await self._state.read()
-        numbers = await or_none(self._ledgers.queue()) if state.queue else None
-        refused = await or_none(self._refused.today()) if state.queue else None
-        problem = await or_none(self._queue.storing_problem()) if state.queue else None
+        numbers, refused, problem = None, None, None
+        if state.queue:
+            numbers, refused, problem = await asyncio.gather(
+                or_none(self._ledgers.queue()), or_none(self._refused.today()), or_none(self._queue.storing_problem())
+            )
         queue: dict[str, float] = numbers or {}
+        waiting = queue.get("waiting")
         age = queue.get("oldest")
         return {
             "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "embedded": self._is_embedded,
             "queue": state.queue,
             "database": state.database,
-            "waiting": queue.get("waiting"),
+            "waiting": waiting,
+            "queue_full": waiting is not None and (waiting >= self._queue_max or bool(queue["out_of_memory"])),
             "oldest_age_seconds": None if age is None else round(age, 3),
             "dead_letters": queue.get("dead"),
             "storing_delay_seconds": queue.get("storing_delay"),
-            "storing_problem": problem if queue.get("waiting") else None,
+            "storing_problem": problem if waiting else None,
             "refused_today": refused,
             "ledger": state.ledger,
             "servers": state.servers,

@@ -1,7 +1,6 @@
 """/api/dead-letters: GET a list, POST to replay; for users with the role `admin`."""
 
 import asyncio
-from collections import Counter
 from itertools import islice
 from typing import Any
 
@@ -52,12 +51,15 @@ class Letters:
             letters = (each for each in self._letters.walk(after) if each.reason == reason)
         found = list(islice(letters, limit + 1))
         more = len(found) > limit
-        return {
+        page: dict[str, Any] = {
             "items": [_shown(letter) for letter in found[:limit]],
             "total": self._letters.count(),
-            "reasons": dict(Counter(each.reason for each in islice(self._letters, REASONS_OF)).most_common()),
             "next": found[limit - 1].name if more else None,
         }
+        if after is None:
+            reasons = self._letters.reasons(REASONS_OF)
+            page |= {"reasons": dict(reasons.most_common()), "reasons_of": reasons.total()}
+        return page
 
 
 class Replay:

@@ -10,9 +10,9 @@ from ingest_api.http.context import Request
 from ingest_api.http.envelope import success
 from schema import __version__
 
-ROOM = Path(__file__).parents[1] / "page"
+STATIC = Path(__file__).parents[1] / "page"
 INDEX_FILE = "index.html"
-FILE_KINDS = {
+MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -33,9 +33,10 @@ LINKS = {
 _POLICY = (
     (
         "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
+    ("X-Content-Type-Options", "nosniff"),
 )
 
 
@@ -43,7 +44,9 @@ class PageFiles:
     """The page's files, read once."""
 
     def __init__(self) -> None:
-        self._files = {path.name: (path.read_bytes(), FILE_KINDS[path.suffix]) for path in ROOM.iterdir()}
+        # An editor may have files of its own there.
+        paths = [path for path in STATIC.iterdir() if path.suffix in MEDIA_TYPES]
+        self._files = {path.name: (path.read_bytes(), MEDIA_TYPES[path.suffix]) for path in paths}
         self._tags = {name: hashlib.sha256(data).hexdigest()[:16] for name, (data, _) in self._files.items()}
 
     def answer(self, req: Request, resp: Response, name: str) -> None:
@@ -52,7 +55,7 @@ class PageFiles:
             raise falcon.HTTPNotFound
         resp.set_headers(_POLICY)
         resp.etag = self._tags[name]
-        # An upgrade changes them all at once.
+        # So that an upgrade is seen at once.
         resp.cache_control = ["no-cache"]
         if req.if_none_match and any(each in ("*", self._tags[name]) for each in req.if_none_match):
             resp.status = 304

@@ -58,11 +58,13 @@ class Stats:
 
 
 def _of_all(
-    connection: Connection, fresh: list[Accepted], refused: dict[int, int], query: StatsQuery
+    connection: Connection, fresh: list[Accepted], refused: dict[int, int] | None, query: StatsQuery
 ) -> dict[str, Any]:
     width, start, end = query.width, query.start, query.end
     came = accepted_counts.by_bucket(connection, fresh, width, start, end)
-    numbers = {"accepted": came, "stored": lookup.by_bucket(connection, width, start, end), "refused": refused}
+    numbers = {"accepted": came, "stored": lookup.by_bucket(connection, width, start, end)}
+    if refused is not None:
+        numbers["refused"] = refused
     if width in SOURCE_WIDTHS:
         numbers["duplicates"] = DUPLICATE_COUNTS.by_bucket(connection, OF_ALL, width, start, end)
     return _shown(query, numbers)

@@ -17,7 +17,7 @@ class Status:
         self._status = SharedAnswer(reader.read)
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Answer the status of at most three seconds ago. A number that cannot be read is null."""
+        """Answer the status of some seconds ago. A number that cannot be read is null."""
         self._tokens.require(req, "read")
         success_encoded(resp, 200, "Status", await self._status.get())
 

@@ -2,6 +2,7 @@
 
 import heapq
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -85,6 +86,10 @@ class DeadLetters:
         walks = [each.walk(after, page_size) for each in self._shards.values()]
         return heapq.merge(*walks, key=lambda letter: _order(letter.name))
 
+    def reasons(self, most: int) -> Counter[str]:
+        """Return how many letters there are of each reason, of the newest `most` in each shard."""
+        return sum((each.reasons(most) for each in self._shards.values()), Counter())
+
     def find(self, name: str) -> DeadLetter | None:
         """Return one letter, or None."""
         entry, tag = _parts(name)
@@ -142,6 +147,10 @@ class _ShardLetters:
         while page := self._client.xrange(self._dead, start, end, count=page_size):
             yield from (self._letter(*each) for each in page)
             start = f"({page[-1][0].decode()}"
+
+    def reasons(self, most: int) -> Counter[str]:
+        newest = self._client.xrevrange(self._dead, "+", "-", count=most)
+        return Counter(self._letter(*each).reason for each in newest)
 
     def find(self, entry: str) -> DeadLetter | None:
         found = self._client.xrange(self._dead, entry, entry)

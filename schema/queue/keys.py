@@ -130,7 +130,7 @@ DOCUMENTED = (
     (
         STORING_DELAY,
         "string",
-        "Milliseconds from the append of the last batch's first lead to its acknowledgement; expires after 15 minutes.",
+        "`<milliseconds>:<when>`: from the append of the last batch's first lead to its acknowledgement; 15 minutes.",
         "workers, as they acknowledge",
     ),
     (

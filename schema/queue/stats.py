@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from operator import itemgetter
 from typing import Any
 
 import redis
@@ -14,7 +15,7 @@ from schema.settings.shards import Shard
 
 # What is added up over the shards, and of what the largest counts.
 ADDED = ("waiting", "pending", "dead", "audit", "memory", "memory_max")
-LARGEST = ("oldest", "audit_oldest", "consumers", "replica_lag")
+LARGEST = ("oldest", "audit_oldest", "consumers", "replica_lag", "out_of_memory")
 
 
 def read_queue(shards: Sequence[ShardClient], broker: redis.Redis) -> dict[str, float]:
@@ -22,6 +23,7 @@ def read_queue(shards: Sequence[ShardClient], broker: redis.Redis) -> dict[str, 
 
     `oldest` and `audit_oldest` are the ages of the lead and the event that wait longest, in seconds; `storing_delay` is
     the time from acceptance to acknowledgement in the last batch, in seconds, left out when there was none lately;
+    `out_of_memory` is 1 when a server is;
     `memory` and `memory_max` are in bytes, of each server once for each of its shards; `replicas` are those of the
     shard that has the fewest, and `replica_lag` is in bytes. Without tickets and sweeps when the broker does not
     answer, which may be another server.
@@ -39,9 +41,9 @@ def read_queue(shards: Sequence[ShardClient], broker: redis.Redis) -> dict[str, 
     numbers = {name: sum(each[name] for each in found) for name in ADDED}
     numbers |= {name: max(each[name] for each in found) for name in LARGEST}
     numbers["replicas"] = min(each["replicas"] for each in found)
-    delays = [each["storing_delay"] for each in found if "storing_delay" in each]
-    if delays:
-        numbers["storing_delay"] = max(delays)
+    stored = [each for each in found if "storing_delay" in each]
+    if stored:
+        numbers["storing_delay"] = max(stored, key=itemgetter("stored_at"))["storing_delay"]
     pipeline: Any = broker.pipeline(transaction=False)
     with suppress(RedisError):
         numbers["tickets"], numbers["sweeps"] = pipeline.llen(keys.TICKETS).llen(keys.SWEEPS).execute()
@@ -49,7 +51,10 @@ def read_queue(shards: Sequence[ShardClient], broker: redis.Redis) -> dict[str, 
 
 
 def read_shard(shard: Shard, client: redis.Redis) -> dict[str, float]:
-    """Return the numbers of one shard, without those of the broker. Raises RedisError."""
+    """Return the numbers of one shard, without those of the broker. Raises RedisError.
+
+    `stored_at` is the time of its last batch, in milliseconds by Redis's clock, left out with `storing_delay`.
+    """
     pipeline: Any = client.pipeline(transaction=False)
     stream, audit_stream = shard.name(keys.STREAM), shard.name(keys.AUDIT)
     pipeline.xlen(stream)
@@ -84,10 +89,14 @@ def read_shard(shard: Shard, client: redis.Redis) -> dict[str, float]:
         "audit_oldest": _age(audit_oldest, now),
         "memory": memory["used_memory"],
         "memory_max": memory["maxmemory"],
+        "out_of_memory": bool(memory["maxmemory"] and memory["used_memory"] >= memory["maxmemory"]),
         "replicas": len(replicas),
         "replica_lag": max((each.lag_bytes for each in replicas), default=0),
     }
-    return numbers if delay is None else numbers | {"storing_delay": int(delay) / 1000}
+    if delay is not None:
+        milliseconds, stored_at = map(int, delay.split(b":"))
+        numbers |= {"storing_delay": milliseconds / 1000, "stored_at": stored_at}
+    return numbers
 
 
 def _age(oldest: list[tuple[bytes, Any]], now: float) -> float:

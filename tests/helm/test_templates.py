@@ -239,6 +239,16 @@ def test_metrics_are_not_for_the_outside():
     assert [each["path"]["value"] for each in route["matches"]] == ["/api", "/health", "/page", "/"]
 
 
+@pytest.mark.parametrize("off", ["settings.LEADS_PAGE=false", "api.settings.LEADS_PAGE=0"])
+def test_without_the_page_its_paths_are_free_for_others(off: str):
+    objects = manifests(chart.template("--values", chart.VALUES / "scaled.yaml", "--set", off))
+
+    (rule,) = chart.find(objects, "Ingress", "")["spec"]["rules"]
+    (route,) = chart.find(objects, "HTTPRoute", "")["spec"]["rules"]
+    assert [each["path"] for each in rule["http"]["paths"]] == ["/api", "/health"]
+    assert [each["path"]["value"] for each in route["matches"]] == ["/api", "/health"]
+
+
 def test_the_chart_is_of_the_codes_version():
     described = yaml.safe_load((CHART / "Chart.yaml").read_text())
 

@@ -95,9 +95,13 @@ def contents(url: str) -> dict[str, object]:
     with engine.connect() as connection:
         there = inspect(connection)
         for name in there.get_table_names():
-            columns = [(each["name"], str(each["type"]), each["nullable"]) for each in there.get_columns(name)]
-            indexes = sorted((str(each["name"]), str(each["column_names"])) for each in there.get_indexes(name))
-            found[name] = (columns, indexes)
+            columns = [
+                (each["name"], str(each["type"]), each["nullable"], each["default"]) for each in there.get_columns(name)
+            ]
+            indexes = sorted(
+                (str(each["name"]), str(each["column_names"]), bool(each["unique"])) for each in there.get_indexes(name)
+            )
+            found[name] = (columns, indexes, there.get_pk_constraint(name)["constrained_columns"])
             if name in ("lead_counts", "lead_totals", "dirty_minutes"):
                 found[f"rows of {name}"] = sorted(map(tuple, connection.execute(text(f"SELECT * FROM {name}"))))
     return found

@@ -70,6 +70,15 @@ class LeadPage(Browser):
         """Return the number that an element shows, or None while it shows none."""
         return number(self.shown(selector))
 
+    def bars(self) -> list[list[int]]:
+        """Return what the chart's table shows: accepted, stored and refused leads of each bar, newest first."""
+        script = """
+            document.getElementById('chart-table').open = true;
+            const rows = [...document.querySelectorAll('#chart-table tbody tr')];
+            return rows.map((row) => [...row.querySelectorAll('td')].map((cell) => cell.textContent));
+        """
+        return [[int(number(cell) or 0) for cell in row] for row in self.run(script)]
+
     def wait_for(self, selector: str, text: str) -> None:
         """Wait until an element's text holds this one."""
         self.wait(lambda: text in self.shown(selector))

@@ -1,4 +1,4 @@
-"""Ports for the tests' servers: no two test processes of this machine are given the same."""
+"""Ports for the tests' servers: no two test processes of one user are given the same."""
 
 import fcntl
 import os

@@ -19,7 +19,7 @@ def admin(service: Service) -> str:
 def test_where_nothing_went_wrong_there_are_none(service: Service, admin: str):
     data = assert_success(service.get("/api/dead-letters", token=admin), 200)
 
-    assert data == {"items": [], "total": 0, "reasons": {}, "next": None}
+    assert data == {"items": [], "total": 0, "next": None, "reasons": {}, "reasons_of": 0}
 
 
 def test_others_see_and_replay_nothing(service: Service):
@@ -56,7 +56,11 @@ def test_what_the_database_refused_is_replayed_once_it_no_longer_does(
         assert {item["id"]: item["reason"] for item in data["items"]} == dict.fromkeys(
             (bad, worse), "OperationalError 1644"
         )
-        assert data["reasons"] == {"OperationalError 1644": 2}
+        assert (data["reasons"], data["reasons_of"]) == ({"OperationalError 1644": 2}, 2)
+        first = data["items"][0]["letter"]
+        rest = production.get(f"/api/dead-letters?after={first}", token=admin).json()["data"]
+        assert len(rest["items"]) == 1
+        assert "reasons" not in rest
         ones = production.get("/api/dead-letters?limit=1&reason=OperationalError%201644", token=admin).json()["data"]
         others = production.get("/api/dead-letters?reason=Other", token=admin).json()["data"]
         assert (len(ones["items"]), ones["next"], ones["total"]) == (1, ones["items"][0]["letter"], 2)

@@ -94,6 +94,7 @@ def test_the_page_comes_through_with_its_own_policy_and_the_links_for_others(cli
     assert len(policies) == 1
     assert "script-src 'self'" in policies[0]
     assert page.headers["X-Frame-Options"] == "DENY"
+    assert page.headers.get_list("X-Content-Type-Options") == ["nosniff"]
     assert links.json()["data"]["links"]["leads"] == "/api/leads"
 
 

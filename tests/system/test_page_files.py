@@ -15,7 +15,7 @@ POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
     "style-src": "'self'",
-    "img-src": "'self' data:",
+    "img-src": "'self'",
     "connect-src": "'self'",
     "base-uri": "'none'",
     "form-action": "'none'",
@@ -37,6 +37,7 @@ def test_a_file_runs_nothing_from_elsewhere_and_is_not_sent_twice(seen: Service,
     assert answer.status_code == 200
     directives = (each.strip().partition(" ") for each in answer.headers["Content-Security-Policy"].split(";"))
     assert {directive: sources for directive, _, sources in directives} == POLICY
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "no-cache" in answer.headers["Cache-Control"]
     again = file(seen, name, If_None_Match=answer.headers["ETag"])
     assert (again.status_code, again.content) == (304, b"")

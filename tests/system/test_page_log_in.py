@@ -1,5 +1,6 @@
 """The log-in of the page: who gets in, what is shown to whom, and where the token is."""
 
+import itertools
 import json
 from collections.abc import Iterator
 
@@ -9,6 +10,8 @@ from tests.kit.page import ADMIN, ADMIN_PASSWORD, LeadPage
 from tests.kit.service import EMAIL, PASSWORD, Service
 
 GUEST_PASSWORD = "just as long as it must be"
+
+_numbers = itertools.count(1)
 
 # What a browser keeps, and what others can read of the page.
 KEPT = """
@@ -21,14 +24,13 @@ KEPT = """
 
 
 @pytest.fixture
-def guest(seen: Service, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of a user with the roles of the test's parameter, by default `read`; deleted afterwards."""
-    email = "guest@example.com"
+def guest(seen: Service, request: pytest.FixtureRequest) -> str:
+    """The address of a user of this test's own, with the roles of its parameter: by default `read` alone."""
+    email = f"guest{next(_numbers)}@example.com"
     roles = [word for role in getattr(request, "param", ("read",)) for word in ("--role", role)]
     done = seen.user("create", email, *roles, password=GUEST_PASSWORD)
     assert done.returncode == 0, done.stderr
-    yield email
-    seen.user("delete", email)
+    return email
 
 
 def asked(page: LeadPage) -> set[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.leads import a_lead
-from tests.kit.page import LeadPage, number
+from tests.kit.page import LeadPage
 from tests.kit.servers import until
 from tests.kit.service import Service
 
@@ -65,16 +65,6 @@ def status(service: Service) -> dict:
     return service.get("/api/status").json()["data"]
 
 
-def table(page: LeadPage) -> list[list[int]]:
-    """Return the numbers of the chart's table, a row for each bar, newest first."""
-    script = """
-        document.getElementById('chart-table').open = true;
-        const rows = [...document.querySelectorAll('#chart-table tbody tr')];
-        return rows.map((row) => [...row.querySelectorAll('td')].map((cell) => cell.textContent));
-    """
-    return [[int(number(cell) or 0) for cell in row] for row in page.run(script)]
-
-
 def sums(rows: list[list[int]]) -> list[int]:
     return [sum(column) for column in zip(*rows, strict=True)] if rows else []
 
@@ -108,7 +98,7 @@ def test_the_numbers_are_those_of_the_api(seen: Service, now: LeadPage):
 
     def are_equal() -> bool:
         requests.extend(now.requests())
-        return sums(table(now)) == counted(seen, requests)
+        return sums(now.bars()) == counted(seen, requests)
 
     now.wait(are_equal)
     assert min(counted(seen, requests)) > 0
@@ -144,7 +134,7 @@ def test_while_leads_flow_the_rates_rise_and_then_it_is_calm_and_balanced_again(
 def test_the_chart_shows_another_range(seen: Service, now: LeadPage, name: str, label: str, bars: int):
     other = "hour" if name == "15m" else "15m"
     now.click(f"label[for=range-{other}]")
-    table(now)
+    now.bars()
     now.requests()
 
     now.click(f"label[for=range-{name}]")
@@ -156,8 +146,8 @@ def test_the_chart_shows_another_range(seen: Service, now: LeadPage, name: str, 
         return any("/api/leads/stats?" in each for each in requests)
 
     now.wait(is_asked)
-    now.wait(lambda: len(table(now)) == bars)
-    now.wait(lambda: sums(table(now)) == counted(seen, requests))
+    now.wait(lambda: len(now.bars()) == bars)
+    now.wait(lambda: sums(now.bars()) == counted(seen, requests))
     assert f"over {label}." in str(now.attribute("#chart", "aria-label"))
     # The address has it, for those who keep a bookmark
     assert now.run("return location.hash") == f"#now?range={name}"

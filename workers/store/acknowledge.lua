@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Removes stored leads from the queue, notes how long the first of them took, and that storing goes on.
--- allow-oom: it frees memory, so it must run when Redis is out of memory.
+-- allow-oom: it frees more memory than it takes, so it must run when Redis is out of memory.
 --
 -- scripts.py declares the names.
 -- Arguments: the group, the number of entries, then the entries' names, then lead ids (16 bytes).
@@ -22,8 +22,8 @@ remove(FIRST_REST, last_entry, 'XDEL', STREAM)
 remove(last_entry + 1, #ARGV, 'HDEL', INDEX)
 
 -- An entry's name begins with the time of the append, in milliseconds by this clock.
-local now = redis.call('TIME')
-local appended = tonumber(string.match(ARGV[FIRST_REST], '^%d+'))
-local delay = math.max(0, now[1] * 1000 + math.floor(now[2] / 1000) - appended)
-redis.call('SET', STORING_DELAY, string.format('%.0f', delay), 'EX', DELAY_TTL)
+local seconds, micros = unpack(redis.call('TIME'))
+local now = seconds * 1000 + math.floor(micros / 1000)
+local delay = math.max(0, now - string.match(ARGV[FIRST_REST], '^%d+'))
+redis.call('SET', STORING_DELAY, string.format('%.0f:%.0f', delay, now), 'EX', DELAY_TTL)
 redis.call('DEL', STORING_PROBLEM)

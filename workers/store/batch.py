@@ -96,7 +96,8 @@ class BatchStore:
             with metrics.batch(batch):
                 return self._claim_and_store(most, batch)
         except (DatabaseAway, DeadLetterLimitReached, StoringFailed) as error:
-            self._consumer.note_problem(str(error))
+            if not batch.stored:
+                self._consumer.note_problem(str(error))
             raise
         finally:
             outcome.add(batch)

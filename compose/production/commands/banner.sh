@@ -15,12 +15,14 @@ banner() {
         # The certificate names the host, not its loopback.
         curl="curl -sk"
     fi
+    page="  Page      $api/
+"
+    case $(setting LEADS_PAGE true | tr '[:upper:]' '[:lower:]') in 0 | f | false | n | no | off) page= ;; esac
     cat <<TEXT
 
   Lead Ingest is ready.
 
-  Page      $api/
-  API       $api/api/leads
+$page  API       $api/api/leads
   Health    $api/health/ready
   Docs      $api/api/docs
   Flower    http://127.0.0.1:$(setting LEADS_PUBLIC_FLOWER_PORT 5555)   (user $(setting LEADS_FLOWER_USER admin), password LEADS_FLOWER_PASSWORD)
