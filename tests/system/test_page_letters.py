@@ -318,7 +318,7 @@ def test_all_are_replayed_at_the_second_click_alone(page: LeadPage, refusing: Re
 
 def test_it_is_told_when_the_reasons_are_those_of_the_newest_alone(page: LeadPage, refusing: Refusing):
     # Given more than the API counts
-    refusing.bury(*(a_lead(firstName=REFUSED) for _ in range(3)))
+    refusing.dead_letter(*(a_lead(firstName=REFUSED) for _ in range(3)))
     page.visit(refusing.service)
     page.log_in(ADMIN, ADMIN_PASSWORD)
     page.run(
