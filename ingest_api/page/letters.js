@@ -134,8 +134,11 @@ export function showLetters(main, route, noteStatus) {
       try {
         const { data } = await ask("api/status", { signal });
         const passed = (Date.parse(data.time) - ended) / 1000 - 1;
-        const dead = Math.min(replayed, Math.max(0, (data.dead_letters ?? 0) - Math.max(0, before - replayed)));
-        if (data.queue && passed > 0 && (data.waiting === 0 || data.oldest_age_seconds < passed)) {
+        const { waiting, oldest_age_seconds: oldest, dead_letters: letters } = data;
+        // A busy queue may not have been read.
+        if (waiting === null || letters === null) return 2;
+        const dead = Math.min(replayed, Math.max(0, letters - Math.max(0, before - replayed)));
+        if (passed > 0 && (waiting === 0 || (oldest ?? Infinity) < passed)) {
           result.say(`${said}: ${number(replayed - dead)} stored, ${number(dead)} dead again.`);
           load();
           return null;
