@@ -16,7 +16,7 @@ function fill(element, properties, children) {
   return element;
 }
 
-// `what` is a tag with its id and classes, as in a selector: "p#total.hint". An object before the children has properties.
+// `what` is a tag with its id and classes: "p#total.hint". An object before the children has properties.
 export function h(what, ...children) {
   const properties = children[0]?.constructor === Object ? children.shift() : {};
   const [name, ...classes] = what.split(".");

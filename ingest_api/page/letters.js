@@ -228,7 +228,7 @@ export function showLetters(main, route, noteStatus) {
   };
 }
 
-// The letter of a replayed lead that could not be stored again. Names begin with the time, so it is behind the replay's.
+// The letter of a replayed lead that could not be stored again; names begin with the time.
 async function deadAgain(letter, replayedAt, signal) {
   const since = replayedAt - CLOCKS;
   for (let after = parseInt(letter.letter) < since ? `${since}-0` : letter.letter; after !== null;) {

@@ -10,7 +10,7 @@ const TILES = [
   ["refused-rate", "Refused a second"],
   ["waiting", "Waiting"],
   ["oldest", "Oldest waits for"],
-  ["delay", "From 202 to row", "How long the first lead of the last batch took from its answer to its row"],
+  ["delay", "From 202 to row", "How long the last batch's first lead took from its answer to its row"],
 ];
 
 export function panels(range) {

@@ -36,8 +36,8 @@ export function poll(task) {
   };
 }
 
-// Returns a function that gives the seconds until the next turn: each time half as many again, and null when the last
-// of `minutes` has passed, as who reads a lead is written down.
+// Returns a function that gives the seconds until the next turn, each time half as many again, and null after `minutes`:
+// who reads a lead is written down.
 export function slower(first, longest = 10, minutes = 10) {
   let seconds = first / 1.5;
   let asked = 0;
