@@ -61,7 +61,6 @@ def test_options_names_the_methods(service: Service, path: str):
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/api",
         "/api/",
         "/api/nothing",
