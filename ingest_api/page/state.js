@@ -6,6 +6,7 @@ import { count, duration, number, rate } from "./format.js";
 const STAYS = 30; // seconds after which an imbalance is no matter of leads in flight
 const UNCHANGED = 10; // seconds for which it must have been the same
 const TOO_OLD = 30; // seconds that a lead waits before it is worth a word
+const TOO_MANY = 50_000; // leads that wait, however young
 const MANY = 0.5; // refused leads a second that are worth a word, when they are most of what comes in
 
 // Follows the imbalance: while leads flow it comes and goes.
@@ -90,7 +91,7 @@ export function findings(status, ledger, rates) {
     say("warn", "refused", `${rate(refused)} leads a second are refused`, detail);
   }
   serversAway(status.servers, (sentence, detail) => say("warn", "servers", sentence, detail));
-  if (status.queue && status.database && !status.storing_problem && waiting && oldest > TOO_OLD) {
+  if (status.queue && status.database && !status.storing_problem && waiting && (oldest > TOO_OLD || waiting > TOO_MANY)) {
     say("warn", "waiting", `${wait}, the oldest for ${duration(oldest)}`, left(waiting, rates));
   }
   if (status.dead_letters) {

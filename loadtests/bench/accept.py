@@ -11,8 +11,9 @@ import psutil
 from loadtests.bench import wrk
 from loadtests.bench.contenders import Contender
 from loadtests.bench.figures import Bar, Findings, new_tag, spread
-from loadtests.bench.processes import cpu_seconds, paused
+from loadtests.bench.processes import cpu_seconds
 from loadtests.bench.wrk import BadAnswers, Load
+from tests.kit.service import paused
 
 CONNECTIONS = (1, 32, 128)
 MAIN = 32

@@ -9,8 +9,8 @@ from loadtests.bench import wrk
 from loadtests.bench.accept import MAIN, checked_stored, load
 from loadtests.bench.contenders import Ours
 from loadtests.bench.figures import Bar, Findings, new_tag, spread
-from loadtests.bench.processes import paused
 from loadtests.bench.wrk import BadAnswers
+from tests.kit.service import paused
 
 SIZE = 500  # leads in a request
 CONNECTIONS = 8

@@ -4,8 +4,8 @@ from loadtests.bench import wrk
 from loadtests.bench.contenders import Ours
 from loadtests.bench.figures import Bar, Findings
 from loadtests.bench.filling import fill
-from loadtests.bench.processes import paused
 from loadtests.bench.wrk import BadAnswers
+from tests.kit.service import paused
 
 MOST = 600.0  # bytes
 

@@ -1,8 +1,6 @@
 """CPU time and memory of processes, and pausing them."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import psutil
 
@@ -32,18 +30,3 @@ def memory(processes: list[psutil.Process]) -> tuple[float, float]:
             info = each.memory_full_info()
             found.append((info.rss, info.uss))
     return max(rss for rss, _ in found) / 2**20, max(uss for _, uss in found) / 2**20
-
-
-@contextmanager
-def paused(processes: list[psutil.Process]) -> Iterator[None]:
-    """Pause the processes (SIGSTOP) within the block."""
-    for each in processes:
-        each.suspend()
-    try:
-        yield
-    finally:
-        # Children first, so that no parent sees a stopped child.
-        for each in reversed(processes):
-            with suppress(psutil.NoSuchProcess):
-                each.resume()
-        time.sleep(0)

@@ -20,13 +20,14 @@ from loadtests.bench import wrk
 from loadtests.bench.accept import MAIN, STORING, WAITING, checked_stored
 from loadtests.bench.contenders import Contender, Ours
 from loadtests.bench.figures import new_tag, spread
-from loadtests.bench.processes import cpu_seconds, paused
+from loadtests.bench.processes import cpu_seconds
 from loadtests.bench.servers import bench_database
 from schema.lead.contacts import CONTACT_SIZE
 from schema.lead.lead_id import at
 from schema.queue.keys import FIRST_LEADS_BITS, FIRST_LEADS_PREFIX, FIRST_LEADS_SINCE
 from tests.kit.databases import DATABASES
 from tests.kit.servers import RedisServer
+from tests.kit.service import paused
 
 DAYS = 30
 PERIOD = DAYS // 2

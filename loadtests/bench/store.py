@@ -8,9 +8,9 @@ from loadtests.bench import lean
 from loadtests.bench.bare import BATCH, CONNECTIONS, Bare
 from loadtests.bench.contenders import Ours
 from loadtests.bench.figures import Bar, Findings, spread
-from loadtests.bench.processes import paused
 from loadtests.bench.wrk import BadAnswers
 from tests.kit.servers import until
+from tests.kit.service import paused
 
 
 def measure(ours: Ours, bare: Bare, options: argparse.Namespace, findings: Findings) -> None:

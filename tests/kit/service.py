@@ -180,14 +180,8 @@ class Service:
     def suspended(self, name: str) -> Iterator[None]:
         """Pause the process called `name` and its children (SIGSTOP) within the block: connections stay open."""
         main = self.one(name)
-        processes = [main, *main.children(recursive=True)]
-        for each in processes:
-            each.suspend()
-        try:
+        with paused([main, *main.children(recursive=True)]):
             yield
-        finally:
-            for each in reversed(processes):
-                each.resume()
 
     def token(self, email: str = EMAIL, password: str = PASSWORD) -> str:
         """Return the user's token; logs in at the first call."""
@@ -312,6 +306,20 @@ class Service:
             cursor = data["pagination"]["next_cursor"]
             if cursor is None:
                 return items
+
+
+@contextmanager
+def paused(processes: list[psutil.Process]) -> Iterator[None]:
+    """Pause the processes (SIGSTOP) within the block."""
+    for each in processes:
+        each.suspend()
+    try:
+        yield
+    finally:
+        # Children first, so that no parent sees a stopped child.
+        for each in reversed(processes):
+            with suppress(psutil.NoSuchProcess):
+                each.resume()
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -145,6 +145,16 @@ def test_while_the_ledger_cannot_be_read_nobody_knows_what_is_accepted_or_stored
     assert said["rates"] | {"refused": 0} == {"accepted": pytest.approx(50), "stored": pytest.approx(50), "refused": 0}
 
 
+def test_a_large_backlog_is_told_before_it_is_old(opened: LeadPage):
+    young = {"waiting": 900_000, "oldest_age_seconds": 5, "ledger": ledger(1_000_000, 100_000, 900_000)}
+
+    said = judged(opened, reading(0, **young))
+
+    (found,) = said["found"]
+    assert (found["level"], found["kind"]) == ("warn", "waiting")
+    assert found["sentence"].startswith("900,000 leads wait")
+
+
 def test_workers_that_store_nothing_are_asked_after(opened: LeadPage):
     waiting = {"waiting": 1_000, "oldest_age_seconds": 60, "ledger": ledger(11_000, 10_000, 1_000)}
 

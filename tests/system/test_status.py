@@ -76,18 +76,13 @@ def test_it_says_why_nothing_is_stored(production: Service, database_server: Dat
 def test_it_says_that_the_queue_is_full(tmp_path: Path):
     # Given a service that lets a hundred leads wait, whose worker does not go on
     with Service(tmp_path, queue_max=100) as service:
-        worker = service.one("worker")
-        family = [worker, *worker.children(recursive=True)]
-        for each in family:
-            each.suspend()
-        assert status(service)["queue_full"] is False
+        with service.suspended("worker"):
+            assert status(service)["queue_full"] is False
 
-        made = service.accept(*[a_lead() for _ in range(100)])
+            made = service.accept(*[a_lead() for _ in range(100)])
 
-        until(lambda: status(service)["queue_full"], 30, 0.5)
-        assert_error(service.post("/api/leads", a_lead()), 503)
-        for each in family:
-            each.resume()
+            until(lambda: status(service)["queue_full"], 30, 0.5)
+            assert_error(service.post("/api/leads", a_lead()), 503)
         service.wait_until_stored(*made)
         until(lambda: not status(service)["queue_full"], 30, 0.5)
 
