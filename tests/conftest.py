@@ -15,8 +15,9 @@ from tests.kit.servers import RedisServer
 settings.register_profile("tests", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("tests")
 
-# How many others take as long as a slow test.
+# How many others take as long as a slow test, and as one in a browser.
 SLOW_WEIGHT = 50
+BROWSER_WEIGHT = 10
 
 # Settings of the developer's shell, OpenTelemetry's too, would change what is tested.
 for name in [name for name in os.environ if name.startswith(("LEADS_", "OTEL_"))]:
@@ -30,12 +31,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     weights: Counter[Path] = Counter()
     for item in items:
-        weights[item.path] += 1 if item.get_closest_marker("slow") is None else SLOW_WEIGHT
+        weights[item.path] += _weight(item)
         place = item.path.parent.name
         backend = getattr(item, "callspec", None) and item.callspec.params.get("backend")
         if (place == "unit" or backend == "embedded") and item.get_closest_marker("slow") is None:
             item.add_marker("fast")
     items.sort(key=lambda item: -weights[item.path])
+
+
+def _weight(item: pytest.Item) -> int:
+    if item.get_closest_marker("slow") is not None:
+        return SLOW_WEIGHT
+    return BROWSER_WEIGHT if "started_page" in getattr(item, "fixturenames", ()) else 1
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""CPU time and memory of processes, and pausing them."""
+"""CPU time and memory of processes."""
 
 from contextlib import suppress
 
