@@ -1,13 +1,12 @@
 """The endpoint of changes in the document."""
 
-from typing import Any
-
 from apispec import APISpec
 
 from ingest_api.http.body import NDJSON
 from ingest_api.openapi import examples
 from ingest_api.openapi.examples import success
 from ingest_api.openapi.parts import (
+    NO_STORE,
     TOKEN_OR_KEY,
     WITH_TOKEN,
     as_json,
@@ -23,11 +22,11 @@ from ingest_api.parameters.changes import CHANGES_MAX, ChangesQuerySchema
 CURSOR = {"type": "string", "description": "`after` of the next request; keep it for as long as you like"}
 
 
-def add_changes(spec: APISpec, no_store: dict[str, Any]) -> None:
-    """Add GET /api/leads/changes; `no_store` are the headers of an answer that nobody may keep."""
+def add_changes(spec: APISpec) -> None:
+    """Add GET /api/leads/changes."""
     headers = {
         **common_headers(),
-        **no_store,
+        **NO_STORE,
         "X-Next-Cursor": {"description": "`next_cursor`, for NDJSON", "schema": {"type": "string"}},
         "Link": {"description": "next: RFC 8288, with the cursor", "schema": {"type": "string"}},
     }

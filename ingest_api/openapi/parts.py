@@ -26,6 +26,13 @@ TOKEN_OR_KEY = [*TOKEN_ALONE, {"apiKey": []}]
 # Headers of every response.
 HEADERS = ("X-Request-Id", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 
+NO_STORE = {
+    "Cache-Control": {
+        "description": "The answer holds a token or personal data: nobody on the way may keep it",
+        "schema": {"type": "string", "const": "no-store"},
+    }
+}
+
 
 def ref(name: str, kind: str = "schemas") -> dict[str, Any]:
     """Return a reference to one of the document's components."""

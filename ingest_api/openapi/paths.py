@@ -8,15 +8,13 @@ from ingest_api.http.body import NDJSON
 from ingest_api.http.items import BULK_MAX, NESTED_MAX, SPELLED_OUT_MAX
 from ingest_api.openapi import examples
 from ingest_api.openapi.changes import add_changes
-from ingest_api.openapi.examples import BROKEN, LEAD_EXAMPLE, LETTER, OTHER, success
+from ingest_api.openapi.dead_letters import add_dead_letters
+from ingest_api.openapi.examples import BROKEN, LEAD_EXAMPLE, OTHER, success
 from ingest_api.openapi.parts import (
     COUNT,
     ERRORS,
     ID,
-    SECOND,
-    SOURCE,
-    TIME,
-    TOKEN_ALONE,
+    NO_STORE,
     TOKEN_OR_KEY,
     WITH_BODY,
     WITH_TOKEN,
@@ -30,10 +28,9 @@ from ingest_api.openapi.parts import (
     response,
     with_examples,
 )
-from ingest_api.parameters.dead_letters import REASONS_OF, LettersQuerySchema
+from ingest_api.openapi.stats import add_stats
 from ingest_api.parameters.export import CSV, ExportQuerySchema
 from ingest_api.parameters.lists import ListQuerySchema
-from ingest_api.parameters.stats import BUCKETS_DEFAULT, BUCKETS_MAX, INTERVALS, StatsQuerySchema
 from schema.database.idempotency import IDEMPOTENCY_KEY
 from schema.runtime.trace_headers import TRACEPARENT
 
@@ -63,13 +60,6 @@ LIST_HEADERS = {
         "schema": {"type": "string"},
         "example": "private, no-cache",
     },
-}
-
-NO_STORE = {
-    "Cache-Control": {
-        "description": "The answer holds a token or personal data: nobody on the way may keep it",
-        "schema": {"type": "string", "const": "no-store"},
-    }
 }
 
 
@@ -149,9 +139,9 @@ def add_paths(spec: APISpec) -> None:
         },
     )
     _add_export(spec)
-    add_changes(spec, NO_STORE)
+    add_changes(spec)
     _add_bulk(spec)
-    _add_stats(spec)
+    add_stats(spec)
     spec.path(
         "/api/leads/{lead}",
         parameters=[{"in": "path", "name": "lead", "required": True, "schema": ID}],
@@ -171,7 +161,7 @@ def add_paths(spec: APISpec) -> None:
             }
         },
     )
-    _add_dead_letters(spec)
+    add_dead_letters(spec)
 
 
 def _add_bulk(spec: APISpec) -> None:
@@ -253,119 +243,6 @@ def _add_export(spec: APISpec) -> None:
                         },
                     },
                     **refused("400", "503", *WITH_TOKEN),
-                },
-            }
-        },
-    )
-
-
-def _add_stats(spec: APISpec) -> None:
-    numbers = {"accepted": COUNT, "stored": COUNT}
-    some = {
-        "refused": {
-            **COUNT,
-            "description": "Leads answered with an error, of all sources; left out where they are no longer kept",
-        },
-        "duplicates": {**COUNT, "description": "Stored leads that are duplicates; left out with `interval=minute`"},
-    }
-    bucket = object_of({"time": SECOND, **numbers, **some}, "time", *numbers)
-    stats = {
-        "interval": {"type": "string", "enum": list(INTERVALS)},
-        "from": SECOND,
-        "to": SECOND,
-        **numbers,
-        "items": {"type": "array", "items": bucket, "maxItems": BUCKETS_MAX},
-    }
-    source = {"source": {**SOURCE, "description": "Whose leads are counted; left out when those of all are"}}
-    spec.path(
-        "/api/leads/stats",
-        operations={
-            "get": {
-                "summary": "Count leads over time",
-                "description": f"At most {BUCKETS_MAX} buckets; without a range the last {BUCKETS_DEFAULT}. "
-                "By source, and of duplicates, there are hours and days. To an API key these are the counts of its "
-                "own source. Refused leads are counted in the queue's Redis alone, minutes for a day, hours for two "
-                "months: for the eye, not to the last one.",
-                "operationId": "countLeads",
-                "tags": ["Leads"],
-                "security": TOKEN_OR_KEY,
-                "parameters": [{"in": "query", "schema": StatsQuerySchema}],
-                "responses": {
-                    "200": response(
-                        "Leads by bucket",
-                        envelope(200, object_of({**stats, **some, **source}, *stats)),
-                        success(200, "Statistics", examples.stats()),
-                    ),
-                    **refused("400", "503", *WITH_TOKEN),
-                },
-            }
-        },
-    )
-
-
-def _add_dead_letters(spec: APISpec) -> None:
-    letter = object_of(
-        {
-            "letter": {"type": "string", "description": "The dead letter's name"},
-            "reason": {"type": "string"},
-            "since": TIME,
-            "id": {"type": ["string", "null"], "description": "The lead's id"},
-            "lead": {"description": "The lead as it was accepted; null when the entry held none"},
-        }
-    )
-    letters = {
-        "items": {"type": "array", "items": letter},
-        "total": COUNT,
-        "next": {"type": ["string", "null"], "description": "`after` of the next page; null on the last"},
-    }
-    reasons = {
-        "reasons": {
-            "type": "object",
-            "description": "How many there are of each reason, of the newest; on the first page alone",
-            "additionalProperties": COUNT,
-        },
-        "reasons_of": {**COUNT, "description": f"Of how many that is; at most {REASONS_OF} of each shard"},
-    }
-    spec.path(
-        "/api/dead-letters",
-        operations={
-            "get": {
-                "summary": "List dead letters (role `admin`)",
-                "operationId": "listDeadLetters",
-                "tags": ["Dead letters"],
-                "security": TOKEN_ALONE,
-                "parameters": [{"in": "query", "schema": LettersQuerySchema}],
-                "responses": {
-                    "200": response(
-                        "A page, the oldest first",
-                        envelope(200, object_of({**letters, **reasons}, *letters)),
-                        success(200, "Dead letters", examples.letters()),
-                        NO_STORE,
-                    ),
-                    **refused("400", "503", *WITH_TOKEN),
-                },
-            }
-        },
-    )
-    spec.path(
-        "/api/dead-letters/replay",
-        operations={
-            "post": {
-                "summary": "Put dead letters back into the queue (role `admin`)",
-                "operationId": "replayDeadLetters",
-                "tags": ["Dead letters"],
-                "security": TOKEN_ALONE,
-                "requestBody": {
-                    "required": True,
-                    "content": as_json(ref("Replay"), all={"all": True}, one={"letter": LETTER}),
-                },
-                "responses": {
-                    "200": response(
-                        "How many went back",
-                        envelope(200, object_of({"replayed": COUNT})),
-                        success(200, "Replayed", {"replayed": 1}),
-                    ),
-                    **refused("404", "503", *WITH_TOKEN, *WITH_BODY),
                 },
             }
         },
