@@ -67,17 +67,10 @@ def main() -> int:
 def measure(service: Service, seconds: float) -> Cost:
     """Return what the API does in so many seconds."""
     processes = family(service.one("api"))
-    before, requests, began = cpu_seconds(processes), answered(service), time.monotonic()
+    before, requests, began = cpu_seconds(processes), service.answered(), time.monotonic()
     time.sleep(seconds)
     took = time.monotonic() - began
-    return Cost((cpu_seconds(processes) - before) / took, (answered(service) - requests) / took)
-
-
-def answered(service: Service) -> float:
-    """Return how many requests to the API were answered since its start."""
-    lines = service.get("/metrics", token=None).text.splitlines()
-    found = (line for line in lines if line.startswith("leads_http_requests_total{") and 'route="/api/' in line)
-    return sum(float(line.rpartition(" ")[2]) for line in found)
+    return Cost((cpu_seconds(processes) - before) / took, (service.answered() - requests) / took)
 
 
 def open_pages(page: LeadPage, service: Service, number: int, kind: str) -> list[str]:

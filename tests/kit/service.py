@@ -1,6 +1,7 @@
 """The whole service, started as by `make run`, and a client for it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,9 @@ STOP_DEADLINE = 15.0
 
 # Age, seconds, that the answer of /health/ready may have: all who ask meanwhile share it.
 READY_MAX_AGE = 1.0
+
+# The lines of /metrics with the requests to the API.
+API_REQUESTS = re.compile(r'^leads_http_requests_total\{[^}]*route="/api/[^}]*\} (\S+)$', re.MULTILINE)
 
 # Parts of the command lines that identify the service's processes.
 COMMAND_LINES = {
@@ -268,6 +272,11 @@ class Service:
             before = sent.stat().st_mtime if sent.exists() else 0.0
             until(lambda before=before: sent.exists() and sent.stat().st_mtime > before, 30, 0.05)
         until(lambda: "leads_sweeps_waiting 0.0" in self.get("/metrics").text, 30, 0.1)
+
+    def answered(self) -> float:
+        """Return how many requests to the API were answered since its start."""
+        text = self.get("/metrics", token=None).text
+        return sum(float(each) for each in API_REQUESTS.findall(text))
 
     def ledger(self) -> dict[str, int]:
         """Return the ledger from the health check, as it is now or later."""

@@ -1,6 +1,5 @@
 """How much an open page asks of the API. What that costs is measured by `make bench-page`."""
 
-import re
 from collections.abc import Callable
 
 import pytest
@@ -8,16 +7,9 @@ import pytest
 from tests.kit.page import LeadPage
 from tests.kit.service import Service
 
-REQUESTS = re.compile(r'^leads_http_requests_total\{[^}]*route="/api/[^}]*\} (\S+)$', re.MULTILINE)
-
 WATCHED = 20_000  # milliseconds
 MINUTE = 60_000
 REQUESTS_MAX = 40  # a minute, of one page: twenty of them stay below one address's limit
-
-
-def answered(service: Service) -> float:
-    """Return how many requests to the API were answered since its start."""
-    return sum(float(each) for each in REQUESTS.findall(service.get("/metrics", token=None).text))
 
 
 @pytest.mark.slow
@@ -29,11 +21,11 @@ def test_an_open_page_asks_each_two_seconds_and_seldom_for_more(
     page.wait(lambda: page.number("#waiting") is not None)
     clock = "return performance.now()"
     page.requests()
-    before, began = answered(seen), page.run(clock)
+    before, began = seen.answered(), page.run(clock)
 
     page.wait(lambda: page.run(clock) > began + WATCHED)
 
-    requests = answered(seen) - before
+    requests = seen.answered() - before
     minute = requests * MINUTE / (page.run(clock) - began)
     record_property("requests a minute", round(minute))
     print(f"{minute:.0f} requests a minute of one page")
