@@ -29,8 +29,8 @@ from schema.queue import accepted_by_source, accepted_counts
 from schema.queue.accepted_counts import Accepted
 from schema.queue.dead_letters import DeadLetters
 from tests.integration.backends import POISON, Backend, fields_of, servers_only
+from tests.integration.lead_list import FILTERS, ORDERS, SORTS, find, query
 from tests.integration.test_counts import START, rows_at
-from tests.integration.test_lead_list import FILTERS, ORDERS, SORTS, find, query
 from tests.integration.workers import Worker
 from workers.store import insertion
 from workers.upkeep.maintenance import Maintenance

@@ -18,8 +18,8 @@ from schema.database import partitions
 from schema.database.migrations.runner import migrate
 from schema.database.partitions import CATCH_ALL, MONTHS_AHEAD, Month
 from tests.integration.backends import Backend, servers_only
+from tests.integration.lead_list import query
 from tests.integration.test_counts import assert_agrees, rows_at
-from tests.integration.test_lead_list import query
 from tests.integration.test_migrations import insert_without_source
 from tests.kit.databases import DatabaseServer
 from workers.store import insertion

@@ -4,45 +4,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
 import pytest
 import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError, validate
 
-from schema.lead import codec, rules
+from schema.lead import rules
 from schema.lead.rules import BLANK, NOT_OBJECT, NOT_TEXT, UNKNOWN_FIELD
-
-VALID: dict[str, Any] = {
-    "firstName": "Ada",
-    "lastName": "Lovelace",
-    "email": "ada@example.com",
-    "phone": "+442071234567",
-    "dateOfBirth": "1990-12-10",
-    "additionalData": {"campaign": "x"},
-}
+from tests.unit.lead_rules import CONTROL, NOT_PHONE, VALID, errors_of
 
 NOT_EMAIL = "This value is not a valid email address"
-NOT_PHONE = r"This value should match pattern: /^\+?[1-9]\d{1,14}$/"
-CONTROL = "This value should not contain control characters."
+
+
 TOO_LONG = "This value is too long. It should have 255 characters or less."
 TEXTS = ["firstName", "lastName", "email", "phone", "dateOfBirth"]
 NAMES = ["firstName", "lastName"]
-
-
-def errors_of(data: object) -> Any:
-    with pytest.raises(ValidationError) as caught:
-        rules.validate(data)
-    return caught.value.messages
-
-
-def nested(levels: int) -> Any:
-    """Return an object nested so many levels deep."""
-    value: Any = {}
-    for _ in range(levels - 1):
-        value = {"a": value}
-    return value
 
 
 def test_a_valid_lead_keeps_its_fields_in_the_order_of_the_contract():
@@ -185,46 +162,6 @@ def test_the_last_date_of_birth_is_today_in_utc():
         assert errors_of(VALID | {"dateOfBirth": "2026-03-02"}) == {"dateOfBirth": [FUTURE]}
 
 
-def test_additional_data_may_be_absent_or_null():
-    absent = {name: value for name, value in VALID.items() if name != "additionalData"}
-
-    assert rules.validate(absent)["additionalData"] is None
-    assert rules.validate(VALID | {"additionalData": None})["additionalData"] is None
-
-
-@pytest.mark.parametrize("value", [{}, {"a": [1, 1.5, None, True, {"b": "ü\x00"}]}, {"": {"": ""}}])
-def test_additional_data_may_hold_any_json(value: object):
-    assert rules.validate(VALID | {"additionalData": value})["additionalData"] == value
-
-
-@pytest.mark.parametrize("value", ["text", 1, True, [], [{}]])
-def test_additional_data_that_is_no_object_is_refused(value: object):
-    assert errors_of(VALID | {"additionalData": value}) == {"additionalData": [NOT_OBJECT]}
-
-
-def test_additional_data_is_at_most_16_levels_deep():
-    assert rules.validate(VALID | {"additionalData": nested(16)})
-    message = "This value should be at most 16 levels deep."
-    assert errors_of(VALID | {"additionalData": nested(17)}) == {"additionalData": [message]}
-    assert errors_of(VALID | {"additionalData": nested(1000)}) == {"additionalData": [message]}
-    lists: Any = []
-    for _ in range(20):
-        lists = [lists]
-    assert errors_of(VALID | {"additionalData": {"a": lists}}) == {"additionalData": [message]}
-
-
-@pytest.mark.parametrize("character", ["a", "ü", "😀"])
-def test_additional_data_is_at_most_16_kib_as_json(character: str):
-    room = 16 * 1024 - len('{"a":""}')
-    size = len(character.encode())
-    longest = {"a": character * (room // size) + "x" * (room % size)}
-    assert len(orjson.dumps(longest)) == 16 * 1024
-
-    assert rules.validate(VALID | {"additionalData": longest})["additionalData"] == longest
-    message = "This value should be at most 16384 bytes as JSON."
-    assert errors_of(VALID | {"additionalData": {"a": longest["a"] + "x"}}) == {"additionalData": [message]}
-
-
 def test_unknown_fields_are_named():
     assert errors_of(VALID | {"id": "x", "firstname": "Ada"}) == {"id": [UNKNOWN_FIELD], "firstname": [UNKNOWN_FIELD]}
 
@@ -241,71 +178,6 @@ def test_all_broken_fields_are_reported_at_once():
         "additionalData": [NOT_OBJECT],
         "extra": [UNKNOWN_FIELD],
     }
-
-
-CONSENT = {
-    "url": "https://cert.trustedform.com/0123456789abcdef",
-    "text": "I agree to be called.\nYes.",
-    "ip": "2001:db8::7",
-    "userAgent": "Mozilla/5.0 (X11; Linux x86_64)",
-    "at": "2026-11-30T08:15:00.5+01:00",
-}
-
-
-def test_a_consent_is_kept_as_it_is_given_in_the_order_of_its_fields():
-    given = rules.validate(VALID | {"consent": dict(reversed(CONSENT.items()))})
-
-    assert list(given) == list(rules.FIELDS)
-    assert list(given["consent"].items()) == list(CONSENT.items())
-    for name in CONSENT:
-        assert rules.validate(VALID | {"consent": {name: CONSENT[name]}})["consent"] == {name: CONSENT[name]}
-
-
-@pytest.mark.parametrize("data", [VALID, VALID | {"consent": None}])
-def test_a_lead_without_a_consent_has_no_such_field(data: dict[str, Any]):
-    assert "consent" not in rules.validate(data)
-
-
-STRING = "This value should be a string."
-
-
-@pytest.mark.parametrize(
-    ("consent", "errors"),
-    [
-        ("yes", {"consent": [NOT_OBJECT]}),
-        (True, {"consent": [NOT_OBJECT]}),
-        ([CONSENT], {"consent": [NOT_OBJECT]}),
-        ({}, {"consent": ["This value should have at least one of its fields."]}),
-        ({"url": "http://example.com"}, {"consent.url": ["This value should be a URL that begins with https://."]}),
-        ({"url": "https://a b"}, {"consent.url": ["This value should be a URL that begins with https://."]}),
-        ({"url": "https://a\n"}, {"consent.url": ["This value should be a URL that begins with https://."]}),
-        ({"url": "https://" + "a" * 2041}, {"consent.url": ["This value should have 1 to 2048 characters."]}),
-        ({"text": ""}, {"consent.text": ["This value should have 1 to 4096 characters."]}),
-        ({"text": "x" * 4097}, {"consent.text": ["This value should have 1 to 4096 characters."]}),
-        ({"text": "a\x00b"}, {"consent.text": [CONTROL]}),
-        ({"userAgent": "x" * 1025}, {"consent.userAgent": ["This value should have 1 to 1024 characters."]}),
-        ({"ip": "192.0.2"}, {"consent.ip": ["This value should be an IPv4 or IPv6 address."]}),
-        ({"at": "yesterday"}, {"consent.at": ["This value should be an RFC 3339 time."]}),
-        ({"at": "2026-11-30T08:15:00"}, {"consent.at": ["This value should be an RFC 3339 time."]}),
-        ({"at": "2026-02-30T08:15:00Z"}, {"consent.at": ["This value should be an RFC 3339 time."]}),
-        ({"url": None}, {"consent.url": [STRING]}),
-        ({"ip": 7, "at": 7}, {"consent.ip": [STRING], "consent.at": [STRING]}),
-        ({"email": "a@b.cd"}, {"consent.email": [UNKNOWN_FIELD]}),
-    ],
-)
-def test_what_is_wrong_with_a_consent_is_named_by_its_path(consent: object, errors: dict[str, list[str]]):
-    assert errors_of(VALID | {"consent": consent}) == errors
-    # And beside what else is wrong
-    assert errors_of(VALID | {"consent": consent, "phone": "0"}) == errors | {"phone": [NOT_PHONE]}
-
-
-def test_a_consent_with_many_fields_is_not_spelled_out():
-    many = {f"field{number}": number for number in range(50)}
-
-    errors = errors_of(VALID | {"consent": many})
-    assert len(errors) == 21
-    assert errors["body"] == ["30 more fields are not known."]
-    assert errors_of(VALID | {"consent": many | {"one": 1}}) == {"body": ["A lead should have at most 50 fields."]}
 
 
 values = st.sampled_from(
@@ -364,41 +236,3 @@ def test_at_most_twenty_unknown_fields_are_named_and_their_number_is():
 
 def test_a_long_name_is_cut_where_it_is_told():
     assert errors_of(VALID | {"x" * 100_000: 1}) == {"x" * 64: [UNKNOWN_FIELD]}
-
-
-WIDEST = [2**64 - 1, -(2**63), 2**63, 1234567890123456789]
-TOO_WIDE = ["18446744073709551616", "-9223372036854775809", "20000000000000000000", "1" + "0" * 30, "-1" + "0" * 300]
-
-
-@pytest.mark.parametrize("value", WIDEST)
-def test_an_integer_of_64_bits_stays_what_it_is(value: int):
-    text = orjson.dumps(VALID | {"additionalData": {"a": [value]}})
-
-    assert rules.validate(codec.decode(text))["additionalData"] == {"a": [value]}
-
-
-@pytest.mark.parametrize("number", TOO_WIDE, ids=["2^64", "-2^63-1", "2e19", "1e30", "-1e300"])
-@pytest.mark.parametrize("before", ['{"a":', '{"a": \n ', '{"a":[1,', '{"a":{"b":[ '])
-def test_an_integer_over_64_bits_is_refused_wherever_it_stands(number: str, before: str):
-    closing = "".join({"{": "}", "[": "]"}[each] for each in reversed(before) if each in "{[")
-    text = f'{orjson.dumps(VALID).decode()[:-1]}, "additionalData": {before}{number}{closing}}}'
-
-    message = "Integers in this value should fit into 64 bits."
-    assert errors_of(codec.decode(text.encode())) == {"additionalData": [message]}
-
-
-@pytest.mark.parametrize(
-    "value", ["1" * 40, {"n": 0.1234567890123456789012}, {"n": 12345678901234567890.5}, {"n": 1e30}, "," + "9" * 25]
-)
-def test_texts_and_fractions_may_have_any_number_of_digits(value: object):
-    lead = VALID | {"additionalData": {"a": value}}
-
-    assert rules.validate(codec.decode(orjson.dumps(lead)))["additionalData"] == {"a": value}
-
-
-def test_what_is_nested_too_deep_is_said_to_be_so_whatever_its_integers():
-    text = b'{"a":' * 1000 + b"99999999999999999999999" + b"}" * 1000
-
-    assert errors_of(VALID | {"additionalData": codec.decode(text)}) == {
-        "additionalData": ["This value should be at most 16 levels deep."]
-    }
