@@ -6,9 +6,9 @@ from typing import cast
 
 from tests.kit.group_replication import GroupReplication
 from tests.kit.hosts import Host, Unit
-from tests.kit.members import Member, Place
+from tests.kit.members import Member
 from tests.kit.router import Router
-from tests.kit.servers import START_DEADLINE, until
+from tests.kit.servers import START_DEADLINE, Place, until
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import subprocess
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from schema.queue.entries import id_of
 from schema.runtime.redis_clients import ShardClient, async_shards
 from schema.settings import Settings
 from tests.helm import chart
-from tests.helm.chart import ROOT
+from tests.kit import accounts
 from tests.kit.kubernetes import tool
 from tests.kit.leads import a_lead
 from workers.store.consumer import Consumer
@@ -28,6 +27,7 @@ BULK = 1000
 TOGETHER = 5
 
 PASSWORD = "a.password-123"
+SECRETS = dict.fromkeys(accounts.SECRETS, PASSWORD)
 
 
 class Answer(NamedTuple):
@@ -43,20 +43,8 @@ class NoAnswer(Exception):
 
 
 def make_users(client: redis.Redis) -> None:
-    """Make the users of compose/production/redis/users, all with PASSWORD."""
-    names = ("", "API_", "WORKER_", "FLOWER_", "MIGRATE_")
-    environment = {**os.environ, **{f"REDIS_{name}PASSWORD": PASSWORD for name in names}}
-    made = subprocess.run(
-        ["sh", str(ROOT / "compose" / "production" / "redis" / "users")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    for line in made.splitlines():
-        _, name, *rules = line.split()
-        if name != "default":
-            client.execute_command("ACL", "SETUSER", name, "reset", *rules)
+    """Make the users of the production form, all with PASSWORD."""
+    accounts.make_redis_users(client, SECRETS)
 
 
 def triggers(**redis_values: Any) -> list[dict[str, Any]]:

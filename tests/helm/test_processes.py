@@ -1,8 +1,6 @@
 """The pods of the chart as processes on a real Redis and MySQL: commands, environments, accounts and probes work."""
 
 import base64
-import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,9 +12,10 @@ import pytest
 from ingest_api.auth import keys
 from schema.settings import Settings
 from tests.helm import chart
-from tests.helm.backlog import PASSWORD, make_users
-from tests.helm.chart import ROOT, VALUES, Manifest
+from tests.helm.backlog import PASSWORD, SECRETS, make_users
+from tests.helm.chart import VALUES, Manifest
 from tests.helm.pods import Pod, Secrets
+from tests.kit.accounts import grant, make_mysql_accounts
 from tests.kit.databases import MySQLServer
 from tests.kit.kubernetes import need
 from tests.kit.leads import a_lead
@@ -25,8 +24,6 @@ from tests.kit.servers import RedisServer, until
 need("helm")
 
 pytestmark = [pytest.mark.extended, pytest.mark.slow]
-
-PRODUCTION = ROOT / "compose" / "production"
 
 USER = "ann@example.com"
 
@@ -44,9 +41,7 @@ def database() -> Iterator[MySQLServer]:
     """A MySQL with the accounts of the production form."""
     with MySQLServer() as server:
         server.execute("CREATE DATABASE leads CHARACTER SET utf8mb4")
-        environment = {**os.environ, **{f"MYSQL_{name}_PASSWORD": PASSWORD for name in ("API", "WORKER", "MIGRATE")}}
-        script = ["sh", str(PRODUCTION / "mysql" / "accounts")]
-        run_as_root(server, subprocess.run(script, env=environment, capture_output=True, text=True, check=True).stdout)
+        make_mysql_accounts(server, SECRETS)
         yield server
 
 
@@ -79,16 +74,9 @@ def secrets_of(objects: list[Manifest]) -> Secrets:
     return made | {f"leads-{each}": dict.fromkeys(names, PASSWORD) for each in ("redis", "mysql", "app")}
 
 
-def run_as_root(server: MySQLServer, sql: str) -> None:
-    """Run statements as an administrator does."""
-    lines = [line for line in sql.splitlines() if not line.startswith("--")]
-    for statement in filter(str.strip, "\n".join(lines).split(";")):
-        server.execute(statement)
-
-
 def test_a_lead_goes_in_and_comes_out(pods: dict[str, Pod], database: MySQLServer, redis_server: RedisServer):
     assert pods["migrate-before"].run() == "The tables are up to date, and somebody can log in.\n"
-    run_as_root(database, (PRODUCTION / "mysql" / "grants.sql").read_text())
+    grant(database)
     pods["migrate-after"].run()
     with ExitStack() as stack:
         running = {name: stack.enter_context(pods[name]) for name in ("api", "worker", "beat", "flower")}

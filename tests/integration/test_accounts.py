@@ -1,7 +1,5 @@
 """The accounts of the production form on real servers: what each service does works, and nothing beyond it."""
 
-import os
-import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,35 +21,19 @@ from schema.runtime.redis_clients import blocking_redis
 from schema.settings import Settings
 from tests.integration.backends import POISON, Backend, writer
 from tests.integration.workers import Worker
+from tests.kit import accounts
 from tests.kit.databases import MySQLServer
 from tests.kit.servers import RedisServer
 from workers.upkeep.maintenance import Maintenance
 from workers.upkeep.sweep import Sweep
 
-PRODUCTION = Path(__file__).parents[2] / "compose" / "production"
-
 ACCOUNTS = ("api", "worker", "migrate")
+
+PASSWORD = "a.password-123"
+SECRETS = dict.fromkeys(accounts.SECRETS, PASSWORD)
 
 # The errors of MySQL that say: not with these rights.
 DENIED = {1044, 1045, 1142, 1143, 1227, 1410, 1419}
-
-
-def printed(script: str) -> str:
-    """Return what a script of the production form prints; each password is the account's name and some."""
-    secrets = {
-        f"{server}_{name.upper()}_PASSWORD": f"{name}-secret" for name in ACCOUNTS for server in ("MYSQL", "REDIS")
-    }
-    secrets |= {"REDIS_FLOWER_PASSWORD": "flower-secret", "REDIS_PASSWORD": "default-secret"}
-    command = ["sh", str(PRODUCTION / script)]
-    return subprocess.run(command, env={**os.environ, **secrets}, capture_output=True, text=True, check=True).stdout
-
-
-def run_as_root(server: MySQLServer, sql: str) -> None:
-    """Run statements as `make start` does."""
-    lines = [line for line in sql.splitlines() if not line.startswith("--")]
-    for statement in "\n".join(lines).split(";"):
-        if statement.strip():
-            server.execute(statement)
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +42,13 @@ def url_of(mysql_server: MySQLServer) -> Iterator[Callable[[str], str]]:
     mysql_server.execute("CREATE DATABASE leads CHARACTER SET utf8mb4")
 
     def url_of(account: str) -> str:
-        return f"mysql+pymysql://leads_{account}:{account}-secret@127.0.0.1:{mysql_server.port}/leads"
+        return f"mysql+pymysql://leads_{account}:{PASSWORD}@127.0.0.1:{mysql_server.port}/leads"
 
     try:
         for _ in range(2):
-            run_as_root(mysql_server, printed("mysql/accounts"))
+            accounts.make_mysql_accounts(mysql_server, SECRETS)
             migrate(url_of("migrate"))
-            run_as_root(mysql_server, (PRODUCTION / "mysql" / "grants.sql").read_text())
+            accounts.grant(mysql_server)
         yield url_of
     finally:
         mysql_server.execute("DROP DATABASE leads")
@@ -78,10 +60,7 @@ def url_of(mysql_server: MySQLServer) -> Iterator[Callable[[str], str]]:
 def queue() -> Iterator[RedisServer]:
     """A Redis with the users of the production form."""
     with RedisServer() as server:
-        for line in printed("redis/users").splitlines():
-            _, name, *rules = line.split()
-            if name != "default":
-                server.client().execute_command("ACL", "SETUSER", name, "reset", *rules)
+        accounts.make_redis_users(server.client(), SECRETS)
         yield server
 
 
@@ -97,7 +76,7 @@ def settings_of(
     def settings_of(name: str) -> Settings:
         return Settings(
             data_dir=tmp_path,
-            redis_url=f"redis://{name}:{name}-secret@127.0.0.1:{queue.port}/0",
+            redis_url=f"redis://{name}:{PASSWORD}@127.0.0.1:{queue.port}/0",
             redis_timeout=10.0,
             database_url=url_of(name),
             database_timeout=20,
@@ -245,7 +224,7 @@ def test_the_tables_are_taken_back_and_forth_under_the_account_of_migrations(
 ):
     downgrade(url_of("migrate"), "0004")
     migrate(url_of("migrate"), before=True)
-    run_as_root(mysql_server, (PRODUCTION / "mysql" / "grants.sql").read_text())
+    accounts.grant(mysql_server)
     migrate(url_of("migrate"))
 
     assert not is_denied(engines.reader(url_of("api"), timeout=20, pool_size=1), "SELECT * FROM lead_totals")
@@ -280,7 +259,7 @@ def test_the_tables_are_taken_back_and_forth_under_the_account_of_migrations(
     ],
 )
 def test_no_user_of_redis_may_empty_or_change_it(queue: RedisServer, user: str, command: str):
-    client = redis.Redis(port=queue.port, username=user, password=f"{user}-secret")
+    client = redis.Redis(port=queue.port, username=user, password=PASSWORD)
 
     with pytest.raises(redis.exceptions.NoPermissionError):
         client.execute_command(*command.split())
@@ -302,7 +281,7 @@ def test_no_user_of_redis_may_empty_or_change_it(queue: RedisServer, user: str, 
     ],
 )
 def test_flower_reads_no_lead_and_sends_no_task(queue: RedisServer, command: str):
-    client = redis.Redis(port=queue.port, username="flower", password="flower-secret")
+    client = redis.Redis(port=queue.port, username="flower", password=PASSWORD)
 
     with pytest.raises(redis.exceptions.NoPermissionError):
         client.execute_command(*command.split())

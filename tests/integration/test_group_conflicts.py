@@ -15,8 +15,7 @@ from schema.database.migrations.runner import migrate
 from tests.integration.backends import Backend, backend_at
 from tests.integration.workers import Worker
 from tests.kit.group_replication import GroupReplication
-from tests.kit.members import Place
-from tests.kit.servers import RedisServer, until
+from tests.kit.servers import Place, RedisServer, until
 
 pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.extended]
 

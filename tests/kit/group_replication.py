@@ -23,9 +23,9 @@ from typing import Self
 
 from sqlalchemy import make_url
 
-from tests.kit.members import REPLICATION_USER, Member, Place, Seed, need_plugin
+from tests.kit.members import REPLICATION_USER, Member, Seed, need_plugin
 from tests.kit.router import Router
-from tests.kit.servers import program, until
+from tests.kit.servers import Place, program, until
 
 MEMBERS = 3
 

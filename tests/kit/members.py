@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -15,6 +14,7 @@ import pytest
 
 from tests.kit.databases import DatabaseServer, MySQLServer, mysqld
 from tests.kit.ports import free_port
+from tests.kit.servers import Place
 
 REPLICATION_USER, ROUTER_ADMIN = "replication", "router_admin"
 
@@ -35,15 +35,6 @@ _SMALL = (
     "--max-connections=100",
     "--group-replication-message-cache-size=134217728",
 )
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a process runs: the address it listens on, and what its command begins with ("ip", "netns", "exec", …)."""
-
-    address: str = "127.0.0.1"
-    prefix: tuple[str, ...] = ()
-    directory: Path | None = None  # where its files are; the temporary directory
 
 
 class Seen(NamedTuple):

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.kit.members import ROUTER_ADMIN, Member, Place
+from tests.kit.members import ROUTER_ADMIN, Member
 from tests.kit.ports import free_port
-from tests.kit.servers import Server, program
+from tests.kit.servers import Place, Server, program
 
 METADATA = Path(__file__).with_name("router_metadata.sql")
 

@@ -1,11 +1,15 @@
-"""Redis under Sentinel for the tests: a primary, two replicas and three Sentinels, private processes on free ports."""
+"""Redis under Sentinel for the tests: a primary, two replicas and three Sentinels, private processes on free ports.
 
+By default all are on the loopback interface; with places there is one server and one Sentinel at each.
+"""
+
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Self
 
 import redis
 
-from tests.kit.servers import RedisServer, until
+from tests.kit.servers import Place, RedisServer, until
 
 NAME = "leads"
 REPLICAS = 2
@@ -16,51 +20,41 @@ DOWN_AFTER = 1000
 
 
 class Replica(RedisServer):
-    """A server that follows another one at first."""
+    """A server that follows another one at first, or nobody."""
 
-    def __init__(self, primary: int) -> None:
-        super().__init__()
+    def __init__(self, place: Place, primary: RedisServer | None) -> None:
+        super().__init__(place=place)
         self._primary = primary
 
     def prepare(self) -> None:
         """Write the configuration: Sentinel changes it, and it outlives a restart."""
-        follows = f"replicaof 127.0.0.1 {self._primary}\n" if self._primary != self.port else ""
+        follows = f"replicaof {self._primary.place.address} {self._primary.port}\n" if self._primary else ""
         (self.directory / "redis.conf").write_text(f"repl-diskless-sync-delay 0\nrepl-timeout 5\n{follows}")
 
-    def command(self) -> list[str]:
-        """Return the command that runs the server in the foreground."""
-        program, *options = super().command()
-        return [program, str(self.directory / "redis.conf"), *options]
-
-
-class Primary(Replica):
-    """The server that is the primary at first."""
-
-    def __init__(self) -> None:
-        super().__init__(0)
-        self._primary = self.port
+    def options(self) -> list[str]:
+        """Return the arguments of the command."""
+        return [str(self.directory / "redis.conf"), *super().options()]
 
 
 class SentinelProcess(RedisServer):
     """One Sentinel."""
 
-    def __init__(self, primary: int) -> None:
-        super().__init__()
+    def __init__(self, place: Place, primary: RedisServer) -> None:
+        super().__init__(place=place)
         self._primary = primary
 
     def prepare(self) -> None:
         """Write the configuration."""
         (self.directory / "sentinel.conf").write_text(
-            f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\n"
-            f"sentinel monitor {NAME} 127.0.0.1 {self._primary} 2\n"
+            f"port {self.port}\nbind {self.place.address}\nprotected-mode no\ndir {self.directory}\n"
+            f"sentinel monitor {NAME} {self._primary.place.address} {self._primary.port} 2\n"
             f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER}\n"
             f"sentinel failover-timeout {NAME} 5000\nsentinel parallel-syncs {NAME} {REPLICAS}\n"
         )
 
-    def command(self) -> list[str]:
-        """Return the command that runs the server in the foreground."""
-        program, *_ = super().command()
-        return [program, str(self.directory / "sentinel.conf"), "--sentinel"]
+    def options(self) -> list[str]:
+        """Return the arguments of the command."""
+        return [str(self.directory / "sentinel.conf"), "--sentinel"]
 
     def primary(self) -> int:
         """Return the port of the primary, as this Sentinel knows it."""
@@ -75,17 +69,18 @@ class SentinelProcess(RedisServer):
 class SentinelSet:
     """The whole set. It stops at the block's end."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: Sequence[Place] = (Place(),) * SENTINELS) -> None:
+        self._places = places
         self._stack = ExitStack()
         self.servers: list[Replica] = []
         self.sentinels: list[SentinelProcess] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            first = stack.enter_context(Primary())
-            self.servers = [first, *(stack.enter_context(Replica(first.port)) for _ in range(REPLICAS))]
+            first = stack.enter_context(Replica(self._places[0], None))
+            self.servers = [first, *(stack.enter_context(Replica(each, first)) for each in self._places[1:])]
             until(lambda: first.client().info("replication")["connected_slaves"] == REPLICAS)
-            self.sentinels = [stack.enter_context(SentinelProcess(first.port)) for _ in range(SENTINELS)]
+            self.sentinels = [stack.enter_context(SentinelProcess(each, first)) for each in self._places]
             until(lambda: all(each.knows_all() for each in self.sentinels))
             self._stack = stack.pop_all()
         return self
@@ -96,7 +91,7 @@ class SentinelSet:
     @property
     def url(self) -> str:
         """The URL for the service."""
-        return f"redis+sentinel://{','.join(f'127.0.0.1:{each.port}' for each in self.sentinels)}/{NAME}"
+        return f"redis+sentinel://{','.join(f'{each.place.address}:{each.port}' for each in self.sentinels)}/{NAME}"
 
     @property
     def primary(self) -> Replica:

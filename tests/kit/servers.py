@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -69,6 +70,15 @@ def program(name: str, **wanted: Any) -> str:
         report = pytest.fail if os.environ.get("CI") else pytest.skip
         report(f"{name} is not installed")
     return str(found)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process runs: the address it listens on, and what its command begins with ("ip", "netns", "exec", …)."""
+
+    address: str = "127.0.0.1"
+    prefix: tuple[str, ...] = ()
+    directory: Path | None = None  # where its files are; the temporary directory
 
 
 class Server:
@@ -166,21 +176,27 @@ class Server:
 class RedisServer(Server):
     """Redis on a TCP port, with an fsync before each answer to a write."""
 
-    def __init__(self, *, newest: bool = True) -> None:
-        """Use the newest Redis installed, or with `newest` False the system's."""
-        super().__init__()
+    def __init__(self, *, newest: bool = True, place: Place | None = None) -> None:
+        """Use the newest Redis installed, or with `newest` False the system's; run at a place, by default here."""
+        self.place = place or Place()
+        super().__init__(self.place.directory)
         self.port = free_port()
         self._newest = newest
 
     @property
     def url(self) -> str:
         """The URL for clients."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self.place.address}:{self.port}/0"
 
     def command(self) -> list[str]:
         """Return the command that runs the server in the foreground."""
-        listen = ["--port", str(self.port), "--bind", "127.0.0.1"]
-        return [program("redis-server", newest=self._newest), *listen, *self._durable()]
+        return [*self.place.prefix, program("redis-server", newest=self._newest), *self.options()]
+
+    def options(self) -> list[str]:
+        """Return the arguments of the command."""
+        # It has no password: whoever is not on this machine would be refused.
+        listen = ["--port", str(self.port), "--bind", self.place.address, "--protected-mode", "no"]
+        return [*listen, *self._durable()]
 
     def answers(self) -> bool:
         """Tell whether the server accepts commands."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from tests.kit.servers import until
+from tests.kit.servers import Place, until
 
 SWITCH = "switch"
 NETWORK = "10.87.0"
@@ -55,7 +55,10 @@ class Engine:
         self.number = number
         self.name = f"host{number}"
         self.address = f"{NETWORK}.{number}"
+        # For servers on this host that are no containers.
+        self.place = Place(self.address, ("nsenter", f"--net=/run/netns/{self.name}"))
         self.directory = directory / str(number)
+        self.is_cut = False
         self.socket = f"unix://{directory}/{number}.sock"
         self._port = f"port{number}"
         self._log = directory / f"{number}.log"
@@ -99,10 +102,12 @@ class Engine:
     def cut(self) -> None:
         """Let nothing through in either direction. The cable stays in, so nobody is told."""
         _ip("link", "set", self._port, "nomaster")
+        self.is_cut = True
 
     def join(self) -> None:
         """Let everything through again."""
         _ip("link", "set", self._port, "master", SWITCH)
+        self.is_cut = False
 
     def docker(self, *arguments: str, given: bytes | None = None) -> str:
         """Run the docker command on this engine; return its output."""
@@ -169,8 +174,8 @@ class Swarm:
 
     @property
     def manager(self) -> Engine:
-        """The engine that the test's commands go to."""
-        return self.engines[0]
+        """The engine that the test's commands go to: the first that is not cut off."""
+        return next(each for each in self.engines if not each.is_cut)
 
     def form(self) -> None:
         """Make the engines managers of one Swarm."""

@@ -40,19 +40,23 @@ RATE = 20.0
 class Deployment:
     """One clone, and what it has deployed."""
 
-    def __init__(self, directory: Path, swarm: Swarm) -> None:
+    def __init__(
+        self, directory: Path, swarm: Swarm, *, project: str = PROJECT, port: int = PORT, **settings: str
+    ) -> None:
         self.directory = directory
         self.swarm = swarm
-        self.project = PROJECT
-        self.port = PORT
-        self.settings = {
-            "LEADS_PROJECT": PROJECT,
+        self.project = project
+        self.port = port
+        self._settings = {
+            "LEADS_PROJECT": project,
+            "LEADS_PUBLIC_PORT": str(port),
             "LEADS_VERSION": "test",
             "LEADS_RATE_LIMIT": "0",
             "LEADS_HTTP_WORKERS": "1",
             # A shared disk may take seconds over one fsync, and 503 would be right.
             "LEADS_REDIS_TIMEOUT": "5",
             "LEADS_READY_TIMEOUT": "900",
+            **settings,
         }
         self._token = ""
         self._images: set[str] = set()
@@ -68,7 +72,7 @@ class Deployment:
         done = subprocess.run(
             command,
             cwd=self.directory,
-            env={**inherited, **self.settings, **changes},
+            env={**inherited, **self._settings, **changes},
             input=given,
             capture_output=True,
             text=True,
@@ -85,6 +89,10 @@ class Deployment:
         for engine in self.swarm.engines:
             engine.copy(self.value("LEADS_IMAGE"))
         return said
+
+    def remove(self) -> None:
+        """Remove its services from the Swarm."""
+        self.swarm.manager.docker("stack", "rm", self.project)
 
     def forget_images(self) -> None:
         """Remove the names that the builds have left in the machine's own engine."""

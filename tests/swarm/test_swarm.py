@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from tests.kit.servers import until
-from tests.kit.swarm import Engine, Swarm
 
 from .deployment import PROJECT, SERVERS, WANTED, WHOLE_DEADLINE, Deployment
 
@@ -158,53 +157,3 @@ def test_mysqls_volume_moves_to_another_host(deployment: Deployment):
 
     until(lambda: deployment.hosts_of("mysql") == [new.name], WHOLE_DEADLINE, 2)
     until(lambda: {made, waiting} <= deployment.rows("SELECT BIN_TO_UUID(id) FROM leads"), WHOLE_DEADLINE, 2)
-
-
-def test_redis_and_mysql_may_be_outside(swarm: Swarm, tmp_path: Path):
-    place = swarm.manager.address
-    outside = Deployment(tmp_path / "lead-ingest", swarm)
-    outside.project, outside.port = "lead-outside", 8081
-    outside.settings |= {
-        "LEADS_PROJECT": "lead-outside",
-        "LEADS_PUBLIC_PORT": "8081",
-        "LEADS_SUBNET": "172.31.96.0/24",
-        "STACK_REDIS": f"redis://{place}:6380/0",
-        "STACK_MYSQL": f"{place}:3307",
-    }
-    outside.clone()
-    (outside.directory / "compose" / "stack.yml").write_text("networks: {back: {internal: false}}\n")
-    outside.build()
-    production = outside.directory / "compose" / "production"
-    settings = ("--env-file", str(outside.directory / "compose" / "production.env"))
-    run = ("run", "--detach", "--network", "host", *settings)
-    redis = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--port", "6380")
-    start = ("redis:8.8-trixie", "sh", "/etc/redis/lead-ingest/start", *redis)
-    queue = swarm.manager.docker(
-        *run, "--user", "redis", "--volume", f"{production / 'redis'}:/etc/redis/lead-ingest:ro", *start
-    )
-    mysql = swarm.manager.docker(*run, "--env", "MYSQL_DATABASE=leads", "mysql:9.7", "mysqld", "--port=3307").strip()
-
-    def tell(sql: str) -> bool:
-        command = ("exec", "--interactive", mysql, "sh", "-c", "MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -u root")
-        done = subprocess.run(["docker", "--host", swarm.manager.socket, *command], input=sql.encode(), timeout=60)
-        return done.returncode == 0
-
-    until(lambda: "Ready to accept connections" in logs_of(swarm.manager, queue.strip()), 60, 1)
-    until(lambda: "port: 3307" in logs_of(swarm.manager, mysql), 300, 2)
-    names = [f"MYSQL_{each}_PASSWORD" for each in ("API", "WORKER", "MIGRATE")]
-    passwords = {name: outside.value(name) for name in names}
-    assert tell(outside.run("sh", str(production / "mysql" / "accounts"), **passwords))
-
-    outside.deploy(f"HOSTS={' '.join(each.name for each in swarm.engines)}")
-
-    assert tell((production / "mysql" / "grants.sql").read_text())
-    made = [outside.accept(url) for url in outside.urls]
-    until(lambda: set(made) <= outside.rows("SELECT BIN_TO_UUID(id) FROM leads"), 60, 1)
-    services = swarm.manager.docker("service", "ls", "--format", "{{.Name}}").split()
-    assert not {"lead-outside_mysql", "lead-outside_redis", "lead-outside_accounts"} & set(services)
-
-
-def logs_of(engine: Engine, container: str) -> str:
-    """Return all that a container wrote."""
-    done = subprocess.run(["docker", "--host", engine.socket, "logs", container], capture_output=True, text=True)
-    return done.stdout + done.stderr

@@ -14,6 +14,7 @@ import yaml
 from schema.database.tables import metadata
 from schema.queue import keys
 from schema.settings import Settings, variable
+from tests.kit.accounts import redis_users
 
 COMPOSE = Path(__file__).parents[2] / "compose"
 PRODUCTION = COMPOSE / "production"
@@ -199,18 +200,11 @@ def test_the_rights_of_workers_are_said_for_each_table():
 
 
 def test_each_key_has_the_prefix_that_the_users_of_redis_are_let_to():
-    users = subprocess.run(
-        ["sh", str(PRODUCTION / "redis" / "users")],
-        env={**os.environ, **dict.fromkeys(SECRETS["redis"], "x")},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
+    users = redis_users(dict.fromkeys(SECRETS["redis"], "x"))
 
     assert all(name.startswith("leads:") for name, *_ in keys.DOCUMENTED)
-    let = {line.split()[1]: line.split() for line in users}
-    assert {name for name, rules in let.items() if "~leads:*" in rules} == {"api", "worker", "migrate"}
-    assert {name for name, rules in let.items() if "~*" in rules or "+@all" in rules} == {"default"}
+    assert {name for name, rules in users.items() if "~leads:*" in rules} == {"api", "worker", "migrate"}
+    assert {name for name, rules in users.items() if "~*" in rules or "+@all" in rules} == {"default"}
 
 
 def test_a_build_adds_the_secrets_that_an_earlier_release_had_not(tmp_path: Path):

@@ -29,9 +29,12 @@ with_secrets() { # COMMAND...: run it with the secrets in its environment
     )
 }
 
+# Of a session whose changes stay on this server: a replica has accounts of its own.
+UNLOGGED="--init-command=SET SESSION sql_log_bin = 0"
+
 # What runs gets them as well, so that a new release's services find theirs before MySQL and Redis are replaced.
 make_accounts() {
-    with_secrets sh production/mysql/accounts | sql || complain "MySQL's accounts were not made." || return
+    with_secrets sh production/mysql/accounts | sql "$UNLOGGED" || complain "MySQL's accounts were not made." || return
     said=$(with_secrets sh production/redis/users | sed 's/^user \([a-z]*\)/ACL SETUSER \1 reset/' |
         compose exec -T redis redis-cli) || complain "Redis does not answer." || return
     # redis-cli ends well whatever Redis answers to lines that it reads.
@@ -39,11 +42,11 @@ make_accounts() {
 }
 
 grant() { # Once the tables are there
-    sql <production/mysql/grants.sql || complain "MySQL's accounts did not get their rights."
+    sql "$UNLOGGED" <production/mysql/grants.sql || complain "MySQL's accounts did not get their rights."
 }
 
 # Release 0.1 had one account for all. Locked, not dropped: docs/operations.md says how to go back.
 lock_old_account() {
     [ "$(echo "SELECT COUNT(*) FROM mysql.user WHERE user = 'leads'" | sql --skip-column-names)" = 0 ] ||
-        echo "SET SESSION sql_log_bin = 0; ALTER USER leads ACCOUNT LOCK" | sql
+        echo "ALTER USER leads ACCOUNT LOCK" | sql "$UNLOGGED"
 }

@@ -1,5 +1,4 @@
 -- What the accounts may do, table by table. A new table is named here (tests/unit/test_compose.py).
-SET SESSION sql_log_bin = 0;
 
 -- The API reads. At a log-in it writes the password's hash anew when the parameters of hashing have changed.
 GRANT SELECT ON leads.* TO leads_api;
