@@ -34,20 +34,14 @@ def make_redis_users(client: redis.Redis, secrets: Mapping[str, str]) -> None:
 
 def make_mysql_accounts(server: DatabaseServer, secrets: Mapping[str, str]) -> None:
     """Make the accounts of MySQL, which have the database `leads`."""
-    _run(server, _printed("mysql/accounts", secrets))
+    server.run_script(_printed("mysql/accounts", secrets))
 
 
 def grant(server: DatabaseServer) -> None:
     """Give the accounts of MySQL their rights in the tables, which are there."""
-    _run(server, (PRODUCTION / "mysql" / "grants.sql").read_text())
+    server.run_script((PRODUCTION / "mysql" / "grants.sql").read_text())
 
 
 def _printed(script: str, secrets: Mapping[str, str]) -> str:
     command = ["sh", str(PRODUCTION / script)]
     return subprocess.run(command, env={**os.environ, **secrets}, capture_output=True, text=True, check=True).stdout
-
-
-def _run(server: DatabaseServer, sql: str) -> None:
-    lines = [line for line in sql.splitlines() if not line.startswith("--")]
-    for statement in filter(str.strip, "\n".join(lines).split(";")):
-        server.execute(statement)

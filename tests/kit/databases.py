@@ -104,12 +104,21 @@ class DatabaseServer(Server):
 
     def execute(self, statement: str, *arguments: object) -> tuple[tuple[Any, ...], ...]:
         """Run a statement as root on a new connection, and return its rows."""
-        connection = pymysql.connect(
-            unix_socket=str(self._socket), user="root", autocommit=True, connect_timeout=5, ssl_disabled=True
-        )
-        with connection, connection.cursor() as cursor:
+        with self._connect_as_root() as connection, connection.cursor() as cursor:
             cursor.execute(statement, arguments or None)
             return tuple(cursor.fetchall())
+
+    def run_script(self, sql: str) -> None:
+        """Run the statements of a script as root, in one session. Lines that begin with `--` are comments."""
+        lines = [line for line in sql.splitlines() if not line.startswith("--")]
+        with self._connect_as_root() as connection, connection.cursor() as cursor:
+            for statement in filter(str.strip, "\n".join(lines).split(";")):
+                cursor.execute(statement)
+
+    def _connect_as_root(self) -> "pymysql.Connection[pymysql.cursors.Cursor]":
+        return pymysql.connect(
+            unix_socket=str(self._socket), user="root", autocommit=True, connect_timeout=5, ssl_disabled=True
+        )
 
     def parses(self, statement: str) -> bool:
         """Tell whether a statement runs without a syntax error. Other errors are raised."""
