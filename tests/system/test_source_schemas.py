@@ -16,7 +16,7 @@ from tests.kit.leads import a_lead, assert_error
 from tests.kit.servers import until
 from tests.kit.service import Service
 
-from .test_importer import send_as
+from .import_command import send_as
 from .test_sources import CHANGE_DEADLINE, Source, command
 
 SCHEMA = {
