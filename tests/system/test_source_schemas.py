@@ -17,7 +17,7 @@ from tests.kit.servers import until
 from tests.kit.service import Service
 
 from .import_command import send_as
-from .test_sources import CHANGE_DEADLINE, Source, command
+from .sources import CHANGE_DEADLINE, Source, command
 
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
