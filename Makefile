@@ -77,7 +77,7 @@ test-hosts: $(VENV)/.test-installed servers ## Run all tests of several hosts: S
 
 test-traces: $(VENV)/.test-installed servers ## See a lead's trace in Jaeger, which it builds, and run all tests of traces (needs Go)
 	@tests/install-jaeger || echo "What is missing is skipped."
-	@$(BIN)/python -m pytest $(or $(T),tests/unit/test_tracing.py tests/integration/test_trace_context.py tests/system/test_traces.py tests/system/test_traces_in_jaeger.py) -q $(ARGS)
+	@$(BIN)/python -m pytest $(or $(T),tests/unit/test_tracing.py tests/integration/test_trace_context.py tests/system/test_traces.py tests/system/test_traces_collector.py tests/system/test_traces_in_jaeger.py) -q $(ARGS)
 
 coverage: $(VENV)/.test-installed servers ## Show which lines the unit and integration tests leave out
 	@$(BIN)/python -m pytest tests/unit tests/integration -q --numprocesses 2 $(BY_FILE) \

@@ -16,8 +16,8 @@ from tests.kit.leads import a_lead, assert_error
 from tests.kit.servers import until
 from tests.kit.service import Service
 
-from .test_importer import send_as
-from .test_sources import CHANGE_DEADLINE, Source, command
+from .import_command import send_as
+from .sources import CHANGE_DEADLINE, Source, command
 
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
