@@ -1,4 +1,4 @@
-"""The accounts of the production form on servers of the tests, made by the form's own scripts as an administrator does."""
+"""The accounts of the production form on servers of the tests, made by its own scripts as an administrator does."""
 
 import os
 import subprocess
