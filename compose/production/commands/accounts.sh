@@ -34,7 +34,11 @@ UNLOGGED="--init-command=SET SESSION sql_log_bin = 0"
 
 # What runs gets them as well, so that a new release's services find theirs before MySQL and Redis are replaced.
 make_accounts() {
-    with_secrets sh production/mysql/accounts | sql "$UNLOGGED" || complain "MySQL's accounts were not made." || return
+    {
+        # The image makes it. root comes from within MySQL's container alone.
+        echo "DROP USER IF EXISTS root@'%';"
+        with_secrets sh production/mysql/accounts
+    } | sql "$UNLOGGED" || complain "MySQL's accounts were not made." || return
     said=$(with_secrets sh production/redis/users | sed 's/^user \([a-z]*\)/ACL SETUSER \1 reset/' |
         compose exec -T redis redis-cli) || complain "Redis does not answer." || return
     # redis-cli ends well whatever Redis answers to lines that it reads.
