@@ -204,13 +204,14 @@ stack-backup: ## Write all of the Swarm's leads into compose/backups, while it r
 help: ## List the commands
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
 
-docs: $(VENV)/.test-installed ## Write docs/configuration.md, metrics.md, support.md the dashboard, and the chart's shards from their declarations
+docs: $(VENV)/.test-installed ## Write docs/configuration.md, metrics.md, support.md the dashboard, and what the chart knows of shards and settings, from their declarations
 	@$(BIN)/python -m schema configuration > docs/configuration.md
 	@$(BIN)/python -m schema storage > docs/storage.md
 	@$(BIN)/python -m compose.monitoring.metrics_reference > docs/metrics.md
 	@$(BIN)/python -m tests.kit.tested document
 	@$(BIN)/python -m compose.monitoring.dashboard > compose/monitoring/grafana/dashboards/overview.json
 	@$(BIN)/python -m compose.helm.shards > compose/helm/lead-ingest/files/shards.json
+	@$(BIN)/python -m compose.helm.settings_schema
 
 screenshots: $(VENV)/.test-installed servers ## Take the README's pictures anew (a quarter of an hour: the chart fills)
 	@SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/system/test_flower.py tests/system/test_page_now.py -k "tasks_page or picture" -q

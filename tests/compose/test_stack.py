@@ -98,7 +98,7 @@ def test_a_health_check_sees_what_answers_otherwise_or_not_at_all(stack: Stack, 
     assert not succeeds(name, *check, "9999", path)
 
 
-@pytest.mark.parametrize("path", ["/metrics", "//metrics", "/api/../metrics", "/health/..%2fmetrics", "/", "/static"])
+@pytest.mark.parametrize("path", ["/metrics", "//metrics", "/api/../metrics", "/health/..%2fmetrics", "/pages", "/static"])
 def test_what_is_not_for_the_outside_is_not_found_and_says_so_in_json(stack: Stack, path: str):
     answer = httpx.get(f"http://127.0.0.1:{stack.port}{path}")
 
@@ -106,6 +106,17 @@ def test_what_is_not_for_the_outside_is_not_found_and_says_so_in_json(stack: Sta
     assert answer.json() == {"status": "error", "code": 404, "message": "Not Found"}
     assert answer.headers["X-Request-Id"]
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_page_is_for_the_outside(stack: Stack):
+    url = f"http://127.0.0.1:{stack.port}"
+
+    page = httpx.get(f"{url}/", headers={"Accept": "text/html"})
+    files = re.findall(r'(?:src|href)="(/?page/[^"]+)"', page.text)
+
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert files
+    assert {httpx.get(f"{url}/{each.lstrip('/')}").status_code for each in files} == {200}
 
 
 def test_a_body_over_the_limit_is_refused_in_the_envelope(stack: Stack):

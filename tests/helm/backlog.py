@@ -54,7 +54,7 @@ def triggers(**redis_values: Any) -> list[dict[str, Any]]:
     values |= {f"redis.hosts[{number}]": host for number, host in enumerate(hosts)}
     if redis_values.get("form") == "cluster":
         values |= {"broker.hosts[0]": "broker:6379", "broker.existingSecret": "leads-broker"}
-    arguments = chart.given({**chart.SECRETS, "worker.keda.enabled": "true", **values})
+    arguments = chart.given({**chart.SECRETS, "worker.autoscaler": "keda", **values})
     spec = chart.find(chart.manifests(chart.template(*arguments)), "ScaledObject", "-worker")["spec"]
     return [{**each, "auth": {"password": PASSWORD}} for each in spec["triggers"]]
 

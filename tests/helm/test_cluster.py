@@ -1,5 +1,6 @@
 """What a real Kubernetes API, with its admission and controllers, makes of the chart. No pod really runs."""
 
+import base64
 import json
 import os
 import subprocess
@@ -65,6 +66,10 @@ def test_it_is_installed_upgraded_rolled_back_removed_and_installed_again(releas
     assert release.one("secret", "tokens")["data"] == key
     assert len(completed_jobs(kubernetes, namespace)) == 2
 
+    # The key of the tokens is changed, as docs/kubernetes.md says, and a rollback does not bring the old one back.
+    key = {"jwt-private.pem": base64.b64encode(b"another").decode()}
+    patch = ("--namespace", namespace, "--patch", json.dumps({"data": key}))
+    kubernetes.kubectl("patch", "secret", f"{PREFIX}-tokens", *patch)
     release.helm("rollback", "1")
 
     until(lambda: release.images() == {IMAGE}, 60, 0.5)
@@ -181,6 +186,12 @@ def test_a_drain_waits_for_the_disruption_budget(release: Release):
 
 def test_a_process_of_the_next_release_waits_for_the_last_old_one(release: Release, tmp_path: Path):
     release.install(DEFAULT)
+
+    # A mirror or a sidecar does not make another release of it.
+    changed = [{"op": "replace", "path": "/spec/containers/0/image", "value": "mirror.example.com/lead-ingest:0"}]
+    name = release.pods("api")[0]["metadata"]["name"]
+    patch = ("--namespace", release.namespace, "--type=json", "--patch", json.dumps(changed))
+    release.kubernetes.kubectl("patch", "pod", name, *patch)
 
     alone = rollout(release, tmp_path, "ordered", IMAGE, "api", "worker", "beat")
     too_early = rollout(release, tmp_path, "ordered", NEXT, "api", timeout=1)

@@ -230,6 +230,16 @@ def test_a_password_that_is_given_is_the_one_in_the_secret_and_in_its_copy_for_t
     assert chart.environment(job)["REDIS_PASSWORD"] == "leads-lead-ingest-redis-hook/migrate"
 
 
+def test_the_first_job_finds_its_network_policy_and_the_key_which_no_manifest_of_the_release_has():
+    objects = manifests(rendered("default"))
+
+    job = chart.find(objects, "Job", "migrate-before")["metadata"]["annotations"]
+    for before in (chart.find(objects, "NetworkPolicy", "-migrate"), chart.find(objects, "Secret", "-tokens")):
+        hook = before["metadata"]["annotations"]
+        assert set(job["helm.sh/hook"].split(",")) <= set(hook["helm.sh/hook"].split(","))
+        assert int(hook["helm.sh/hook-weight"]) < int(job["helm.sh/hook-weight"])
+
+
 def test_metrics_are_not_for_the_outside():
     objects = manifests(rendered("scaled"))
 

@@ -1,6 +1,5 @@
 """The Helm chart's values: each has its sentence and its place in the schema, and settings are those of the code."""
 
-import dataclasses
 import json
 import re
 from typing import Any
@@ -8,25 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from schema.settings import Settings, variable
+from compose.helm.settings_schema import settings_schema
 from tests.helm.chart import CHART, ROOT
 
 VALUES = (CHART / "values.yaml").read_text()
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
-
-# Paths, addresses and ports within a container.
-INSIDE = {
-    "LEADS_DATA_DIR",
-    "LEADS_HTTP_HOST",
-    "LEADS_HTTP_PORT",
-    "LEADS_FLOWER_HOST",
-    "LEADS_FLOWER_PORT",
-    "LEADS_FLOWER_DATABASE",
-    "LEADS_WORKER_METRICS_HOST",
-    "LEADS_WORKER_METRICS_PORT",
-    "LEADS_JWT_PRIVATE_KEY",
-    "LEADS_JWT_PUBLIC_KEY",
-}
 
 # Values whose names are the user's.
 FREE = re.compile(r"resources|settings|passwords|accounts\.\w+|labels|dashboardLabels|annotations")
@@ -72,11 +57,20 @@ def test_each_value_is_in_the_schema_and_no_other_is_let_in():
     assert SCHEMA["additionalProperties"] is False
 
 
-def test_the_schema_knows_every_setting_and_no_other():
-    settings = {variable(each.name) for each in dataclasses.fields(Settings)}
+def test_a_value_that_is_taken_away_is_missed():
+    def walk(values: dict[str, Any], known: dict[str, Any], path: tuple[str, ...] = ()) -> None:
+        needed = {name for name, value in values.items() if value is not None and name != "maxUnavailable"}
+        assert set(known.get("required", ())) == needed, path
+        for name in needed:
+            inner = known["properties"][name]
+            if isinstance(values[name], dict) and "properties" in inner:
+                walk(values[name], inner, (*path, name))
 
-    assert SCHEMA["$defs"]["settings"]["properties"].keys() == settings - INSIDE
-    assert SCHEMA["$defs"]["settings"]["additionalProperties"] is False
+    walk(yaml.safe_load(VALUES), SCHEMA)
+
+
+def test_the_schema_has_the_settings_of_the_code_with_their_types():
+    assert SCHEMA["$defs"]["settings"] == settings_schema()
 
 
 @pytest.mark.parametrize("name", ["alerts.yml", "overview.json"])

@@ -2,21 +2,21 @@
 
 {{- define "lead-ingest.checks" -}}
 {{- $v := .Values -}}
-{{- if and $v.worker.hpa.enabled $v.worker.keda.enabled -}}
-{{- fail "worker.hpa.enabled and worker.keda.enabled are both true: two scalers of one Deployment work against each other, so turn one off." -}}
-{{- end -}}
 {{- range $name, $each := dict "api.hpa" $v.api.hpa "worker.hpa" $v.worker.hpa "worker.keda" $v.worker.keda -}}
-{{- if and $each.enabled (gt (int $each.minReplicas) (int $each.maxReplicas)) -}}
+{{- if gt (int $each.minReplicas) (int $each.maxReplicas) -}}
 {{- fail (printf "%s.minReplicas is %d, more than its maxReplicas, %d." $name (int $each.minReplicas) (int $each.maxReplicas)) -}}
 {{- end -}}
 {{- end -}}
+{{- $byProcessor := dict "api" $v.api.hpa.enabled "worker" (eq $v.worker.autoscaler "hpa") -}}
 {{- range $name, $component := dict "api" $v.api "worker" $v.worker -}}
-{{- if and $component.hpa.enabled (not (dig "resources" "requests" "cpu" "" $component)) -}}
+{{- if and (get $byProcessor $name) (not (dig "resources" "requests" "cpu" "" $component)) -}}
 {{- fail (printf "%s.resources.requests.cpu is empty: the HPA measures the processor against it." $name) -}}
 {{- end -}}
 {{- end -}}
 {{- if $v.trial.enabled -}}
-{{- if or (ne $v.redis.form "single") $v.broker.hosts $v.redis.existingSecret $v.mysql.existingSecret $v.mysql.readHost -}}
+{{- $other := or $v.redis.tls $v.redis.existingSecret (ne (int $v.redis.shards) 1) (ne (int $v.redis.database) 0) -}}
+{{- $other = or $other $v.broker.hosts $v.mysql.existingSecret $v.mysql.readHost $v.mysql.caSecret (ne (int $v.mysql.port) 3306) -}}
+{{- if or (ne $v.redis.form "single") $other -}}
 {{- fail "trial.enabled brings a Redis and a MySQL of its own: leave redis, broker and mysql as they are." -}}
 {{- end -}}
 {{- else -}}
@@ -67,6 +67,9 @@
 {{- if and (or $v.ingress.enabled $v.gateway.enabled) (not $v.api.trustedProxies) -}}
 {{- fail "api.trustedProxies is empty: behind an Ingress or a Gateway all clients would share one rate limit, so name its pods' network." -}}
 {{- end -}}
+{{- if and $v.monitoring.enabled $v.networkPolicy.enabled $v.networkPolicy.clients (not $v.networkPolicy.monitoring) -}}
+{{- fail "networkPolicy.monitoring is empty: networkPolicy.clients shuts Prometheus out of the API, so name its pods." -}}
+{{- end -}}
 {{- range $component := list "api" "worker" "beat" "flower" "migrations" -}}
 {{- range $name, $_ := merge (dict) (index $v $component).settings $v.settings -}}
 {{- if hasKey (include "lead-ingest.chosen" . | fromYaml) $name -}}
@@ -82,7 +85,7 @@
 {{- $accounts := $server.accounts -}}
 {{- range $name, $account := $accounts -}}
 {{- $needed := or (ne $name "flower") $.root.Values.flower.enabled -}}
-{{- if and $needed (or (ne $name "scaler") $.root.Values.worker.keda.enabled) -}}
+{{- if and $needed (or (ne $name "scaler") (eq $.root.Values.worker.autoscaler "keda")) -}}
 {{- if not (get $server.passwords $account.key) -}}
 {{- fail (printf "%s.existingSecret is empty: name a Secret with the passwords of its accounts, or give %s.passwords.%s." $.of $.of $account.key) -}}
 {{- end -}}

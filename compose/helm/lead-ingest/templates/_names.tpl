@@ -15,8 +15,8 @@
 
 {{- /* (dict "root" $ "component" NAME): what a component's pods are found by, which never changes. */ -}}
 {{- define "lead-ingest.selector" -}}
-app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
@@ -55,7 +55,7 @@ labels:
 its copy for a job that runs before it is there. */ -}}
 {{- define "lead-ingest.secretName" -}}
 {{- $made := printf "%s-%s" (include "lead-ingest.fullname" .root) .of -}}
-{{- if and .hook (not .root.Values.trial.enabled) -}}
+{{- if and .hook (not .root.Values.trial.enabled) (ne .of "tokens") -}}
 {{- $made = printf "%s-hook" $made -}}
 {{- end -}}
 {{- default $made (index .root.Values .of).existingSecret -}}

@@ -25,7 +25,12 @@ labels:
   {{- with .root.Values.pod.labels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- with merge (default (dict) .annotations) .root.Values.pod.annotations }}
+{{- $annotations := merge (default (dict) .annotations) .root.Values.pod.annotations }}
+{{- /* What the order of a release goes by: others may add containers to a pod, and name its image otherwise. */}}
+{{- if has .component (list "api" "worker" "beat") }}
+{{- $_ := set $annotations "lead-ingest/image" (include "lead-ingest.image" .root) }}
+{{- end }}
+{{- with $annotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -130,13 +135,14 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
     items: [{key: jwt-private.pem, path: jwt-private.pem}]
 {{- end -}}
 
-{{- /* (dict "root" $ "after" LIST): waits until no pod of these components runs another image. It alone has a token. */ -}}
+{{- /* (dict "root" $ "after" LIST): waits until no pod of these components is of another release. It alone has a token. */ -}}
 {{- define "lead-ingest.orderContainer" -}}
 {{- $root := .root -}}
 - name: order
   {{- include "lead-ingest.container" $root | nindent 2 }}
   command: [python, -m, compose.production.rollout]
   args:
+    - --name={{ default $root.Chart.Name $root.Values.nameOverride }}
     - --instance={{ $root.Release.Name }}
     - --image={{ include "lead-ingest.image" $root }}
     - --timeout={{ int64 $root.Values.migrations.timeout }}
