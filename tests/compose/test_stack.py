@@ -1,6 +1,7 @@
 """The started stack: whole, closed to the outside, and what it answers when a part does not."""
 
 import json
+import re
 import stat
 
 import httpx
