@@ -250,6 +250,12 @@ def test_a_file_of_ones_own_is_merged_last(installation: Installation):
     assert installation.stack()["services"]["flower"]["ports"][0]["published"] == 5555
 
 
+def test_what_compose_refuses_is_no_stack(installation: Installation):
+    (installation.directory / "compose" / "stack.yml").write_text("services: [api]")
+
+    assert installation.run("config") == ""
+
+
 def test_a_first_deployment_makes_the_tables_before_the_code_starts(tmp_path: Path):
     installation = Installation(tmp_path)
 

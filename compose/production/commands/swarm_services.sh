@@ -26,8 +26,9 @@ render() { # [SERVICE...]: print the stack file
     set -- --project-name "$PROJECT" --env-file "$ENV_FILE" --project-directory . \
         --file production/compose.yml --file production/compose.swarm.yml \
         ${TLS_FILE:+--file "$TLS_FILE"} --file "$NAMES_FILE" ${OWN_FILE:+--file "$OWN_FILE"} config "$@"
-    echo 'version: "3.9"'
-    docker compose "$@" | awk '/^[^ ]/ { left_out = /^(name:|version:|x-)/ } !left_out' |
+    # Nothing when Compose has failed: a version alone would be a stack.
+    docker compose "$@" |
+        awk 'NR == 1 { print "version: \"3.9\"" } /^[^ ]/ { left_out = /^(name:|version:|x-)/ } !left_out' |
         sed -E -e 's/^( *(published|size|mode): )"([0-9]*)"$/\1\3/' -e 's/^( *cpus: )([0-9.]+)$/\1"\2"/'
 }
 
