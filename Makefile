@@ -180,7 +180,7 @@ key: ## Change the keys of the production form's tokens, logging nobody out (STE
 
 ##@ Docker Swarm
 
-.PHONY: image stack stack-scale stack-status stack-backup
+.PHONY: image stack stack-scale stack-status stack-backup stack-restore
 
 image: ## Build the image and make the secrets for a Swarm (LEADS_REGISTRY=registry.example.com to push it; PYTHON=3.13)
 	@PYTHON_IMAGE="$(if $(filter command,$(origin PYTHON)),$(PYTHON))" compose/production/swarm image
@@ -196,6 +196,9 @@ stack-status: ## Show the Swarm's services and tasks, and the ledger
 
 stack-backup: ## Write all of the Swarm's leads into compose/backups, while it runs
 	@compose/production/swarm backup
+
+stack-restore: ## Replace all of the Swarm's leads by those of a backup, while nothing stores (FILE=compose/backups/... YES=1 to not be asked)
+	@YES="$(YES)" compose/production/swarm restore "$(FILE)"
 
 ##@ Maintenance
 

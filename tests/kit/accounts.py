@@ -26,7 +26,7 @@ def redis_users(secrets: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def make_redis_users(client: redis.Redis, secrets: Mapping[str, str]) -> None:
-    """Make the users of Redis; `default` stays as it is, without a password."""
+    """Make the users of Redis; `default` stays as it is."""
     for name, rules in redis_users(secrets).items():
         if name != "default":
             client.execute_command("ACL", "SETUSER", name, "reset", *rules)

@@ -22,14 +22,22 @@ DOWN_AFTER = 1000
 class Replica(RedisServer):
     """A server that follows another one at first, or nobody."""
 
-    def __init__(self, place: Place, primary: RedisServer | None) -> None:
+    def __init__(self, place: Place, primary: RedisServer | None, password: str) -> None:
         super().__init__(place=place)
         self._primary = primary
+        self._password = password
+
+    @property
+    def url(self) -> str:
+        """The URL for clients."""
+        login = f":{self._password}@" if self._password else ""
+        return f"redis://{login}{self.place.address}:{self.port}/0"
 
     def prepare(self) -> None:
         """Write the configuration: Sentinel changes it, and it outlives a restart."""
         follows = f"replicaof {self._primary.place.address} {self._primary.port}\n" if self._primary else ""
-        (self.directory / "redis.conf").write_text(f"repl-diskless-sync-delay 0\nrepl-timeout 5\n{follows}")
+        secret = f"requirepass {self._password}\nmasterauth {self._password}\n" if self._password else ""
+        (self.directory / "redis.conf").write_text(f"repl-diskless-sync-delay 0\nrepl-timeout 5\n{secret}{follows}")
 
     def options(self) -> list[str]:
         """Return the arguments of the command."""
@@ -39,17 +47,19 @@ class Replica(RedisServer):
 class SentinelProcess(RedisServer):
     """One Sentinel."""
 
-    def __init__(self, place: Place, primary: RedisServer) -> None:
+    def __init__(self, place: Place, primary: RedisServer, password: str) -> None:
         super().__init__(place=place)
         self._primary = primary
+        self._password = password
 
     def prepare(self) -> None:
         """Write the configuration."""
+        secret = f"sentinel auth-pass {NAME} {self._password}\n" if self._password else ""
         (self.directory / "sentinel.conf").write_text(
             f"port {self.port}\nbind {self.place.address}\nprotected-mode no\ndir {self.directory}\n"
             f"sentinel monitor {NAME} {self._primary.place.address} {self._primary.port} 2\n"
             f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER}\n"
-            f"sentinel failover-timeout {NAME} 5000\nsentinel parallel-syncs {NAME} {REPLICAS}\n"
+            f"sentinel failover-timeout {NAME} 5000\nsentinel parallel-syncs {NAME} {REPLICAS}\n{secret}"
         )
 
     def options(self) -> list[str]:
@@ -69,18 +79,22 @@ class SentinelProcess(RedisServer):
 class SentinelSet:
     """The whole set. It stops at the block's end."""
 
-    def __init__(self, places: Sequence[Place] = (Place(),) * SENTINELS) -> None:
+    def __init__(self, places: Sequence[Place] = (Place(),) * SENTINELS, *, password: str = "") -> None:
+        """Take the places, and the password of the user `default` of every Redis; the Sentinels have none."""
         self._places = places
+        self._password = password
         self._stack = ExitStack()
         self.servers: list[Replica] = []
         self.sentinels: list[SentinelProcess] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            first = stack.enter_context(Replica(self._places[0], None))
-            self.servers = [first, *(stack.enter_context(Replica(each, first)) for each in self._places[1:])]
+            first = stack.enter_context(Replica(self._places[0], None, self._password))
+            others = (Replica(each, first, self._password) for each in self._places[1:])
+            self.servers = [first, *(stack.enter_context(each) for each in others)]
             until(lambda: first.client().info("replication")["connected_slaves"] == REPLICAS)
-            self.sentinels = [stack.enter_context(SentinelProcess(each, first)) for each in self._places]
+            watchers = (SentinelProcess(each, first, self._password) for each in self._places)
+            self.sentinels = [stack.enter_context(each) for each in watchers]
             until(lambda: all(each.knows_all() for each in self.sentinels))
             self._stack = stack.pop_all()
         return self

@@ -16,11 +16,14 @@ from .deployment import SERVERS, WHOLE_DEADLINE, Deployment
 
 pytestmark = pytest.mark.timeout(3000)
 
+# Of Redis's `default`, which replicas and Sentinels log in as.
+PASSWORD = "the-one-of-default"
+
 
 @pytest.fixture
 def queue(swarm: Swarm) -> Iterator[SentinelSet]:
     """A Redis and a Sentinel on each host; the primary is on the first."""
-    with SentinelSet([each.place for each in swarm.engines]) as queue:
+    with SentinelSet([each.place for each in swarm.engines], password=PASSWORD) as queue:
         yield queue
 
 

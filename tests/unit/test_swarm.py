@@ -1,5 +1,6 @@
 """compose/production/swarm: the stack file that it makes of the compose files, and the order in which it deploys."""
 
+import gzip
 import os
 import re
 import shutil
@@ -15,12 +16,20 @@ ROOT = Path(__file__).parents[2]
 # A Docker in which every node, secret and service is there and well; Compose is the real one.
 DOCKER = r"""#!/bin/sh
 case "$*" in
-compose*) [ -n "${REAL_DOCKER:-}" ] && exec "$REAL_DOCKER" "$@"; echo "services: {}"; echo "$*" >>"$ASKED"; exit ;;
-"stack deploy"*) cat >/dev/null ;;
+compose*) [ -n "${REAL_DOCKER:-}" ] && exec "$REAL_DOCKER" "$@"; echo "${COMPOSED:-}"; echo "$*" >>"$ASKED"; exit ;;
+"stack deploy"* | build*) cat >/dev/null ;;
+run*) cat >>"$ASKED" ;;
+"image inspect"*) echo sha256:0123456789abcdef ;;
+"volume inspect"*) exit 1 ;;
 "service inspect"*TaskTemplate*) echo described ;;
-"service inspect"*UpdateStatus*) echo "${UPDATE:-completed}" ;;
+"service inspect"*UpdateStatus*)
+    [ "$(grep -c UpdateStatus "$ASKED")" -ge "${UPDATING:-0}" ] || UPDATE=updating
+    echo "${UPDATE:-completed}"
+    ;;
+"service inspect"*Replicas*) echo "${WORKER_REPLICAS:-2}" ;;
 "service inspect"*_api) [ -n "${DEPLOYED:-}" ] || exit 1 ;;
 "service ps"*CurrentState*) echo "Complete 1 second ago" ;;
+"service ps"*_worker | "service ps"*_beat) [ -n "${STOPPED:-}" ] || echo task ;;
 "service ps"*) echo task ;;
 "inspect --type task"*Args*) echo running described ;;
 "service ls"*) echo "$*" | sed -n 's/.*--filter name=\([^ ]*\) .*/\1 1\/1/p' ;;
@@ -41,6 +50,7 @@ class Installation:
         docker.write_text(DOCKER)
         docker.chmod(0o755)
         self.directory = directory
+        (directory / "asked").touch()
         self.file = directory / "compose" / "production.env"
         names = [f"MYSQL_{each}_PASSWORD" for each in ("ROOT", "API", "WORKER", "MIGRATE")]
         names += [f"REDIS_{each}_PASSWORD" for each in ("API", "WORKER", "FLOWER", "MIGRATE")]
@@ -68,6 +78,7 @@ class Installation:
             env={**self._environment, **environment},
             capture_output=True,
             text=True,
+            stdin=subprocess.DEVNULL,
             timeout=20,
             check=False,
         )
@@ -79,10 +90,13 @@ class Installation:
         found: dict[str, Any] = yaml.safe_load(self.run("config"))
         return found
 
+    def asked(self) -> list[str]:
+        """Return what Docker was asked."""
+        return (self.directory / "asked").read_text().splitlines()
+
     def deployed(self) -> list[str]:
         """Return the services of each step of a deployment."""
-        lines = (self.directory / "asked").read_text().splitlines()
-        return [line.partition(" config ")[2] for line in lines if line.startswith("compose")]
+        return [line.partition(" config ")[2] for line in self.asked() if line.startswith("compose")]
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +208,10 @@ def test_a_changed_secret_or_file_has_another_name(installation: Installation):
     site.write_text(site.read_text() + "\n")
     after = names(installation.stack())
 
+    installation.set(MYSQL_ROOT_PASSWORD="another-one-of-roots")
+    roots = names(installation.stack())
+
+    assert {name for name in after if after[name] != roots[name]} == {"MYSQL_ROOT_PASSWORD"}
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"REDIS_API_PASSWORD", "api-redis-url", "nginx-site.conf"}
     assert max(map(len, after.values())) <= 64
@@ -220,7 +238,7 @@ def test_with_tls_the_certificate_is_a_config_and_its_key_a_secret(installation:
 
     nginx = installation.stack()["services"]["nginx"]
 
-    assert [each["target"] for each in nginx["secrets"]] == ["/etc/nginx/tls/privkey.pem"]
+    assert [(each["target"], each["mode"]) for each in nginx["secrets"]] == [("/etc/nginx/tls/privkey.pem", 0o400)]
     assert "/etc/nginx/tls/fullchain.pem" in [each["target"] for each in nginx["configs"]]
     assert [each["published"] for each in nginx["ports"]] == [8080, 8443]
 
@@ -232,6 +250,12 @@ def test_a_file_of_ones_own_is_merged_last(installation: Installation):
     assert installation.stack()["services"]["flower"]["ports"][0]["published"] == 5555
 
 
+def test_what_compose_refuses_is_no_stack(installation: Installation):
+    (installation.directory / "compose" / "stack.yml").write_text("services: [api]")
+
+    assert installation.run("config") == ""
+
+
 def test_a_first_deployment_makes_the_tables_before_the_code_starts(tmp_path: Path):
     installation = Installation(tmp_path)
 
@@ -239,8 +263,7 @@ def test_a_first_deployment_makes_the_tables_before_the_code_starts(tmp_path: Pa
 
     expected = ["mysql redis", "accounts", "migrate", "accounts", "api", "worker", "beat flower nginx"]
     assert installation.deployed() == expected
-    asked = (tmp_path / "asked").read_text()
-    assert "node update --label-add lead-ingest.host=yes node2" in asked
+    assert "node update --label-add lead-ingest.host=yes node2" in installation.asked()
 
 
 def test_an_upgrade_migrates_before_and_after_the_code_which_it_replaces_in_order(tmp_path: Path):
@@ -262,6 +285,30 @@ def test_a_service_that_was_rolled_back_ends_the_deployment(tmp_path: Path):
     assert installation.deployed() == ["migrate", "api"]
 
 
+def test_an_update_that_is_paused_ends_the_deployment(tmp_path: Path):
+    said = Installation(tmp_path).run("deploy", ok=False, UPDATE="rollback_paused")
+
+    assert "The update of mysql is paused" in said
+
+
+def test_a_service_is_not_changed_while_swarm_updates_it(tmp_path: Path):
+    installation = Installation(tmp_path)
+    installation.set(STACK_REDIS="redis://redis.example.com:6379/0", STACK_MYSQL="mysql.example.com:3306")
+
+    installation.run("deploy", UPDATING="2")
+
+    changed = next(n for n, line in enumerate(installation.asked()) if line.endswith(" config api"))
+    assert sum("UpdateStatus" in line for line in installation.asked()[:changed]) == 3
+
+
+def test_a_service_may_have_no_task(tmp_path: Path):
+    installation = Installation(tmp_path)
+
+    installation.run("deploy", WORKER_REPLICAS="0", STOPPED="yes")
+
+    assert installation.deployed()[-1] == "beat flower nginx"
+
+
 def test_redis_and_mysql_may_be_elsewhere(tmp_path: Path):
     installation = Installation(tmp_path)
     installation.set(STACK_REDIS="redis+sentinel://s1,s2,s3/leads", STACK_MYSQL="router:6446")
@@ -276,7 +323,10 @@ def test_the_numbers_of_tasks_are_kept(tmp_path: Path):
 
     installation.run("scale", "api=3", "worker=4")
 
-    assert installation.deployed() == ["api worker"]
+    # What runs stays: the image may be one that is not deployed yet.
+    assert installation.deployed() == []
+    scaled = [each for each in installation.asked() if each.startswith("service scale")]
+    assert scaled == ["service scale --detach leads_api=3", "service scale --detach leads_worker=4"]
     assert {"API_REPLICAS=3", "WORKER_REPLICAS=4"} <= set(installation.file.read_text().splitlines())
     for wrong in ("api=0", "api=many", "beat=2"):
         installation.run("scale", wrong, ok=False)
@@ -289,6 +339,95 @@ def test_without_a_host_nothing_is_deployed(tmp_path: Path):
 
     assert 'make stack HOSTS="NODE NODE NODE"' in said
     assert installation.deployed() == []
+
+
+def test_mysqls_port_may_be_left_out(tmp_path: Path):
+    installation = Installation(tmp_path)
+    installation.set(STACK_MYSQL="mysql.example.com")
+
+    installation.run("sql")
+
+    assert "--host mysql.example.com --port 3306" in installation.asked()[0]
+
+
+def test_the_stack_file_is_one_for_old_clients_and_of_new_composes(tmp_path: Path):
+    composed = 'name: leads\nservices:\n  api: {}\n  of:\n    cpus: 0.5\n    mode: "0400"\n    published: "8080"'
+
+    text = Installation(tmp_path).run("config", COMPOSED=composed)
+
+    assert text.splitlines()[0] == 'version: "3.9"'
+    wanted = {"cpus": "0.5", "mode": 0o400, "published": 8080}
+    assert yaml.safe_load(text) == {"version": "3.9", "services": {"api": {}, "of": wanted}}
+
+
+def test_a_registry_is_kept(tmp_path: Path):
+    installation = Installation(tmp_path)
+
+    installation.run("image", LEADS_REGISTRY="registry.example.com")
+
+    assert "push --quiet registry.example.com/lead-ingest:0123456789ab" in installation.asked()
+    kept = {"LEADS_REGISTRY=registry.example.com", "LEADS_IMAGE=registry.example.com/lead-ingest:0123456789ab"}
+    assert kept <= set(installation.file.read_text().splitlines())
+
+
+def test_another_clone_makes_no_new_secrets_for_what_runs(tmp_path: Path):
+    installation = Installation(tmp_path)
+    installation.file.unlink()
+
+    said = installation.run("image", ok=False, DEPLOYED="yes")
+
+    assert "its secrets are not here" in said
+    assert not installation.file.exists()
+
+
+def test_names_fit_into_swarms(tmp_path: Path):
+    installation = Installation(tmp_path)
+
+    assert "20 characters" in installation.run("deploy", ok=False, LEADS_PROJECT="a-project-of-so-many-letters")
+    assert installation.deployed() == []
+
+
+@pytest.mark.parametrize("wrong", ["it's", 'a"quote', "back\\slash", "two words", "a#comment", "$HOME", "`id`"])
+def test_a_password_that_the_file_cannot_hold_is_refused(tmp_path: Path, wrong: str):
+    installation = Installation(tmp_path)
+    installation.set(LEADS_FIRST_PASSWORD=wrong)
+
+    assert "LEADS_FIRST_PASSWORD" in installation.run("deploy", ok=False)
+    assert installation.deployed() == []
+
+
+DUMP = "CREATE TABLE leads (id int);\n-- Dump completed on 2026-11-30\n"
+
+
+def test_a_backup_is_loaded_into_a_mysql_that_may_be_new(tmp_path: Path):
+    installation = Installation(tmp_path)
+    (tmp_path / "leads.sql.gz").write_bytes(gzip.compress(DUMP.encode()))
+
+    installation.run("restore", "leads.sql.gz", YES="1", STOPPED="yes")
+
+    assert installation.deployed() == ["mysql", "accounts"]
+    *_, dropped, table, end, client = installation.asked()
+    assert dropped.startswith("DROP DATABASE leads; CREATE DATABASE leads")
+    assert [table, end] == DUMP.splitlines()
+    assert "--user leads_migrate" in client
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "reason"),
+    [
+        (gzip.compress(DUMP.encode()), {"YES": "1"}, "service scale leads_worker=0 leads_beat=0"),
+        (gzip.compress(DUMP.encode()), {"STOPPED": "yes"}, "Nothing was changed"),
+        (gzip.compress(DUMP.encode())[:-8], {"YES": "1", "STOPPED": "yes"}, "is not a whole backup"),
+        (gzip.compress(b"CREATE TABLE leads"), {"YES": "1", "STOPPED": "yes"}, "is not a whole backup"),
+    ],
+    ids=["workers run", "not wanted", "a part of a file", "a part of a dump"],
+)
+def test_a_restore_that_may_not_be_changes_nothing(tmp_path: Path, content: bytes, given: dict[str, str], reason: str):
+    installation = Installation(tmp_path)
+    (tmp_path / "leads.sql.gz").write_bytes(content)
+
+    assert reason in installation.run("restore", "leads.sql.gz", ok=False, **given)
+    assert not [each for each in installation.asked() if each.startswith(("run", "compose"))]
 
 
 def test_a_secret_that_is_missing_stops_the_deployment(tmp_path: Path):

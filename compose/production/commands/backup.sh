@@ -2,28 +2,15 @@
 # Backups of MySQL, and their restore.
 
 backup() {
-    umask 077
-    mkdir -p backups
-    file=backups/leads-$(date -u +%Y%m%dT%H%M%SZ).sql.gz
     # One snapshot, which does not block the workers. No GTIDs, so that any server can restore it.
     # shellcheck disable=SC2016 # the shell in the container expands it
     compose exec -T mysql sh -c 'MYSQL_PWD=$MYSQL_ROOT_PASSWORD exec mysqldump -u root --single-transaction --quick \
-        --set-gtid-purged=OFF --hex-blob --no-tablespaces "$MYSQL_DATABASE"' | gzip >"$file.part"
-    # mysqldump's last line shows that the dump is complete; the pipe's status does not.
-    gzip -dc "$file.part" | tail -n 1 | grep -q '^-- Dump completed' || fail "The backup is not whole: compose/$file.part"
-    mv "$file.part" "$file"
-    echo "compose/$file"
+        --set-gtid-purged=OFF --hex-blob --no-tablespaces "$MYSQL_DATABASE"' | keep_backup
 }
 
 sql() { # [DATABASE]: run the statements that come in, as MySQL's root
     # shellcheck disable=SC2016 # the shell in the container expands it
     compose exec -T mysql sh -c 'MYSQL_PWD=$MYSQL_ROOT_PASSWORD exec mysql -u root "$@"' sql "$@"
-}
-
-# Removes GTIDs and SQL_LOG_BIN=0 from older backups: they tie a dump to its server and keep it from replicas.
-without_gtids() {
-    LC_ALL=C sed -e '/^SET @@SESSION.SQL_LOG_BIN/d' \
-        -e '/^SET @@GLOBAL.GTID_PURGED/{' -e ':more' -e '/;$/d' -e 'N' -e 'b more' -e '}'
 }
 
 swap_tables() { # OUT IN: move the tables of database leads to OUT, and those of IN to leads, atomically
@@ -39,21 +26,15 @@ SQL
 # The backup is loaded into a separate database while the service runs, and replaces the present tables only when the
 # load is complete. If the migrations then fail (a backup of a newer release), the present tables are put back.
 restore() { # FILE
-    case $1 in
-    /*) file=$1 ;;
-    *) file=../$1 ;;
-    esac
-    [ -r "$file" ] || fail "FILE=$1 cannot be read"
-    gzip -dc "$file" | tail -n 1 | grep -q '^-- Dump completed' || fail "FILE=$1 is not a whole backup"
+    file=$(whole_backup "$1")
+    # A MySQL that lost its volume has no accounts yet, so workers do not store the backlog in what the restore replaces.
+    up --no-recreate mysql redis
+    wait_until_healthy mysql redis
     [ -z "$(echo 'SHOW TABLES FROM leads_replaced' | sql 2>/dev/null)" ] ||
         fail "A restore was cut short: MySQL's database leads_replaced holds the tables from before it. Drop it first."
-    if [ "${YES:-}" != 1 ]; then
-        printf 'All leads in the database are replaced by those of %s. Go on? [y/N] ' "$1"
-        read -r answer
-        [ "$answer" = y ] || fail "Nothing was changed."
-    fi
+    ask_for_replacement "$1"
     for each in leads_restored leads_replaced; do
-        echo "DROP DATABASE IF EXISTS $each; CREATE DATABASE $each" | sql || fail "MySQL does not answer: make start"
+        echo "DROP DATABASE IF EXISTS $each; CREATE DATABASE $each" | sql || fail "MySQL does not answer."
     done
     gzip -dc "$file" | without_gtids | sql leads_restored || {
         echo 'DROP DATABASE leads_restored' | sql || true

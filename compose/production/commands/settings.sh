@@ -4,13 +4,13 @@
 setting() { # NAME DEFAULT: the environment's value, or the file's
     eval "value=\${$1:-}"
     [ -n "$value" ] || value=$(sed -n "s/^$1=//p" "$ENV_FILE" 2>/dev/null | tail -n 1)
-    echo "${value:-$2}"
+    printf '%s\n' "${value:-$2}"
 }
 
 save_setting() { # NAME VALUE: write it into the file
     draft=$(mktemp ./.production.XXXXXX)
     sed "/^$1=/d" "$ENV_FILE" >"$draft"
-    echo "$1=$2" >>"$draft"
+    printf '%s=%s\n' "$1" "$2" >>"$draft"
     chmod 600 "$draft"
     mv "$draft" "$ENV_FILE"
 }

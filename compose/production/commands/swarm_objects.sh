@@ -22,15 +22,29 @@ make_keys() {
         fail "compose/keys/jwt-private.pem is no private key"
 }
 
+# A value of its own, since a changed one replaces every service.
+make_digest_key() {
+    [ -n "$(setting STACK_DIGEST_KEY '')" ] || save_setting STACK_DIGEST_KEY "$(random_hex 20)"
+}
+
 digest() {
     sha256sum | cut -c 1-10
+}
+
+# The file cannot hold every character: Compose and a shell read it, too.
+check_others() {
+    for name in MYSQL_ROOT_PASSWORD REDIS_PASSWORD LEADS_FIRST_PASSWORD LEADS_FLOWER_PASSWORD; do
+        case $(setting "$name" '') in
+        *[[:space:]\"\'\`\\\#\$]*) fail "$name: no quotes, backslashes, spaces, # or \$ in compose/$ENV_FILE" ;;
+        esac
+    done
 }
 
 # A guessed secret cannot be checked against its name, for the key that is in the digest.
 secret() { # NAME, its value on standard input: make it, and print its line for the file of names
     value=$(cat)
     [ -n "$value" ] || fail "$1 is empty: see compose/$ENV_FILE"
-    name=$PROJECT-$1-$(printf '%s\n%s' "$(setting MYSQL_ROOT_PASSWORD '')" "$value" | digest)
+    name=$PROJECT-$1-$(printf '%s\n%s' "$(setting STACK_DIGEST_KEY '')" "$value" | digest)
     docker secret inspect "$name" >/dev/null 2>&1 ||
         printf '%s\n' "$value" | docker secret create --label "com.docker.stack.namespace=$PROJECT" "$name" - >/dev/null
     echo "  $1: {name: $name, external: true}"
@@ -46,12 +60,14 @@ redis_url() { # USER PASSWORD: STACK_REDIS with them
 }
 
 database_url() { # USER PASSWORD
-    echo "mysql+pymysql://$1:$2@$(setting STACK_MYSQL mysql:3306)/leads"
+    echo "mysql+pymysql://$1:$2@$(mysql_place)/leads"
 }
 
 # Makes them, and writes the file of their names, which is merged over the others.
 make_objects() {
     check_secrets || fail "Nothing was deployed."
+    check_others
+    make_digest_key
     make_keys
     LEADS_IMAGE=$(setting LEADS_IMAGE '')
     [ -n "$LEADS_IMAGE" ] || fail "There is no image: run make image."

@@ -2,11 +2,16 @@
 # Docker Swarm: services, deployed in the order that a release needs (docs/adr/0011).
 
 make_image() {
+    # New passwords in another manager's clone would replace those of a service that runs.
+    [ -e "$ENV_FILE" ] || ! docker service inspect "${PROJECT}_api" >/dev/null 2>&1 ||
+        fail "$PROJECT runs in this Swarm, and its secrets are not here. Bring compose/$ENV_FILE, compose/keys, compose/tls" \
+            "and compose/stack.yml from where it was deployed; or name this one otherwise (LEADS_PROJECT=...)"
     make_secrets
     build_image
     built=$(docker image inspect --format '{{.Id}}' "lead-ingest:$(setting LEADS_VERSION latest)")
     # Swarm replaces a service whose image has another name: one for each build.
     registry=$(setting LEADS_REGISTRY '')
+    [ -z "$registry" ] || save_setting LEADS_REGISTRY "$registry"
     image=${registry:+$registry/}lead-ingest:$(echo "${built#*:}" | cut -c 1-12)
     docker tag "$built" "$image"
     [ -z "$registry" ] || docker push --quiet "$image"
@@ -15,13 +20,16 @@ make_image() {
     [ -n "$registry" ] || echo "LEADS_REGISTRY is not set: each host needs it (docker save $image | ssh HOST docker load)."
 }
 
-# Without what `docker stack deploy` refuses (numbers as texts, the project's name), and the values that services refer to.
+# Without what `docker stack deploy` refuses (numbers as texts, CPUs as numbers, the project's name), and the values that
+# services refer to. Docker 20.10's client takes no file without a version, and newer ones pass over it.
 render() { # [SERVICE...]: print the stack file
     set -- --project-name "$PROJECT" --env-file "$ENV_FILE" --project-directory . \
         --file production/compose.yml --file production/compose.swarm.yml \
         ${TLS_FILE:+--file "$TLS_FILE"} --file "$NAMES_FILE" ${OWN_FILE:+--file "$OWN_FILE"} config "$@"
-    docker compose "$@" | awk '/^[^ ]/ { left_out = /^(name:|x-)/ } !left_out' |
-        sed -E 's/^( *(published|size): )"([0-9]*)"$/\1\3/'
+    # Nothing when Compose has failed: a version alone would be a stack.
+    docker compose "$@" |
+        awk 'NR == 1 { print "version: \"3.9\"" } /^[^ ]/ { left_out = /^(name:|version:|x-)/ } !left_out' |
+        sed -E -e 's/^( *(published|size|mode): )"([0-9]*)"$/\1\3/' -e 's/^( *cpus: )([0-9.]+)$/\1"\2"/'
 }
 
 own_mysql() {
@@ -48,15 +56,39 @@ put() { # SERVICE...: deploy them
 
 put_and_wait() { # SERVICE...
     echo "Deploying $*"
+    wait_for_updates "$@"
     put "$@"
+    wait_until_settled "$@"
+}
+
+# A change during an update would take the place of the description that Swarm goes back to.
+wait_for_updates() { # SERVICE...
+    deadline=$(($(date +%s) + READY_TIMEOUT))
+    for service; do
+        while :; do
+            case $(update_state "$service" 2>/dev/null) in
+            updating | rollback_started) ;;
+            *) break ;;
+            esac
+            [ "$(date +%s)" -lt "$deadline" ] || fail "The update of $service does not end: docker service ps --no-trunc ${PROJECT}_$service"
+            sleep 1
+        done
+    done
+}
+
+wait_until_settled() { # SERVICE...
     deadline=$(($(date +%s) + READY_TIMEOUT))
     for service; do
         until is_settled "$service"; do
             case $(update_state "$service") in
-            rollback_* | paused)
-                docker service ps --no-trunc --filter desired-state=shutdown --format '{{.Name}}  {{.CurrentState}}  {{.Error}}' \
-                    "${PROJECT}_$service" | head -n 3 >&2
+            rollback_started | rollback_completed)
+                show_failures "$service"
                 fail "$service failed, and Swarm took it back to what it was: docker service logs ${PROJECT}_$service"
+                ;;
+            *paused)
+                show_failures "$service"
+                fail "The update of $service is paused: docker service ps --no-trunc ${PROJECT}_$service says why. Mend it," \
+                    "then make stack."
                 ;;
             esac
             [ "$(date +%s)" -lt "$deadline" ] || fail "$service is not healthy: docker service ps --no-trunc ${PROJECT}_$service"
@@ -65,8 +97,17 @@ put_and_wait() { # SERVICE...
     done
 }
 
+show_failures() { # SERVICE
+    docker service ps --no-trunc --filter desired-state=shutdown --format '{{.Name}}  {{.CurrentState}}  {{.Error}}' \
+        "${PROJECT}_$1" | head -n 3 >&2
+}
+
 update_state() { # SERVICE
     docker service inspect --format '{{with .UpdateStatus}}{{.State}}{{end}}' "${PROJECT}_$1"
+}
+
+tasks() { # SERVICE: the ids of those that shall run
+    docker service ps --quiet --no-trunc --filter desired-state=running "${PROJECT}_$1"
 }
 
 # Whether as many tasks run as shall, each of the service's present description. An update is not over before its monitor is.
@@ -75,12 +116,16 @@ is_settled() { # SERVICE
     '' | completed) ;;
     *) return 1 ;;
     esac
-    fields='{{.Image}} {{json .Args}} {{json .Env}} {{json .Secrets}} {{json .Configs}}'
-    wanted=$(docker service inspect --format "{{with .Spec.TaskTemplate.ContainerSpec}}$fields{{end}}" "${PROJECT}_$1")
-    tasks=$(docker service ps --quiet --no-trunc --filter desired-state=running "${PROJECT}_$1")
-    [ -n "$tasks" ] || return 1
+    tasks=$(tasks "$1")
+    [ -n "$tasks" ] || {
+        [ "$(docker service inspect --format '{{with .Spec.Mode.Replicated}}{{.Replicas}}{{end}}' "${PROJECT}_$1")" = 0 ]
+        return
+    }
+    fields='{{json .Resources}} {{with .ContainerSpec}}{{.Image}} {{json .Args}} {{json .Env}} {{json .Secrets}}
+        {{- json .Configs}} {{json .Healthcheck}} {{json .Mounts}}{{end}}'
+    wanted=$(docker service inspect --format "{{with .Spec.TaskTemplate}}$fields{{end}}" "${PROJECT}_$1")
     # shellcheck disable=SC2086 # words, not one argument
-    docker inspect --type task --format "{{.Status.State}} {{with .Spec.ContainerSpec}}$fields{{end}}" $tasks |
+    docker inspect --type task --format "{{.Status.State}} {{with .Spec}}$fields{{end}}" $tasks |
         grep -vqxF "running $wanted" && return 1
     # More while a host is lost: those on it count as running until it is back.
     docker service ls --filter "name=${PROJECT}_$1" --format '{{.Name}} {{.Replicas}}' |
@@ -152,6 +197,7 @@ deploy() { # [HOST...]
 }
 
 scale() { # api=N worker=N
+    [ $# -gt 0 ] || fail "api=N or worker=N"
     for each; do
         case ${each#*=} in
         '' | *[!0-9]* | 0) fail "${each%%=*}=${each#*=}: a number of tasks from 1" ;;
@@ -162,6 +208,12 @@ scale() { # api=N worker=N
         *) fail "api=N or worker=N" ;;
         esac
     done
-    make_objects
-    put_and_wait api worker
+    # Not the stack file, which may name an image that is not deployed yet.
+    for each; do
+        wait_for_updates "${each%%=*}"
+        docker service scale --detach "${PROJECT}_$each" >/dev/null || fail "${each%%=*} was not scaled."
+    done
+    for each; do
+        wait_until_settled "${each%%=*}"
+    done
 }
