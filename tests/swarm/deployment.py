@@ -16,7 +16,7 @@ from tests.kit.servers import until
 from tests.kit.swarm import Swarm
 
 ROOT = Path(__file__).parents[2]
-PROJECT = "lead-ingest-test"
+PROJECT = "lead-ingest-swarm"
 PORT = 8080
 
 # Images that the stack takes as they are. Redis and MySQL stay on the first host.
