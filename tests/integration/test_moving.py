@@ -23,8 +23,8 @@ from schema.queue.moving import Moving
 from schema.runtime.redis_clients import ShardClient, async_shards, blocking_shards
 from schema.settings import Settings
 from tests.integration.backends import POISON, Backend, fields_of, writer
-from tests.kit.sentinels import Primary, Replica
-from tests.kit.servers import until
+from tests.kit.sentinels import Replica
+from tests.kit.servers import Place, until
 from workers.store.consumer import Consumer
 from workers.store.slot_lease import SlotLease
 from workers.store.storing import Storing
@@ -201,15 +201,15 @@ def test_no_api_starts_on_a_queue_that_was_left(backend: Backend, settings: Sett
 
 
 @pytest.fixture
-def replicated() -> Iterator[tuple[Primary, Replica]]:
-    with Primary() as primary, Replica(primary.port) as replica:
+def replicated() -> Iterator[tuple[Replica, Replica]]:
+    with Replica(Place(), None) as primary, Replica(Place(), primary) as replica:
         until(lambda: primary.client().info("replication").get("slave0", {}).get("state") == "online")
         yield primary, replica
 
 
 @pytest.mark.parametrize("backend", ["embedded"], indirect=True)
 def test_a_fence_that_no_replica_has_moves_nobody(
-    backend: Backend, replicated: tuple[Primary, Replica], monkeypatch: pytest.MonkeyPatch
+    backend: Backend, replicated: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
 ):
     # Given a fence on the primary alone, where a failover would lift it
     primary, replica = replicated

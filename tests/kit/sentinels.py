@@ -22,7 +22,7 @@ DOWN_AFTER = 1000
 class Replica(RedisServer):
     """A server that follows another one at first, or nobody."""
 
-    def __init__(self, place: Place, primary: RedisServer | None, password: str) -> None:
+    def __init__(self, place: Place, primary: RedisServer | None, password: str = "") -> None:
         super().__init__(place=place)
         self._primary = primary
         self._password = password
