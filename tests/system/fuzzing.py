@@ -38,7 +38,7 @@ def key_of_source(service: Service) -> str:
     done = service.run("ingest_api", "source", "create", SOURCE, *options, given=json.dumps(SCHEMA))
     assert done.returncode == 0, done.stderr
     key = done.stdout.strip()
-    until(lambda: all(service.get("/api/leads", key).status_code == 200 for _ in range(10)), 15, 0.1)
+    until(lambda: service.statuses("GET", "/api/leads", key) == {200}, 15, 0.1)
     return key
 
 

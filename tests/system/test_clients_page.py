@@ -161,7 +161,7 @@ def source(embedded: Service) -> tuple[str, str]:
     """A source that may send and read, and its API key, which all processes know."""
     name = f"client{time.time_ns()}"
     key = embedded.run("ingest_api", "source", "create", name, "--role", "ingest", "--role", "read").stdout.strip()
-    until(lambda: all(embedded.get("/api/leads", key).status_code == 200 for _ in range(10)), 15, 0.1)
+    until(lambda: embedded.statuses("GET", "/api/leads", key) == {200}, 15, 0.1)
     return name, key
 
 
