@@ -18,7 +18,7 @@ from tests.integration.persons import anns_leads
 from tests.integration.spoken import Listener, names_in, reserved
 from tests.kit.databases import DATABASES, DatabaseServer, MariaDBServer, MySQLServer
 from tests.kit.group_replication import GroupReplication
-from tests.kit.servers import RedisServer, ValkeyServer
+from tests.kit.servers import RedisServer, ValkeyServer, until
 
 
 @pytest.fixture(autouse=True)
@@ -180,6 +180,8 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
         follower.execute(f"GRANT ALL ON {name}.* TO leads@'127.0.0.1'")
         migrate(url)
         made = Pair(primary, follower, url)
+        # It may be read before it has all tables.
+        until(made.has_revision, 30)
         yield made
         made.close()
 

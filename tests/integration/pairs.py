@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pymysql
+
 from ingest_api.database.reader_pool import ReaderPool
 from ingest_api.database.replica import Lag, Replica
 from schema.counts import totals
@@ -44,6 +46,14 @@ class Pair:
             insertion.store(connection, rows_at(times), 0)
         engine.dispose()
         self._stored += number
+
+    def has_revision(self) -> bool:
+        """Tell whether the replica has the migrations of its primary."""
+        asked = f"SELECT version_num FROM {self.url.rpartition('/')[2]}.alembic_version"
+        try:
+            return self.follower.execute(asked) == self.primary.execute(asked)
+        except pymysql.err.ProgrammingError:  # not even the table
+            return False
 
     def looks(self) -> bool:
         """Look at both servers, and tell whether the replica is read."""
